@@ -1,0 +1,158 @@
+package desired
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/pmap"
+)
+
+// State is everything the features compile from. It and all it points to are
+// immutable.
+type State struct {
+	// Revision rises by one with each State that differs from its predecessor.
+	// It counts from the start of the process.
+	Revision   uint64
+	Node       Node
+	Synced     bool
+	Services   pmap.Map[Name, *Service]
+	Namespaces pmap.Map[string, bool]
+	// Statuses holds every object that has at least one Reason against it.
+	Statuses pmap.Map[Ref, *Status]
+
+	objects Objects
+	slices  pmap.Map[Name, *Slice]
+	// slicesOf lists the names of the slices that belong to a Service.
+	slicesOf pmap.Map[Name, *sliceNames]
+}
+
+// Service is one Kubernetes Service with its endpoints.
+type Service struct {
+	Name Name `json:"name"`
+	Type Type `json:"type"`
+	// Headless Services have no address of their own (clusterIP: None).
+	Headless bool `json:"headless,omitempty"`
+	// Addresses are the ClusterIPs, at most one per family.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// ExternalName is the lower-case target of a Service of that type, without
+	// a final dot.
+	ExternalName string `json:"externalName,omitempty"`
+	Ports        []Port `json:"ports,omitempty"`
+	// Affinity is how long a client stays with its endpoint after its last
+	// connection (sessionAffinity: ClientIP); zero means not at all.
+	Affinity time.Duration `json:"affinity,omitempty"`
+	// InternalLocal keeps traffic from inside the cluster on its own node
+	// (internalTrafficPolicy: Local).
+	InternalLocal bool `json:"internalLocal,omitempty"`
+	// Foreign is the name of another proxy that serves this Service
+	// (label service.kubernetes.io/service-proxy-name).
+	Foreign string    `json:"foreign,omitempty"`
+	Created time.Time `json:"created"`
+	Slices  []*Slice  `json:"slices,omitempty"`
+}
+
+// Type is the kind of a Service.
+type Type string
+
+// The types of a Service.
+const (
+	ClusterIP    Type = "ClusterIP"
+	NodePort     Type = "NodePort"
+	LoadBalancer Type = "LoadBalancer"
+	ExternalName Type = "ExternalName"
+)
+
+// Port is one port of a Service.
+type Port struct {
+	Name     string   `json:"name,omitempty"`
+	Protocol Protocol `json:"protocol"`
+	Port     uint16   `json:"port"`
+	// Target is the port number or port name that the Service asks of its pods.
+	// It explains; endpoints carry the resolved number under the port's name.
+	Target string `json:"target,omitempty"`
+}
+
+// String returns NAME (PORT/PROTOCOL), or PORT/PROTOCOL for a port without name.
+func (p Port) String() string {
+	number := strconv.Itoa(int(p.Port)) + "/" + p.Protocol.String()
+	if p.Name == "" {
+		return number
+	}
+	return p.Name + " (" + number + ")"
+}
+
+// Slice is one EndpointSlice of a Service: endpoints that share their ports.
+type Slice struct {
+	Name Name `json:"name"`
+	// IPv6 tells the family of every address in Endpoints.
+	IPv6      bool           `json:"ipv6,omitempty"`
+	Ports     []EndpointPort `json:"ports,omitempty"`
+	Endpoints []Endpoint     `json:"endpoints,omitempty"`
+
+	service Name
+}
+
+// EndpointPort is the number behind a Service's port name.
+type EndpointPort struct {
+	Name     string   `json:"name,omitempty"`
+	Protocol Protocol `json:"protocol"`
+	Port     uint16   `json:"port"`
+}
+
+// Endpoint is one address behind a Service.
+type Endpoint struct {
+	Address     netip.Addr `json:"address"`
+	Hostname    string     `json:"hostname,omitempty"` // lower case
+	Node        string     `json:"node,omitempty"`
+	Zone        string     `json:"zone,omitempty"`
+	Pod         string     `json:"pod,omitempty"`
+	Ready       bool       `json:"ready"`
+	Serving     bool       `json:"serving"`
+	Terminating bool       `json:"terminating,omitempty"`
+	// ForNodes and ForZones are the EndpointSlice's hints: who should prefer
+	// this endpoint (KEP-2433, KEP-3015).
+	ForNodes []string `json:"forNodes,omitempty"`
+	ForZones []string `json:"forZones,omitempty"`
+}
+
+// Protocol is an IP protocol number.
+type Protocol uint8
+
+// The protocols that Services can have.
+const (
+	TCP  Protocol = 6
+	UDP  Protocol = 17
+	SCTP Protocol = 132
+)
+
+// ParseProtocol returns the protocol that Kubernetes calls name; the empty name
+// is TCP.
+func ParseProtocol(name string) (Protocol, bool) {
+	switch strings.ToUpper(name) {
+	case "TCP", "":
+		return TCP, true
+	case "UDP":
+		return UDP, true
+	case "SCTP":
+		return SCTP, true
+	}
+	return 0, false
+}
+
+// String returns TCP, UDP, SCTP, or the number of any other protocol.
+func (p Protocol) String() string {
+	switch p {
+	case TCP:
+		return "TCP"
+	case UDP:
+		return "UDP"
+	case SCTP:
+		return "SCTP"
+	}
+	return strconv.Itoa(int(p))
+}
+
+// MarshalText makes protocols readable in JSON and YAML.
+func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
