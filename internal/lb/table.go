@@ -22,8 +22,10 @@ type Table struct {
 	Entries pmap.Map[Frontend, *Entry]
 
 	state *desired.State
-	// claims lists every Service that wants a frontend, the one that has it first.
-	claims pmap.Map[Frontend, *claim]
+	// claims lists every Service that wants a frontend, the one that has it
+	// first; contested holds the frontends that several Services want.
+	claims    pmap.Map[Frontend, *claim]
+	contested pmap.Map[Frontend, bool]
 }
 
 // Frontend is what a client connects to.

@@ -1,0 +1,150 @@
+package desired
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// labelProxyName hands a Service to another proxy than the cluster's own
+// (KEP-2447).
+const labelProxyName = "service.kubernetes.io/service-proxy-name"
+
+// defaultAffinity is what Kubernetes assumes for sessionAffinity: ClientIP
+// without a timeout.
+const defaultAffinity = time.Duration(corev1.DefaultClientIPServiceAffinitySeconds) * time.Second
+
+// parseService turns the object into a Service without endpoints, and says
+// what of it cannot be used.
+func parseService(o *corev1.Service) (*Service, []Reason) {
+	s := &Service{
+		Name:          Name{o.Namespace, o.Name},
+		Type:          Type(o.Spec.Type),
+		InternalLocal: o.Spec.InternalTrafficPolicy != nil && *o.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
+		Foreign:       o.Labels[labelProxyName],
+		Created:       o.CreationTimestamp.Time,
+	}
+	var r reasons
+	switch s.Type {
+	case "":
+		s.Type = ClusterIP
+	case ClusterIP, NodePort, LoadBalancer:
+	case ExternalName:
+		s.ExternalName = parseExternalName(o.Spec.ExternalName, &r)
+		return s, r
+	default:
+		r.add("TypeUnknown", "type %q is none of ClusterIP, NodePort, LoadBalancer and ExternalName; the Service is served as ClusterIP", s.Type)
+		s.Type = ClusterIP
+	}
+	s.Headless = o.Spec.ClusterIP == corev1.ClusterIPNone
+	if !s.Headless {
+		s.Addresses = parseClusterIPs(o, &r)
+	}
+	s.Ports = parsePorts(o.Spec.Ports, &r)
+	if o.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+		s.Affinity = parseAffinity(o.Spec.SessionAffinityConfig, &r)
+	}
+	return s, r
+}
+
+// reasons collects what is to be said against one object.
+type reasons []Reason
+
+func (r *reasons) add(code, format string, args ...any) {
+	*r = append(*r, Reason{Code: code, Message: fmt.Sprintf(format, args...)})
+}
+
+func parseExternalName(name string, r *reasons) string {
+	target := strings.ToLower(strings.TrimSuffix(name, "."))
+	if problems := validation.IsDNS1123Subdomain(strings.ReplaceAll(target, "_", "a")); len(problems) > 0 {
+		r.add("ExternalNameInvalid", "externalName %q is not a DNS name (%s), so lookups of this Service find nothing; write a host name such as db.example.com", name, problems[0])
+		return ""
+	}
+	if _, err := netip.ParseAddr(target); err == nil {
+		r.add("ExternalNameIsAddress", "externalName %q is an IP address, which DNS cannot give as an alias; use a headless Service with an EndpointSlice for it", name)
+		return ""
+	}
+	return target
+}
+
+func parseClusterIPs(o *corev1.Service, r *reasons) []netip.Addr {
+	texts := o.Spec.ClusterIPs
+	if len(texts) == 0 && o.Spec.ClusterIP != "" {
+		texts = []string{o.Spec.ClusterIP}
+	}
+	var addresses []netip.Addr
+	for _, text := range texts {
+		address, err := netip.ParseAddr(text)
+		if err != nil || address.Zone() != "" {
+			r.add("ClusterIPInvalid", "clusterIP %q is not an IP address; the Service is served without it", text)
+			continue
+		}
+		addresses = append(addresses, address.Unmap())
+	}
+	return addresses
+}
+
+func parsePorts(ports []corev1.ServicePort, r *reasons) []Port {
+	var parsed []Port
+	type key struct {
+		protocol Protocol
+		port     uint16
+	}
+	seen := map[key]bool{}
+	for _, p := range ports {
+		protocol, ok := ParseProtocol(string(p.Protocol))
+		if !ok {
+			r.add("ProtocolUnknown", "port %q: protocol %q is none of TCP, UDP and SCTP; the port is left out", p.Name, p.Protocol)
+			continue
+		}
+		if p.Port < 1 || p.Port > 65535 {
+			r.add("PortInvalid", "port %q: %d is not a port number (1 to 65535); the port is left out", p.Name, p.Port)
+			continue
+		}
+		k := key{protocol, uint16(p.Port)}
+		if seen[k] {
+			r.add("PortDuplicate", "port %q: %d/%s is there twice; the first one counts", p.Name, p.Port, protocol)
+			continue
+		}
+		seen[k] = true
+		if number := p.TargetPort.IntValue(); p.TargetPort.Type == 0 && (number < 0 || number > 65535) {
+			r.add("TargetPortInvalid", "port %q: targetPort %d is not a port number (1 to 65535), so no endpoint can serve it; correct spec.ports[].targetPort", p.Name, number)
+		}
+		parsed = append(parsed, Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), Target: p.TargetPort.String()})
+	}
+	return parsed
+}
+
+func parseAffinity(config *corev1.SessionAffinityConfig, r *reasons) time.Duration {
+	if config == nil || config.ClientIP == nil || config.ClientIP.TimeoutSeconds == nil {
+		return defaultAffinity
+	}
+	seconds := *config.ClientIP.TimeoutSeconds
+	if seconds < 1 || seconds > 86400 {
+		r.add("AffinityTimeoutInvalid", "sessionAffinityConfig.clientIP.timeoutSeconds is %d, allowed are 1 to 86400; the default of %d is used", seconds, corev1.DefaultClientIPServiceAffinitySeconds)
+		return defaultAffinity
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// unresolvedPorts names the ports of s that none of its endpoints offers,
+// which almost always is a targetPort that no container has.
+func unresolvedPorts(s *Service) []Reason {
+	var r reasons
+	for _, port := range s.Ports {
+		endpoints, offered := 0, false
+		for _, slice := range s.Slices {
+			endpoints += len(slice.Endpoints)
+			_, ok := slice.Port(port.Name, port.Protocol)
+			offered = offered || ok && len(slice.Endpoints) > 0
+		}
+		if endpoints > 0 && !offered {
+			r.add("TargetPortNotFound", "port %s: none of the %d endpoints offers targetPort %q, so connections to it are refused; name a port that the pods' containers declare in spec.containers[].ports, or write its number", port, endpoints, port.Target)
+		}
+	}
+	return r
+}
