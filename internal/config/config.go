@@ -1,0 +1,148 @@
+// Package config is Fairlead's one configuration file, fairlead.yaml.
+//
+// In goes the text of the file; out comes a Config in which everything that was
+// left out has its default, or an error that names the line and the field. It
+// reads no file and applies nothing.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// Config is the whole file. One file serves every process; each reads its part.
+type Config struct {
+	// ClusterDomain is the DNS zone of the cluster.
+	ClusterDomain string `yaml:"clusterDomain"`
+	// APIServers are https://HOST:PORT addresses that every node reaches without
+	// any Service. Empty: as the pod's environment says.
+	APIServers []string `yaml:"apiServers"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `yaml:"logLevel"`
+	LB       LB     `yaml:"lb"`
+	DNS      DNS    `yaml:"dns"`
+	Status   Status `yaml:"status"`
+}
+
+// LB configures load balancing on the nodes.
+type LB struct {
+	// CgroupRoot is the cgroup2 folder whose processes get Services; empty means
+	// the root of the cgroup2 mount.
+	CgroupRoot string `yaml:"cgroupRoot"`
+	// BPFFS is the folder, on a BPF file system, where programs and maps are
+	// pinned so that they outlive the process.
+	BPFFS string `yaml:"bpffs"`
+	// MaxFrontends and MaxBackends are the sizes of the kernel's tables: one
+	// frontend per address and port of a Service, one backend per frontend and
+	// endpoint.
+	MaxFrontends uint32 `yaml:"maxFrontends"`
+	MaxBackends  uint32 `yaml:"maxBackends"`
+}
+
+// DNS configures cluster DNS.
+type DNS struct {
+	// Listen are the addresses for UDP and TCP.
+	Listen []netip.AddrPort `yaml:"listen"`
+	// TTL is that of the cluster's own records, in seconds.
+	TTL uint32 `yaml:"ttl"`
+	// Pods tells whether a-b-c-d.NAMESPACE.pod names are answered: insecure
+	// (yes, for any address) or disabled.
+	Pods string `yaml:"pods"`
+	// Upstreams answer what is not the cluster's; empty means those in ResolvConf.
+	Upstreams  []netip.AddrPort `yaml:"upstreams"`
+	ResolvConf string           `yaml:"resolvConf"`
+	// Lameduck is how long a server that is told to stop goes on answering.
+	Lameduck time.Duration `yaml:"lameduck"`
+	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
+	Service string `yaml:"service"`
+}
+
+// Status configures the process that tells users about their objects.
+type Status struct {
+	// LeaseNamespace is where the Lease that elects it lies.
+	LeaseNamespace string `yaml:"leaseNamespace"`
+}
+
+// Default returns the configuration that an empty file means.
+func Default() Config {
+	return Config{
+		ClusterDomain: "cluster.local",
+		LogLevel:      "info",
+		LB:            LB{BPFFS: "/sys/fs/bpf/fairlead", MaxFrontends: 1 << 17, MaxBackends: 1 << 19},
+		DNS: DNS{
+			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 53)},
+			TTL:    30, Pods: "insecure", ResolvConf: "/etc/resolv.conf",
+			Lameduck: 5 * time.Second, Service: "kube-system/kube-dns",
+		},
+		Status: Status{LeaseNamespace: "fairlead-system"},
+	}
+}
+
+// Parse reads a configuration file. Unknown fields are errors: a field that is
+// misspelt must not go unnoticed.
+func Parse(content []byte) (Config, error) {
+	c := Default()
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, explain(err)
+	}
+	return c, c.validate()
+}
+
+// Level returns LogLevel as log/slog has it.
+func (c Config) Level() (slog.Level, error) {
+	var level slog.Level
+	err := level.UnmarshalText([]byte(c.LogLevel))
+	return level, err
+}
+
+func (c Config) validate() error {
+	var problems []error
+	bad := func(field, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+	if p := validation.IsDNS1123Subdomain(strings.TrimSuffix(c.ClusterDomain, ".")); len(p) > 0 {
+		bad("clusterDomain", "%q is not a DNS name: %s", c.ClusterDomain, p[0])
+	}
+	if _, err := c.Level(); err != nil {
+		bad("logLevel", "%q is none of debug, info, warn and error", c.LogLevel)
+	}
+	for i, server := range c.APIServers {
+		if u, err := url.Parse(server); err != nil || u.Scheme != "https" || u.Host == "" {
+			bad(fmt.Sprintf("apiServers[%d]", i), "%q is not of the form https://HOST:PORT", server)
+		}
+	}
+	if !strings.HasPrefix(c.LB.BPFFS, "/") {
+		bad("lb.bpffs", "%q is not an absolute path", c.LB.BPFFS)
+	}
+	if c.LB.MaxFrontends == 0 || c.LB.MaxBackends == 0 {
+		bad("lb", "maxFrontends and maxBackends must be above 0")
+	}
+	if len(c.DNS.Listen) == 0 {
+		bad("dns.listen", "is empty; write at least one ADDRESS:PORT, such as \"[::]:53\"")
+	}
+	if c.DNS.TTL > 3600 {
+		bad("dns.ttl", "is %d; at most 3600 seconds, as clients would hold on to endpoints that are gone", c.DNS.TTL)
+	}
+	if c.DNS.Pods != "insecure" && c.DNS.Pods != "disabled" {
+		bad("dns.pods", "%q is neither insecure nor disabled", c.DNS.Pods)
+	}
+	if c.DNS.Lameduck < 0 || c.DNS.Lameduck > time.Minute {
+		bad("dns.lameduck", "%s is not between 0s and 1m", c.DNS.Lameduck)
+	}
+	if namespace, name, ok := strings.Cut(c.DNS.Service, "/"); !ok || namespace == "" || name == "" {
+		bad("dns.service", "%q is not of the form NAMESPACE/NAME", c.DNS.Service)
+	}
+	return errors.Join(problems...)
+}

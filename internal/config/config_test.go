@@ -1,0 +1,61 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestEmptyFileIsDefault(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n"} {
+		c, err := Parse([]byte(text))
+		if err != nil || !reflect.DeepEqual(c, Default()) {
+			t.Errorf("%q: %+v, %v", text, c, err)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	c, err := Parse([]byte("clusterDomain: k8s.example\nlogLevel: debug\napiServers: [https://192.0.2.1:6443]\ndns:\n  lameduck: 2s\n  listen: [\"192.0.2.9:53\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ClusterDomain != "k8s.example" || c.LogLevel != "debug" || c.DNS.Lameduck.Seconds() != 2 || c.DNS.Listen[0].Port() != 53 || c.DNS.TTL != 30 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestMessages holds what a user reads who made a mistake.
+func TestMessages(t *testing.T) {
+	for text, want := range map[string]string{
+		"lgoLevel: info":               `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
+		"dns:\n  nonsense: 1":          `line 2: unknown field "nonsense"; known here are listen, ttl, pods, upstreams, resolvConf, lameduck, service`,
+		"dns:\n  ttl: soon":            "line 2: `soon` is not a number from 0 to 4294967295",
+		"dns:\n  lameduck: soon":       "line 2: `soon` is not a duration such as 5s",
+		"logLevel: loud":               `logLevel: "loud" is none of debug, info, warn and error`,
+		"lb: [1]":                      "line 1: a list is not a mapping with fields of its own",
+		"dns: {ttl: 9000}":             "dns.ttl: is 9000; at most 3600 seconds, as clients would hold on to endpoints that are gone",
+		"dns: {pods: maybe}":           `dns.pods: "maybe" is neither insecure nor disabled`,
+		"dns: {listen: []}":            `dns.listen: is empty; write at least one ADDRESS:PORT, such as "[::]:53"`,
+		"apiServers: [192.0.2.1:6443]": `apiServers[0]: "192.0.2.1:6443" is not of the form https://HOST:PORT`,
+		"a: [":                         "not valid YAML: line 1: did not find expected node content",
+		"dns:\n\tttl: 3":               "not valid YAML: line 2: found character that cannot start any token",
+	} {
+		_, err := Parse([]byte(text))
+		if err == nil || err.Error() != want {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+	for _, text := range []string{"dns: {listen: [nowhere]}", "dns: {upstreams: [1.2.3.4]}"} {
+		if _, err := Parse([]byte(text)); err == nil || strings.Contains(err.Error(), "netip") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("dns: {ttl: 5}\nlb: {bpffs: /sys/fs/bpf/x}"))
+	f.Fuzz(func(_ *testing.T, text []byte) {
+		_, _ = Parse(text)
+	})
+}

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// explain turns the decoder's words, which speak of Go types, into words about
+// the file.
+func explain(err error) error {
+	var typed *yaml.TypeError
+	if !errors.As(err, &typed) {
+		return fmt.Errorf("not valid YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	unknown := regexp.MustCompile(`^(line \d+): field (\S+) not found in type config\.(\w+)$`)
+	intoType := regexp.MustCompile(` into (\S+)$`)
+	var lines []error
+	for _, text := range typed.Errors {
+		if m := unknown.FindStringSubmatch(text); m != nil {
+			lines = append(lines, fmt.Errorf("%s: unknown field %q%s", m[1], m[2], suggest(m[2], m[3])))
+			continue
+		}
+		text = strings.NewReplacer("cannot unmarshal ", "", "!!str ", "", "!!int ", "", "!!seq", "a list", "!!map", "a mapping").Replace(text)
+		lines = append(lines, errors.New(intoType.ReplaceAllStringFunc(text, func(s string) string {
+			return " is not " + expected(strings.TrimPrefix(s, " into "))
+		})))
+	}
+	return errors.Join(lines...)
+}
+
+// expected says in words what a Go type takes.
+func expected(goType string) string {
+	switch goType {
+	case "uint32":
+		return "a number from 0 to 4294967295"
+	case "time.Duration":
+		return "a duration such as 5s"
+	case "netip.AddrPort":
+		return "ADDRESS:PORT"
+	case "string":
+		return "a text"
+	}
+	if strings.HasPrefix(goType, "[]") {
+		return "a list"
+	}
+	return "a mapping with fields of its own"
+}
+
+// suggest names the known fields of a section, the likeliest one first.
+func suggest(field, section string) string {
+	var known []string
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[LB](), reflect.TypeFor[DNS](), reflect.TypeFor[Status]()} {
+		if t.Name() != section {
+			continue
+		}
+		for f := range t.NumField() {
+			name := t.Field(f).Tag.Get("yaml")
+			if distance(strings.ToLower(name), strings.ToLower(field)) <= 2 {
+				return fmt.Sprintf("; did you mean %q?", name)
+			}
+			known = append(known, name)
+		}
+	}
+	return "; known here are " + strings.Join(known, ", ")
+}
+
+// distance is the number of single-letter edits between two words
+// (Levenshtein, "Binary codes capable of correcting deletions, insertions and
+// reversals", 1966).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			above := row[j+1]
+			if a[i] == b[j] {
+				row[j+1] = diagonal
+			} else {
+				row[j+1] = 1 + min(diagonal, above, row[j])
+			}
+			diagonal = above
+		}
+	}
+	return row[len(b)]
+}

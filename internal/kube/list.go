@@ -1,0 +1,51 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// List reads once what a Watcher on the named node would see; the empty name
+// means no node in particular.
+func (c *Client) List(ctx context.Context, node string) (View, error) {
+	v := View{Objects: desired.Objects{Synced: true}, Node: desired.Node{Name: node}}
+	all := metav1.ListOptions{}
+	services, err := c.clientset.CoreV1().Services("").List(ctx, all)
+	if err != nil {
+		return v, fmt.Errorf("list Services: %w", err)
+	}
+	for i := range services.Items {
+		o := &services.Items[i]
+		v.Objects.Services = v.Objects.Services.Set(namespacedName(o), stripService(o))
+	}
+	slices, err := c.clientset.DiscoveryV1().EndpointSlices("").List(ctx, all)
+	if err != nil {
+		return v, fmt.Errorf("list EndpointSlices: %w", err)
+	}
+	for i := range slices.Items {
+		o := &slices.Items[i]
+		v.Objects.Slices = v.Objects.Slices.Set(namespacedName(o), stripSlice(o))
+	}
+	namespaces, err := c.clientset.CoreV1().Namespaces().List(ctx, all)
+	if err != nil {
+		return v, fmt.Errorf("list Namespaces: %w", err)
+	}
+	for i := range namespaces.Items {
+		o := &namespaces.Items[i]
+		v.Objects.Namespaces = v.Objects.Namespaces.Set(o.Name, stripNamespace(o))
+	}
+	if node == "" {
+		return v, nil
+	}
+	o, err := c.clientset.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return v, fmt.Errorf("get Node %s: %w; 'kubectl get nodes' lists the names", node, err)
+	}
+	v.Node.Zone = o.Labels[corev1.LabelTopologyZone]
+	return v, nil
+}

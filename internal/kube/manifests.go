@@ -1,0 +1,136 @@
+package kube
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// Manifests is what a folder of manifests holds.
+type Manifests struct {
+	Objects desired.Objects
+	// Ignored counts, per kind, the objects that Fairlead does not read.
+	Ignored map[string]int
+}
+
+// ReadManifests reads every .yaml, .yml and .json file in dir and below, in
+// order of their names, as kubectl apply would. A Namespace that objects name
+// but that is not there is taken to exist. The error names the file, the
+// document in it, and what is wrong.
+func ReadManifests(dir fs.FS) (Manifests, error) {
+	m := Manifests{Objects: desired.Objects{Synced: true}, Ignored: map[string]int{}}
+	err := fs.WalkDir(dir, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(name)) {
+			return err
+		}
+		content, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return err
+		}
+		if err := m.read(content); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	return m, err
+}
+
+// ParseManifests reads the documents of one YAML or JSON text.
+func ParseManifests(content []byte) (Manifests, error) {
+	m := Manifests{Objects: desired.Objects{Synced: true}, Ignored: map[string]int{}}
+	return m, m.read(content)
+}
+
+func (m *Manifests) read(content []byte) error {
+	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
+	for number := 1; ; number++ {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = m.document(document)
+		}
+		if err != nil {
+			return fmt.Errorf("document %d: %w", number, err)
+		}
+	}
+}
+
+func (m *Manifests) document(content []byte) error {
+	if blank(content) {
+		return nil
+	}
+	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	object, kind, err := strict.Decode(content, nil, nil)
+	if runtime.IsNotRegisteredError(err) {
+		m.Ignored[kind.Kind]++
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return m.add(object)
+}
+
+func (m *Manifests) add(object runtime.Object) error {
+	switch o := object.(type) {
+	case *corev1.Service:
+		o.Namespace = m.namespace(o.Namespace)
+		m.Objects.Services = m.Objects.Services.Set(namespacedName(o), stripService(o))
+	case *discoveryv1.EndpointSlice:
+		o.Namespace = m.namespace(o.Namespace)
+		m.Objects.Slices = m.Objects.Slices.Set(namespacedName(o), stripSlice(o))
+	case *corev1.Namespace:
+		m.Objects.Namespaces = m.Objects.Namespaces.Set(o.Name, stripNamespace(o))
+	case *corev1.List:
+		for i := range o.Items {
+			if err := m.document(o.Items[i].Raw); err != nil {
+				return fmt.Errorf("item %d: %w", i+1, err)
+			}
+		}
+	default:
+		m.Ignored[object.GetObjectKind().GroupVersionKind().Kind]++
+	}
+	return nil
+}
+
+// namespace returns the namespace that an object without one lands in, and
+// makes sure that it exists.
+func (m *Manifests) namespace(name string) string {
+	if name == "" {
+		name = corev1.NamespaceDefault
+	}
+	if _, ok := m.Objects.Namespaces.Get(name); !ok {
+		namespace := &corev1.Namespace{}
+		namespace.Name = name
+		m.Objects.Namespaces = m.Objects.Namespaces.Set(name, namespace)
+	}
+	return name
+}
+
+// blank tells whether a document holds nothing but comments.
+func blank(document []byte) bool {
+	for line := range bytes.Lines(document) {
+		text := strings.TrimSpace(string(line))
+		if text != "" && text != "---" && !strings.HasPrefix(text, "#") {
+			return false
+		}
+	}
+	return true
+}

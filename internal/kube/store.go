@@ -1,0 +1,109 @@
+package kube
+
+import (
+	"fmt"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead-net/fairlead/internal/pmap"
+)
+
+// store keeps the objects of one kind as a persistent map, which is all that
+// client-go's reflector asks of its store. T is a pointer to an API type.
+type store[K comparable, T comparable] struct {
+	key   func(metav1.Object) K
+	strip func(T) T
+	// changed is called after each change.
+	changed func()
+
+	mu      sync.Mutex
+	objects pmap.Map[K, T]
+	synced  bool
+}
+
+// snapshot returns what the store holds, and whether a full list has come in.
+func (s *store[K, T]) snapshot() (pmap.Map[K, T], bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.objects, s.synced
+}
+
+func (s *store[K, T]) edit(objects []any, change func(e *pmap.Editor[K, T], key K, object T)) error {
+	e := s.objects.Edit()
+	for _, object := range objects {
+		typed, ok := object.(T)
+		if !ok {
+			return fmt.Errorf("unexpected %T from the API server", object)
+		}
+		accessor, err := meta.Accessor(object)
+		if err != nil {
+			return err
+		}
+		change(e, s.key(accessor), typed)
+	}
+	s.objects = e.Map()
+	return nil
+}
+
+func (s *store[K, T]) locked(f func() error) error {
+	s.mu.Lock()
+	err := f()
+	s.mu.Unlock()
+	s.changed()
+	return err
+}
+
+// Add stores an object.
+func (s *store[K, T]) Add(object any) error {
+	return s.locked(func() error {
+		return s.edit([]any{object}, func(e *pmap.Editor[K, T], key K, o T) { e.Set(key, s.strip(o)) })
+	})
+}
+
+// Update stores an object.
+func (s *store[K, T]) Update(object any) error { return s.Add(object) }
+
+// Delete removes an object.
+func (s *store[K, T]) Delete(object any) error {
+	return s.locked(func() error {
+		return s.edit([]any{object}, func(e *pmap.Editor[K, T], key K, _ T) { e.Delete(key) })
+	})
+}
+
+// Replace makes the store hold exactly these objects. Those that are in the
+// store at the same version keep their place, so a relist costs little.
+func (s *store[K, T]) Replace(objects []any, _ string) error {
+	return s.locked(func() error {
+		present := make(map[K]bool, len(objects))
+		err := s.edit(objects, func(e *pmap.Editor[K, T], key K, o T) {
+			present[key] = true
+			if old, ok := e.Get(key); !ok || version(old) != version(o) {
+				e.Set(key, s.strip(o))
+			}
+		})
+		if err != nil {
+			return err
+		}
+		e := s.objects.Edit()
+		for key := range s.objects.All() {
+			if !present[key] {
+				e.Delete(key)
+			}
+		}
+		s.objects, s.synced = e.Map(), true
+		return nil
+	})
+}
+
+// Resync does nothing: whoever reads the store compares snapshots.
+func (s *store[K, T]) Resync() error { return nil }
+
+func version(object any) string {
+	accessor, err := meta.Accessor(object)
+	if err != nil {
+		return ""
+	}
+	return string(accessor.GetUID()) + "/" + accessor.GetResourceVersion()
+}

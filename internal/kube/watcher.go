@@ -1,0 +1,128 @@
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// View is what a process sees of the cluster: the objects, and its own node.
+type View struct {
+	Objects desired.Objects
+	Node    desired.Node
+}
+
+// Watcher follows the objects that Fairlead needs.
+type Watcher struct {
+	client *Client
+	node   string
+	log    *slog.Logger
+	wake   chan struct{}
+	health health
+
+	services   *store[desired.Name, *corev1.Service]
+	slices     *store[desired.Name, *discoveryv1.EndpointSlice]
+	namespaces *store[string, *corev1.Namespace]
+	nodes      *store[string, *corev1.Node]
+}
+
+// NewWatcher returns a Watcher for the process on the named node; the empty
+// name means no node in particular.
+func NewWatcher(client *Client, node string, log *slog.Logger) *Watcher {
+	w := &Watcher{client: client, node: node, log: log.With("component", "kube"), wake: make(chan struct{}, 1)}
+	changed := w.changed
+	w.services = &store[desired.Name, *corev1.Service]{key: namespacedName, strip: stripService, changed: changed}
+	w.slices = &store[desired.Name, *discoveryv1.EndpointSlice]{key: namespacedName, strip: stripSlice, changed: changed}
+	w.namespaces = &store[string, *corev1.Namespace]{key: clusterName, strip: stripNamespace, changed: changed}
+	w.nodes = &store[string, *corev1.Node]{key: clusterName, strip: stripNode, changed: changed, synced: node == ""}
+	return w
+}
+
+func (w *Watcher) changed() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run sends the current View whenever it changed, until ctx ends. A reader that
+// is slow gets the latest View and misses those between. Lost connections are
+// retried for ever; Health tells of them.
+func (w *Watcher) Run(ctx context.Context, out chan<- View) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	core, discovery := w.client.clientset.CoreV1().RESTClient(), w.client.clientset.DiscoveryV1().RESTClient()
+	all := fields.Everything()
+	w.follow(ctx, &running, core, "services", &corev1.Service{}, w.services, all)
+	w.follow(ctx, &running, discovery, "endpointslices", &discoveryv1.EndpointSlice{}, w.slices, all)
+	w.follow(ctx, &running, core, "namespaces", &corev1.Namespace{}, w.namespaces, all)
+	if w.node != "" {
+		w.follow(ctx, &running, core, "nodes", &corev1.Node{}, w.nodes, fields.OneTermEqualSelector("metadata.name", w.node))
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+		}
+		if err := w.send(ctx, out); err != nil {
+			return nil //nolint:nilerr // the end of ctx is how Run is meant to end
+		}
+	}
+}
+
+// send offers the current View, refreshing it while the reader is busy.
+func (w *Watcher) send(ctx context.Context, out chan<- View) error {
+	for {
+		view := w.view()
+		select {
+		case out <- view:
+			return nil
+		case <-w.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (w *Watcher) view() View {
+	var v View
+	var synced [4]bool
+	v.Objects.Services, synced[0] = w.services.snapshot()
+	v.Objects.Slices, synced[1] = w.slices.snapshot()
+	v.Objects.Namespaces, synced[2] = w.namespaces.snapshot()
+	nodes, nodesSynced := w.nodes.snapshot()
+	synced[3] = nodesSynced
+	v.Objects.Synced = synced == [4]bool{true, true, true, true}
+	v.Node.Name = w.node
+	if node, ok := nodes.Get(w.node); ok {
+		v.Node.Zone = node.Labels[corev1.LabelTopologyZone]
+	}
+	return v
+}
+
+// follow keeps store equal to what the API server has of one resource.
+func (w *Watcher) follow(ctx context.Context, running *sync.WaitGroup, client rest.Interface, resource string, kind runtime.Object, store cache.ReflectorStore, selector fields.Selector) {
+	lw := cache.NewListWatchFromClient(client, resource, corev1.NamespaceAll, selector)
+	reflector := cache.NewReflectorWithOptions(w.health.observe(resource, lw), kind, store, cache.ReflectorOptions{
+		Name: resource,
+		// An API server that comes back is found within seconds, and a thousand
+		// nodes do not all come at once.
+		Backoff: &wait.Backoff{Duration: 300 * time.Millisecond, Cap: 5 * time.Second, Steps: 5, Factor: 2, Jitter: 1},
+	})
+	running.Go(func() { reflector.RunWithContext(ctx) })
+}
+
+// Health returns the reason why the objects may be out of date, or "".
+func (w *Watcher) Health() string { return w.health.problem(time.Now()) }

@@ -1,0 +1,147 @@
+// Package reconcile is the one loop that drives every data plane.
+//
+// In go desired values, the latest of which counts; out come calls of a
+// Plane's Apply, one at a time, repeated with growing pauses until one
+// succeeds. The loop knows nothing of what it applies. A plane that fails or
+// hangs holds up no other: each has a loop of its own.
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Plane makes a part of the world equal to a desired value.
+//
+// Apply takes the whole value, not a change, and is called with the same value
+// again after an error: it must be idempotent. Close lets go of what the
+// process holds; what the kernel does on its own goes on.
+type Plane[C any] interface {
+	Apply(ctx context.Context, want C) error
+	Close() error
+}
+
+const (
+	firstPause = 200 * time.Millisecond
+	lastPause  = 30 * time.Second
+	// longApply is when an Apply that has not returned counts as stuck.
+	longApply = 30 * time.Second
+)
+
+// Loop offers values to one Plane. Make one with New.
+type Loop[C any] struct {
+	name     string
+	plane    Plane[C]
+	revision func(C) uint64
+	log      *slog.Logger
+	mailbox  chan C
+
+	mu     sync.Mutex
+	health Health
+}
+
+// Health is what is known of a plane.
+type Health struct {
+	Plane string `json:"plane"`
+	// Wanted and Applied are revisions: of the value last offered, and of the
+	// one last applied in full.
+	Wanted  uint64 `json:"wanted"`
+	Applied uint64 `json:"applied"`
+	// AppliedAt is when that was, LastApply how long it took.
+	AppliedAt time.Time     `json:"appliedAt,omitzero"`
+	LastApply time.Duration `json:"lastApply,omitempty"`
+	// Applies and Failures count calls of Apply since the start.
+	Applies  uint64 `json:"applies"`
+	Failures uint64 `json:"failures"`
+	// Problem says in words why Applied is not Wanted; empty if all is well.
+	Problem string `json:"problem,omitempty"`
+	busy    time.Time
+}
+
+// Healthy tells whether the plane has applied something and has no problem.
+func (h Health) Healthy() bool { return h.Problem == "" && h.Applied > 0 }
+
+// New returns a loop for a plane; revision tells the revision of a value.
+func New[C any](name string, plane Plane[C], revision func(C) uint64, log *slog.Logger) *Loop[C] {
+	return &Loop[C]{
+		name: name, plane: plane, revision: revision,
+		log: log.With("plane", name), mailbox: make(chan C, 1), health: Health{Plane: name},
+	}
+}
+
+// Offer hands over a value. It never blocks; a value that waits unapplied is
+// replaced. Only one goroutine may call Offer.
+func (l *Loop[C]) Offer(want C) {
+	l.note(func(h *Health) { h.Wanted = l.revision(want) })
+	select {
+	case <-l.mailbox:
+	default:
+	}
+	l.mailbox <- want
+}
+
+// Run applies what is offered until ctx ends, then closes the plane.
+func (l *Loop[C]) Run(ctx context.Context) error {
+	retry := time.NewTimer(0)
+	retry.Stop()
+	var want C
+	pause := firstPause
+	for {
+		select {
+		case <-ctx.Done():
+			return l.plane.Close()
+		case want = <-l.mailbox:
+			pause = firstPause
+		case <-retry.C:
+		}
+		retry.Stop()
+		if err := l.apply(ctx, want); err != nil && ctx.Err() == nil {
+			// Jitter, so that nodes with the same trouble do not retry together.
+			wait := pause/2 + rand.N(pause)
+			l.log.Error("apply failed", "revision", l.revision(want), "error", err, "retry_in", wait)
+			retry.Reset(wait)
+			pause = min(pause*2, lastPause)
+		}
+	}
+}
+
+func (l *Loop[C]) apply(ctx context.Context, want C) error {
+	start := time.Now()
+	l.note(func(h *Health) { h.busy = start })
+	err := l.plane.Apply(ctx, want)
+	took := time.Since(start)
+	l.note(func(h *Health) {
+		h.busy, h.LastApply = time.Time{}, took
+		h.Applies++
+		if err != nil {
+			h.Failures++
+			h.Problem = err.Error()
+			return
+		}
+		h.Problem, h.Applied, h.AppliedAt = "", l.revision(want), time.Now()
+	})
+	if err == nil {
+		l.log.Debug("applied", "revision", l.revision(want), "took", took)
+	}
+	return err
+}
+
+func (l *Loop[C]) note(change func(*Health)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(&l.health)
+}
+
+// Health returns what is known of the plane now.
+func (l *Loop[C]) Health() Health {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.health
+	if !h.busy.IsZero() && time.Since(h.busy) > longApply {
+		h.Problem = "applying for " + time.Since(h.busy).Round(time.Second).String() + " and not done"
+	}
+	return h
+}
