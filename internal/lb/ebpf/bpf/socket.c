@@ -1,0 +1,243 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// Socket load balancing: Services are resolved when a socket connects or sends
+// its first datagram, and packets carry the backend's address from the start.
+//
+//   connect4, connect6          TCP and connected UDP: destination -> backend
+//   sendmsg4, sendmsg6          unconnected UDP: the same for one datagram
+//   recvmsg4, recvmsg6          UDP: source of a datagram -> Service
+//   getpeername4, getpeername6  peer of a connection -> Service
+//   ask                         attached nowhere; answers decide() for a tuple
+//
+// The programs read the maps frontends, backends and members (maps.h), which
+// the node process writes in this order: a whole new list, then the frontend
+// that names it, then the deletion of the old list. decide() (decide.h) is
+// written against that order: it never mixes two lists. What a socket was told
+// is kept in the socket's own storage (reverse.h).
+//
+// An IPv6 socket that uses ::ffff:a.b.c.d passes the *6 hooks to connect and
+// the *4 hooks to send; both make the same key of it.
+
+#include "reverse.h"
+
+#include <linux/errno.h>
+
+#define ALLOW 1
+#define DENY 0
+
+// MPTCP sockets connect like TCP ones. The number is not in every linux/in.h.
+#define PROTOCOL_MPTCP 262
+
+// can_set_errno is decided when the programs are loaded: bpf_set_retval exists
+// in these hooks only from Linux 6.1 on. Without it a refusal is EPERM.
+const volatile bool can_set_errno = false;
+
+static __always_inline __u8 protocol_of(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == PROTOCOL_MPTCP ? IPPROTO_TCP : ctx->protocol;
+}
+
+static __always_inline void read4(struct bpf_sock_addr *ctx, struct endpoint *e)
+{
+	e->address[2] = bpf_htonl(0xffff);
+	e->address[3] = ctx->user_ip4;
+	e->port = ctx->user_port;
+	e->protocol = protocol_of(ctx);
+}
+
+static __always_inline void write4(struct bpf_sock_addr *ctx, const struct endpoint *e)
+{
+	ctx->user_ip4 = e->address[3];
+	ctx->user_port = e->port;
+}
+
+static __always_inline void read6(struct bpf_sock_addr *ctx, struct endpoint *e)
+{
+	e->address[0] = ctx->user_ip6[0];
+	e->address[1] = ctx->user_ip6[1];
+	e->address[2] = ctx->user_ip6[2];
+	e->address[3] = ctx->user_ip6[3];
+	e->port = ctx->user_port;
+	e->protocol = protocol_of(ctx);
+}
+
+static __always_inline void write6(struct bpf_sock_addr *ctx, const struct endpoint *e)
+{
+	ctx->user_ip6[0] = e->address[0];
+	ctx->user_ip6[1] = e->address[1];
+	ctx->user_ip6[2] = e->address[2];
+	ctx->user_ip6[3] = e->address[3];
+	ctx->user_port = e->port;
+}
+
+static __always_inline int deny(enum verdict verdict)
+{
+	if (can_set_errno && verdict == REFUSED)
+		bpf_set_retval(-ECONNREFUSED);
+	return DENY;
+}
+
+// resolve_connect turns the address of a Service into that of a backend.
+static __always_inline enum verdict resolve_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
+{
+	struct endpoint service = *to;
+	struct caller caller = {
+		.netns = bpf_get_netns_cookie(ctx),
+		.cookie = bpf_get_socket_cookie(ctx),
+	};
+	enum verdict verdict = decide(&service, &caller, to);
+
+	if (verdict == CHOSEN)
+		note_connected(ctx->sk, &service, to);
+	else if (verdict == NO_SERVICE)
+		// A UDP socket may have been connected to a Service before.
+		bpf_sk_storage_delete(&connected, ctx->sk);
+	return verdict;
+}
+
+// resolve_send does the same for a single datagram.
+static __always_inline enum verdict resolve_send(struct bpf_sock_addr *ctx, struct endpoint *to)
+{
+	struct endpoint service = *to;
+	struct caller caller = {
+		.netns = bpf_get_netns_cookie(ctx),
+		.cookie = bpf_get_socket_cookie(ctx),
+	};
+	enum verdict verdict;
+
+	used_before(ctx->sk, &service, &caller.used);
+	verdict = decide(&service, &caller, to);
+	if (verdict == CHOSEN)
+		note_unconnected(ctx->sk, &service, to);
+	return verdict;
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	struct endpoint to = {};
+	enum verdict verdict;
+
+	read4(ctx, &to);
+	verdict = resolve_connect(ctx, &to);
+	if (verdict == CHOSEN)
+		write4(ctx, &to);
+	return verdict <= CHOSEN ? ALLOW : deny(verdict);
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	struct endpoint to = {};
+	enum verdict verdict;
+
+	read6(ctx, &to);
+	verdict = resolve_connect(ctx, &to);
+	if (verdict == CHOSEN)
+		write6(ctx, &to);
+	return verdict <= CHOSEN ? ALLOW : deny(verdict);
+}
+
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct endpoint to = {};
+	enum verdict verdict;
+
+	read4(ctx, &to);
+	verdict = resolve_send(ctx, &to);
+	if (verdict == CHOSEN)
+		write4(ctx, &to);
+	return verdict <= CHOSEN ? ALLOW : deny(verdict);
+}
+
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct endpoint to = {};
+	enum verdict verdict;
+
+	read6(ctx, &to);
+	verdict = resolve_send(ctx, &to);
+	if (verdict == CHOSEN)
+		write6(ctx, &to);
+	return verdict <= CHOSEN ? ALLOW : deny(verdict);
+}
+
+SEC("cgroup/recvmsg4")
+int recvmsg4(struct bpf_sock_addr *ctx)
+{
+	struct endpoint from = {};
+
+	read4(ctx, &from);
+	if (peer_service(ctx->sk, &from) || sender_service(ctx->sk, &from))
+		write4(ctx, &from);
+	return ALLOW;
+}
+
+SEC("cgroup/recvmsg6")
+int recvmsg6(struct bpf_sock_addr *ctx)
+{
+	struct endpoint from = {};
+
+	read6(ctx, &from);
+	if (peer_service(ctx->sk, &from) || sender_service(ctx->sk, &from))
+		write6(ctx, &from);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername4")
+int getpeername4(struct bpf_sock_addr *ctx)
+{
+	struct endpoint peer = {};
+
+	read4(ctx, &peer);
+	if (peer_service(ctx->sk, &peer))
+		write4(ctx, &peer);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername6")
+int getpeername6(struct bpf_sock_addr *ctx)
+{
+	struct endpoint peer = {};
+
+	read6(ctx, &peer);
+	if (peer_service(ctx->sk, &peer))
+		write6(ctx, &peer);
+	return ALLOW;
+}
+
+// question is what ask reads from a packet and writes back into it.
+struct question {
+	struct endpoint to;
+	enum verdict verdict;
+	__u64 netns;
+	__u64 cookie;
+	struct endpoint backend;
+	__u32 pad;
+};
+
+// bpf2go emits Go types only for what it finds in the object's BTF.
+const struct question *const question_type __attribute__((unused));
+
+SEC("tc")
+int ask(struct __sk_buff *skb)
+{
+	struct question *question = (void *)(long)skb->data;
+	struct endpoint to, backend = {};
+	struct caller caller = {};
+
+	if ((void *)(question + 1) > (void *)(long)skb->data_end)
+		return -1;
+	to = question->to;
+	caller.netns = question->netns;
+	caller.cookie = question->cookie;
+	question->verdict = decide(&to, &caller, &backend);
+	question->backend = backend;
+	return 0;
+}
+
+char __license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,263 @@
+package ebpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/pmap"
+)
+
+// Plane keeps the kernel's Services equal to the last applied Table. Its
+// methods are safe for concurrent use.
+type Plane struct {
+	config   Config
+	log      *slog.Logger
+	folder   string // of the maps, below config.Directory
+	lock     *os.File
+	maps     pinnedMaps
+	programs map[string]*ebpf.Program
+	links    *links
+	notes    []string
+
+	mu       sync.Mutex
+	closed   bool
+	attached bool
+	tidied   bool
+	// foreign is true while links run programs over other maps, which serve
+	// until these maps hold everything.
+	foreign bool
+	// applied is the last Table that Apply was given. The kernel says the same,
+	// except for the pending frontends.
+	applied pmap.Map[lb.Frontend, *lb.Entry]
+	pending map[lb.Frontend]struct{}
+	known   map[lb.Frontend]known
+	// next is the number of the next list.
+	next uint64
+	// sweep is true while the maps may hold lists that no frontend names.
+	sweep bool
+	// step is called after each step of writing; tests stop there.
+	step func(step string) error
+}
+
+// known is what the kernel holds for a frontend. The entry is nil if its list
+// turned out not to be whole.
+type known struct {
+	list  uint64
+	entry *lb.Entry
+}
+
+// New loads the programs and opens or creates the pinned maps. It changes
+// nothing that is attached and writes no Service; the first Apply does. Only
+// one Plane can have a directory at a time.
+func New(config Config) (_ *Plane, err error) {
+	config, err = config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plane{config: config, log: config.Logger, pending: map[lb.Frontend]struct{}{}}
+	defer func() {
+		if err != nil {
+			p.release()
+		}
+	}()
+	if p.lock, err = lockDirectory(config.Directory); err != nil {
+		return nil, err
+	}
+	spec, err := specs(config.sizes())
+	if err != nil {
+		return nil, err
+	}
+	if p.maps, p.folder, err = openMaps(config.Directory, mapSpecs(spec)); err != nil {
+		return nil, err
+	}
+	if p.programs, p.notes, err = loadPrograms(spec, p.maps); err != nil {
+		return nil, err
+	}
+	if p.links, err = openLinks(config.Directory, config.Cgroup); err != nil {
+		return nil, err
+	}
+	if p.foreign, err = p.links.foreign(p.programs, p.maps); err != nil {
+		return nil, err
+	}
+	return p, p.adopt()
+}
+
+// lockDirectory keeps two processes from writing the same maps. The lock ends
+// with the process.
+func lockDirectory(directory string) (*os.File, error) {
+	file, err := os.Open(directory)
+	if err != nil {
+		return nil, fmt.Errorf("opening the directory of pinned maps: %w", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("another process has %s locked: stop it, or wait until it has ended: %w", directory, err)
+	}
+	return file, nil
+}
+
+// Apply makes the kernel serve want. A Service that cannot be written is
+// reported and stays as it was, the others are written; calling again retries.
+func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return os.ErrClosed
+	}
+	for change := range pmap.Diff(p.applied, want.Entries) {
+		p.pending[change.Key] = struct{}{}
+	}
+	p.applied = want.Entries
+	written := p.write(ctx, want)
+	if ctx.Err() != nil || p.foreign && (!want.Synced || written != nil) {
+		return written
+	}
+	if err := p.attach(); err != nil {
+		return errors.Join(written, err)
+	}
+	return errors.Join(written, p.tidy(want))
+}
+
+// attach puts the programs into every link.
+func (p *Plane) attach() error {
+	if p.attached {
+		return nil
+	}
+	for _, h := range hooks {
+		program := p.programs[h.name]
+		if program == nil {
+			continue
+		}
+		if err := p.links.set(h, program); err != nil {
+			return err
+		}
+		if err := p.done("attach"); err != nil {
+			return err
+		}
+	}
+	p.attached, p.foreign = true, false
+	p.log.Info("socket load balancing attached", "cgroup", p.config.Cgroup, "frontends", len(p.known))
+	return nil
+}
+
+// tidy removes what earlier processes left: lists that nothing names, and,
+// once this Plane serves a full Table, links and maps of other layouts.
+func (p *Plane) tidy(want lb.Table) error {
+	if p.sweep {
+		if err := p.sweepLists(); err != nil {
+			return err
+		}
+		p.sweep = false
+	}
+	if p.tidied || !want.Synced {
+		return nil
+	}
+	if err := p.links.prune(p.programs); err != nil {
+		return err
+	}
+	for _, folder := range mapFolders(p.config.Directory) {
+		if folder == p.folder {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(p.config.Directory, folder)); err != nil {
+			return fmt.Errorf("unpinning maps of another layout: %w", err)
+		}
+		p.log.Info("replaced maps of another layout", "old", folder, "new", p.folder)
+	}
+	p.tidied = true
+	return nil
+}
+
+func (p *Plane) done(step string) error {
+	if p.step == nil {
+		return nil
+	}
+	return p.step(step)
+}
+
+// Dump returns what the kernel's maps say, without the Services' names.
+func (p *Plane) Dump() (map[lb.Frontend]*lb.Entry, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, os.ErrClosed
+	}
+	return (&Reader{maps: p.maps}).Dump()
+}
+
+// Lookup returns what the kernel's maps say about one frontend, and whether
+// they have it.
+func (p *Plane) Lookup(f lb.Frontend) (*lb.Entry, bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, false, os.ErrClosed
+	}
+	return (&Reader{maps: p.maps}).Lookup(f)
+}
+
+// Describe says in human lines what is attached and what fell back, and why.
+func (p *Plane) Describe() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lines := slices.Clone(p.notes)
+	switch {
+	case p.attached:
+		lines = append(lines, fmt.Sprintf("%d programs attached to cgroup %s, %d frontends", len(p.programs), p.config.Cgroup, len(p.known)))
+	case p.foreign:
+		lines = append(lines, "programs of another layout serve until everything has been read from the API server")
+	default:
+		lines = append(lines, "nothing applied yet")
+	}
+	if len(p.pending) > 0 {
+		lines = append(lines, fmt.Sprintf("%d frontends wait to be written or removed, such as %s", len(p.pending), p.examples()))
+	}
+	return lines
+}
+
+// examples names up to three pending frontends.
+func (p *Plane) examples() string {
+	var names []string
+	for f := range p.pending {
+		names = append(names, f.String())
+		if len(names) == 3 {
+			break
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// Close lets go of maps and programs. What is pinned keeps working.
+func (p *Plane) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	p.release()
+	return nil
+}
+
+func (p *Plane) release() {
+	p.maps.close()
+	closePrograms(p.programs)
+	if p.links != nil {
+		p.links.cgroup.Close()
+	}
+	if p.lock != nil {
+		p.lock.Close()
+	}
+}
