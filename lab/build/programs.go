@@ -1,0 +1,57 @@
+package build
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/fairlead-net/fairlead/lab/layout"
+)
+
+// Kubernetes is the version that nodes report; lab/go.mod requires the same.
+const Kubernetes = "v1.37.2"
+
+// Machines are the programs that machines run: without them there is no cluster.
+func Machines(l layout.Layout) []Program {
+	const version = "k8s.io/component-base/version."
+	const containerd = "github.com/containerd/containerd/v2/cmd/"
+	const cni = "github.com/containernetworking/plugins/plugins/"
+	return []Program{
+		{
+			Name: "kubernetes", Module: l.Source(), Output: l.Bin("kube"),
+			Packages: []string{"./cmd/kube"},
+			// Kubernetes stamps its version at link time; unstamped nodes report v0.0.0.
+			Stamps: []string{
+				version + "gitVersion=" + Kubernetes, version + "gitMajor=1",
+				version + "gitMinor=37", version + "gitTreeState=clean",
+			},
+		},
+		{
+			Name: "containerd", Module: l.Source(), Output: l.Bin() + "/",
+			Packages: []string{containerd + "containerd", containerd + "containerd-shim-runc-v2", containerd + "ctr"},
+			Tags:     "no_btrfs,no_zfs,no_devmapper,no_aufs",
+		},
+		{
+			Name: "CNI plugins", Module: l.Source(), Output: l.Bin("cni") + "/",
+			Packages: []string{cni + "main/ptp", cni + "main/loopback", cni + "ipam/host-local", cni + "meta/portmap"},
+		},
+	}
+}
+
+// Pods are the programs that go into images.
+func Pods(l layout.Layout) []Program {
+	return []Program{
+		{Name: "pause", Module: l.Source(), Output: l.Bin("pause"), Packages: []string{"./cmd/pause"}},
+		{Name: "shop", Module: l.Source(), Output: l.Bin("shop"), Packages: []string{"./cmd/shop"}},
+	}
+}
+
+// Product is the program this repository is about.
+func Product(l layout.Layout) Program {
+	return Program{Name: "fairlead", Module: l.Root, Output: l.Bin("fairlead"), Packages: []string{"."}}
+}
+
+// HasProduct says whether the repository's main program exists.
+func HasProduct(l layout.Layout) bool {
+	_, err := os.Stat(filepath.Join(l.Root, "main.go"))
+	return err == nil
+}

@@ -1,0 +1,30 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/fairlead-net/fairlead/lab/build"
+)
+
+// buildPrograms compiles everything the machines and the images need; up-to-date programs cost a moment.
+func (c *Cluster) buildPrograms(ctx context.Context) error {
+	builder := build.Builder{Progress: c.out}
+	programs := append(build.Machines(c.Layout), build.Pods(c.Layout)...)
+	if build.HasProduct(c.Layout) {
+		programs = append(programs, build.Product(c.Layout))
+	}
+	for _, p := range programs {
+		if err := builder.Build(ctx, p); err != nil {
+			return err
+		}
+	}
+	// The multi-call program is kubectl when it is called so.
+	if err := os.Symlink("kube", c.Layout.Bin("kubectl")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("link kubectl: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead-net/fairlead/lab/config"
+	"github.com/fairlead-net/fairlead/lab/fabric"
+	"github.com/fairlead-net/fairlead/lab/forward"
+	"github.com/fairlead-net/fairlead/lab/machine"
+	"github.com/fairlead-net/fairlead/lab/plan"
+)
+
+// startFabric makes the network between the machines and the machine that lives in it.
+func (c *Cluster) startFabric(ctx context.Context) error {
+	if err := os.RemoveAll(c.Layout.Logs("")); err != nil {
+		return fmt.Errorf("remove old logs: %w", err)
+	}
+	f, err := fabric.Create(c.Plan.Fabric, c.Plan.Gateway, c.Plan.Resolver)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	listener, err := forward.Listener(config.ForwardAddress)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	return machine.Start(ctx, c.placed(config.Fabric(c.Plan)), f.Namespace(), []*os.File{listener})
+}
+
+// startMachines makes credentials, switches on the client and all nodes, and writes the kubeconfigs.
+func (c *Cluster) startMachines(ctx context.Context) error {
+	credentials, err := config.NewCredentials(c.Plan, time.Now())
+	if err != nil {
+		return err
+	}
+	f, err := c.fabric()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := c.plugAndStart(ctx, f, c.placed(config.Client(c.Plan))); err != nil {
+		return err
+	}
+	for _, n := range c.Plan.Nodes {
+		if err := c.plugAndStart(ctx, f, c.placed(config.Node(c.Plan, n, credentials, host()))); err != nil {
+			return err
+		}
+	}
+	for path, server := range map[string]string{
+		c.Layout.Kubeconfig():      config.ForwardAddress,
+		c.Layout.InnerKubeconfig(): c.Plan.APIServer().String(),
+	} {
+		text := config.Kubeconfig(server, "admin", credentials.Cluster.Cert, credentials.Admin)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return fmt.Errorf("write a kubeconfig: %w", err)
+		}
+	}
+	return c.saveState()
+}
+
+// placed adds the host's paths and cgroups to a machine's spec.
+func (c *Cluster) placed(s machine.Spec) machine.Spec {
+	s.Dir, s.Bin, s.Logs = c.Layout.Machine(s.Name), c.Layout.Bin(), c.Layout.Logs(s.Name)
+	s.Hierarchies = c.hierarchies
+	return s
+}
+
+func (c *Cluster) plugAndStart(ctx context.Context, f *fabric.Fabric, s machine.Spec) error {
+	network, err := f.Plug(c.port(s.Name), c.Plan.Fabric)
+	if err != nil {
+		return err
+	}
+	return errors.Join(machine.Start(ctx, s, network, nil), network.Close())
+}
+
+// port is a machine's place on the fabric. Nodes know the way to every other node's pods; the client knows
+// only its neighbours. The default route ends at the fabric, which knows no way on: a machine behaves as
+// if it had an uplink (packets to foreign addresses are routed, then answered as unreachable) and has none.
+func (c *Cluster) port(name string) fabric.Port {
+	p := fabric.Port{Name: name, Addr: c.Plan.Client, Routes: []fabric.Route{
+		{To: netip.MustParsePrefix("0.0.0.0/0"), Via: c.Plan.Gateway.V4},
+		{To: netip.MustParsePrefix("::/0"), Via: c.Plan.Gateway.V6},
+	}}
+	own, ok := c.Plan.Find(name)
+	if !ok {
+		return p
+	}
+	p.Addr = own.Addr
+	for _, n := range c.Plan.Nodes {
+		if n.Name != name {
+			p.Routes = append(p.Routes, routesTo(n)...)
+		}
+	}
+	return p
+}
+
+func routesTo(n plan.Node) []fabric.Route {
+	return []fabric.Route{{To: n.Pods.V4, Via: n.Addr.V4}, {To: n.Pods.V6, Via: n.Addr.V6}}
+}
+
+// host finds out what the host allows.
+func host() config.Host {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return config.Host{RestrictOOM: true} // the safe assumption
+	}
+	return config.Host{RestrictOOM: data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) == 0}
+}

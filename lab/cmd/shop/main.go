@@ -1,0 +1,4 @@
+// Command shop is the demo.
+package main
+
+func main() {}
