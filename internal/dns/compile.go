@@ -1,0 +1,140 @@
+package dns
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/pmap"
+)
+
+// Compile returns the Table for a State, and a Reason for each Service whose
+// names cannot be served as written. prev is the result of an earlier Compile,
+// or the zero Table; what did not change since is taken from it, so that the
+// cost is that of the change. A Config that is not complete is completed; the
+// caller has checked it (Config.Complete), invalid fields act as defaults.
+func Compile(s *desired.State, prev Table, config Config) (Table, []desired.Reason) {
+	config, err := config.Complete()
+	if err != nil {
+		config, _ = Config{Server: config.Server, ServerAddresses: config.ServerAddresses}.Complete()
+	}
+	if prev.config.Domain != config.Domain {
+		// Which names fit depends on the domain.
+		prev = Table{}
+	}
+	t := prev
+	t.config = config
+	t.Revision, t.Synced, t.state, t.namespaces = s.Revision, s.Synced, s, s.Namespaces
+	var known pmap.Map[desired.Name, *desired.Service]
+	if prev.state != nil {
+		known = prev.state.Services
+	}
+	e := editor{services: prev.services.Edit(), reverse: prev.reverse.Edit(), reasons: prev.reasons.Edit(), domain: config.Domain}
+	for change := range pmap.Diff(known, s.Services) {
+		e.apply(change)
+	}
+	t.services, t.reverse, t.reasons = e.services.Map(), e.reverse.Map(), e.reasons.Map()
+	return t, t.allReasons()
+}
+
+func (t Table) allReasons() []desired.Reason {
+	var reasons []desired.Reason
+	for _, reason := range t.reasons.All() {
+		reasons = append(reasons, *reason)
+	}
+	slices.SortFunc(reasons, func(a, b desired.Reason) int {
+		return strings.Compare(a.Object.String(), b.Object.String())
+	})
+	return reasons
+}
+
+// editor is a Table being made.
+type editor struct {
+	services *pmap.Editor[desired.Name, *service]
+	reverse  *pmap.Editor[netip.Addr, *owners]
+	reasons  *pmap.Editor[desired.Name, *desired.Reason]
+	domain   string
+}
+
+func (e *editor) apply(change pmap.Change[desired.Name, *desired.Service]) {
+	before, _ := e.services.Get(change.Key)
+	var after *service
+	var reason *desired.Reason
+	if change.HasNew {
+		after = index(change.New)
+		if reason = judge(after, e.domain); reason != nil {
+			after = nil
+		}
+	}
+	if after != nil {
+		if before != nil {
+			after.owner = before.owner
+		}
+		e.services.Set(change.Key, after)
+	} else {
+		e.services.Delete(change.Key)
+	}
+	if reason != nil {
+		e.reasons.Set(change.Key, reason)
+	} else {
+		e.reasons.Delete(change.Key)
+	}
+	e.clusterIPs(change.Key, before, after)
+	e.endpoints(change.Key, before, after)
+}
+
+// index makes the compact form of a Service.
+func index(source *desired.Service) *service {
+	s := &service{source: source, owner: &owners{endpoint: []desired.Name{source.Name}}}
+	if source.Type == desired.ExternalName {
+		return s
+	}
+	for i, slice := range source.Slices {
+		for j := range slice.Endpoints {
+			if slice.Endpoints[j].Ready {
+				s.ready = append(s.ready, ready{int32(i), int32(j)})
+			}
+		}
+	}
+	s.ready = slices.Clip(s.ready)
+	slices.SortFunc(s.ready, func(a, b ready) int {
+		_, x := s.at(a)
+		_, y := s.at(b)
+		return cmp.Or(strings.Compare(x.Hostname, y.Hostname), x.Address.Compare(y.Address))
+	})
+	seen := make(map[netip.Addr]bool, len(s.ready))
+	for _, r := range s.ready {
+		_, endpoint := s.at(r)
+		s.repeated = s.repeated || seen[endpoint.Address]
+		seen[endpoint.Address] = true
+	}
+	return s
+}
+
+// maxName is the longest name that fits in a message, in characters without
+// the final dot (RFC 1035, section 2.3.4).
+const maxName = 253
+
+// judge returns why the names of a Service do not fit in DNS, or nil.
+func judge(s *service, domain string) *desired.Reason {
+	longest := 0
+	for _, r := range s.ready {
+		_, e := s.at(r)
+		longest = max(longest, len(label(e))+1)
+	}
+	for _, p := range s.source.Ports {
+		longest = max(longest, len("_._sctp.")+len(p.Name))
+	}
+	longest += len(s.source.Name.Name) + 1 + len(s.source.Name.Namespace) + len(".svc.") + len(domain)
+	if longest <= maxName {
+		return nil
+	}
+	return &desired.Reason{
+		Object:  desired.Ref{Kind: "Service", Namespace: s.source.Name.Namespace, Name: s.source.Name.Name},
+		Code:    "NameTooLong",
+		Message: fmt.Sprintf("the longest name of this Service in %s would have %d characters where DNS allows %d, so it has no name in DNS; shorten its name, its ports' names or its pods' hostnames", domain, longest, maxName),
+	}
+}

@@ -1,0 +1,182 @@
+package dns
+
+import (
+	"net/netip"
+	"sort"
+	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// kind says what a name in the cluster domain stands for.
+type kind uint8
+
+const (
+	absent   kind = iota // no such name: NXDOMAIN
+	empty                // a name with nothing but names below it
+	apex                 // the domain itself
+	version              // dns-version
+	server               // ns.dns, this server's own name
+	pod                  // an address as the name of a pod
+	whole                // a Service
+	portion              // a port of a Service: _PORT._PROTOCOL
+	endpoint             // one name of a Service's endpoints
+	alias                // a Service of type ExternalName
+)
+
+// node is what a name stands for, with what is needed to list its records.
+type node struct {
+	kind    kind
+	service *service
+	// port and protocol are the labels of a portion, without underscores.
+	port, protocol string
+	// address is that of a pod.
+	address netip.Addr
+	// endpoints are those that an endpoint name stands for.
+	endpoints []ready
+	// why explains the choice in words; it is a constant.
+	why string
+}
+
+// find returns the node of a name given relative to the domain, in lower case.
+func (t *Table) find(relative string) node {
+	labels, n, ok := split(relative)
+	switch {
+	case !ok:
+		return node{why: "no cluster name has this form"}
+	case n == 0:
+		return node{kind: apex, why: "the cluster domain itself"}
+	case labels[0] == "svc" || labels[0] == "pod":
+		return t.findNamespace(labels, n)
+	case labels[0] == "dns-version" && n == 1:
+		return node{kind: version, why: "the version of the naming scheme"}
+	case labels[0] == "dns" && n == 1:
+		return node{kind: empty, why: "only names below it exist"}
+	case labels[0] == "dns" && n == 2 && labels[1] == "ns":
+		return node{kind: server, why: "this name server"}
+	}
+	return node{why: "names of the cluster end in svc or pod before the domain"}
+}
+
+// findNamespace handles names that end in svc or pod.
+func (t *Table) findNamespace(labels [maxLabels]string, n int) node {
+	if n == 1 {
+		return node{kind: empty, why: "only names below it exist"}
+	}
+	isPod := labels[0] == "pod"
+	_, exists := t.namespaces.Get(labels[1])
+	switch {
+	case isPod && t.config.Pods == PodsDisabled:
+		return node{why: "names of pods are disabled"}
+	case n == 2 && exists:
+		return node{kind: empty, why: "a namespace: only names below it exist"}
+	case n == 2 || (isPod && !exists):
+		return node{why: "there is no such namespace"}
+	case isPod && n > 3:
+		return node{why: "there are no names below the name of a pod"}
+	case isPod:
+		if address, ok := undashed(labels[2]); ok {
+			return node{kind: pod, address: address, why: "the address in the name of a pod, unverified"}
+		}
+		return node{why: "the name of a pod has to be its address with dashes"}
+	}
+	s, ok := t.services.Get(desired.Name{Namespace: labels[1], Name: labels[2]})
+	if !ok {
+		return node{why: "there is no such Service"}
+	}
+	return s.find(labels[3:n])
+}
+
+// find returns the node of a name given by its labels in front of the
+// Service's own name, the last label first.
+func (s *service) find(labels []string) node {
+	switch {
+	case s.source.Type == desired.ExternalName && s.source.ExternalName == "":
+		return node{why: "the Service's externalName cannot be an alias in DNS"}
+	case s.source.Type == desired.ExternalName && len(labels) > 0:
+		return node{why: "there are no names below a Service of type ExternalName"}
+	case s.source.Type == desired.ExternalName:
+		return node{kind: alias, service: s, why: "a Service of type ExternalName"}
+	case !s.exists():
+		return node{why: "the Service is headless and has no ready endpoint"}
+	case len(labels) == 0 && s.source.Headless:
+		return node{kind: whole, service: s, why: "a headless Service: its ready endpoints"}
+	case len(labels) == 0:
+		return node{kind: whole, service: s, why: "a Service with an address of its own"}
+	case len(labels) == 2:
+		found := node{kind: portion, service: s, port: unscore(labels[1]), protocol: unscore(labels[0]), why: "a named port of the Service"}
+		if s.hasPort(found.port, found.protocol) {
+			return found
+		}
+		return node{why: "the Service has no port of this name and protocol"}
+	}
+	if endpoints := s.endpointsNamed(labels[0]); len(endpoints) > 0 {
+		return node{kind: endpoint, service: s, endpoints: endpoints, why: "a ready endpoint of the Service"}
+	}
+	if s.hasPort("", unscore(labels[0])) {
+		return node{kind: empty, why: "a protocol: only the Service's named ports are below it"}
+	}
+	return node{why: "the Service has no ready endpoint of this name"}
+}
+
+// hasPort reports whether the Service has a port of this name, or any named
+// port if name is empty, for this protocol.
+func (s *service) hasPort(name, protocol string) bool {
+	if !s.source.Headless {
+		for _, p := range s.source.Ports {
+			if matches(p.Name, p.Protocol, name, protocol) {
+				return true
+			}
+		}
+		return false
+	}
+	for i, r := range s.ready {
+		if i > 0 && r.slice == s.ready[i-1].slice {
+			continue
+		}
+		for _, p := range s.source.Slices[r.slice].Ports {
+			if matches(p.Name, p.Protocol, name, protocol) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// matches reports whether a port has the wanted name and protocol; an empty
+// wanted name is that of any named port. Ports without name have no names in
+// DNS of their own.
+func matches(name string, protocol desired.Protocol, wantName, wantProtocol string) bool {
+	return name != "" && (wantName == "" || strings.EqualFold(name, wantName)) && protocolLabel(protocol) == wantProtocol
+}
+
+// endpointsNamed returns the ready endpoints with a name: those with this
+// hostname, or without hostname and with the address that the name spells.
+func (s *service) endpointsNamed(name string) []ready {
+	if found := s.search(name, netip.Addr{}); len(found) > 0 {
+		return found
+	}
+	address, ok := undashed(name)
+	if !ok || dashed(address) != name {
+		return nil
+	}
+	return s.search("", address)
+}
+
+// search returns the part of ready with this hostname and, if the hostname is
+// empty, this address.
+func (s *service) search(hostname string, address netip.Addr) []ready {
+	compare := func(i int) int {
+		_, e := s.at(s.ready[i])
+		if c := strings.Compare(e.Hostname, hostname); c != 0 || hostname != "" {
+			return c
+		}
+		return e.Address.Compare(address)
+	}
+	from := sort.Search(len(s.ready), func(i int) bool { return compare(i) >= 0 })
+	to := from
+	for to < len(s.ready) && compare(to) == 0 {
+		to++
+	}
+	return s.ready[from:to]
+}

@@ -1,0 +1,119 @@
+package dns
+
+import (
+	"net/netip"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// serviceAddresses adds the addresses of a Service, of its endpoints that have
+// a port, or of one endpoint name, if A or AAAA was asked for.
+func (r *reply) serviceAddresses(owner string, n node) {
+	if r.asked.Type != TypeA && r.asked.Type != TypeAAAA {
+		return
+	}
+	s := n.service
+	if n.kind != endpoint && !s.source.Headless {
+		r.addresses(owner, s.source.Addresses)
+		return
+	}
+	list := s.ready
+	if n.kind == endpoint {
+		list = n.endpoints
+	}
+	var seen map[netip.Addr]bool
+	if s.repeated {
+		seen = make(map[netip.Addr]bool, len(list))
+	}
+	for _, at := range list {
+		slice, e := s.at(at)
+		if seen[e.Address] || e.Address.Is4() != (r.asked.Type == TypeA) || (n.kind == portion && !slicePort(slice, n)) {
+			continue
+		}
+		if seen != nil {
+			seen[e.Address] = true
+		}
+		r.add(r.address(owner, e.Address))
+	}
+}
+
+// slicePort reports whether a slice has the port of a portion.
+func slicePort(slice *desired.Slice, n node) bool {
+	for _, p := range slice.Ports {
+		if matches(p.Name, p.Protocol, n.port, n.protocol) {
+			return true
+		}
+	}
+	return false
+}
+
+// offer is one choice that SRV records give: a port at an address of a target.
+type offer struct {
+	target  string
+	address netip.Addr
+	port    uint16
+}
+
+// services adds SRV records: one per target and port, all with priority 0 and
+// an equal share of 100 as weight, and the targets' addresses.
+func (r *reply) services(owner string, n node) {
+	offers := r.table.offers(n)
+	if len(offers) == 0 {
+		return
+	}
+	weight := uint16(max(1, 100/len(offers)))
+	type choice struct {
+		target string
+		port   uint16
+	}
+	type glue struct {
+		target  string
+		address netip.Addr
+	}
+	choices, glues := make(map[choice]bool, len(offers)), make(map[glue]bool, len(offers))
+	for _, o := range offers {
+		if c := (choice{o.target, o.port}); !choices[c] {
+			choices[c] = true
+			r.add(Record{Name: owner, Type: TypeSRV, TTL: r.table.config.TTL, Weight: weight, Port: o.port, Target: o.target})
+		}
+		if g := (glue{o.target, o.address}); !glues[g] {
+			glues[g] = true
+			r.Additional = append(r.Additional, r.address(o.target, o.address))
+		}
+	}
+}
+
+func (t *Table) offers(n node) []offer {
+	s := n.service
+	name := t.serviceName(s.source.Name)
+	var offers []offer
+	if n.kind != endpoint && !s.source.Headless {
+		for _, p := range s.source.Ports {
+			if n.kind == portion && !matches(p.Name, p.Protocol, n.port, n.protocol) {
+				continue
+			}
+			for _, address := range s.source.Addresses {
+				offers = append(offers, offer{name, address, p.Port})
+			}
+		}
+		return offers
+	}
+	list := s.ready
+	if n.kind == endpoint {
+		list = n.endpoints
+	}
+	for _, at := range list {
+		slice, e := s.at(at)
+		target := ""
+		for _, p := range slice.Ports {
+			if n.kind == portion && !matches(p.Name, p.Protocol, n.port, n.protocol) {
+				continue
+			}
+			if target == "" {
+				target = label(e) + "." + name
+			}
+			offers = append(offers, offer{target, e.Address, p.Port})
+		}
+	}
+	return offers
+}

@@ -1,0 +1,167 @@
+package dns
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+var update = flag.Bool("update", false, "rewrite the answers in testdata")
+
+// TestStories compiles the manifests of each story and compares what every
+// question in its file "answers" gets. A question is a line "? NAME TYPE"; a
+// line "! unsynced" or "! pods disabled" changes how the following ones are
+// asked, and "! rest" goes back.
+func TestStories(t *testing.T) {
+	stories, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(stories) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, story := range stories {
+		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
+	}
+}
+
+func tell(t *testing.T, path string) {
+	archive, err := txtar.ParseFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var objects desired.Objects
+	objects.Synced = true
+	for i, file := range archive.Files {
+		if strings.HasSuffix(file.Name, ".yaml") {
+			read(t, file.Data, &objects)
+			continue
+		}
+		got := ask(t, objects, string(file.Data))
+		if *update {
+			archive.Files[i].Data = []byte(got)
+		} else if diff := cmp.Diff(string(file.Data), got); diff != "" {
+			t.Errorf("%s: run with -update if this is meant (-want +got):\n%s", file.Name, diff)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// ask returns the text with every answer as it is now.
+func ask(t *testing.T, objects desired.Objects, text string) string {
+	config := Config{
+		Server: desired.Name{Namespace: "kube-system", Name: "kube-dns"},
+	}
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 0:
+			continue
+		case fields[0] == "!":
+			objects.Synced = line != "! unsynced\n"
+			config.Pods = ""
+			if line == "! pods disabled\n" {
+				config.Pods = PodsDisabled
+			}
+			out.WriteString("\n" + line)
+		case fields[0] == "?":
+			state, _ := desired.Build(objects, desired.Node{}, nil)
+			table, reasons := Compile(state, Table{}, config)
+			if len(reasons) > 0 {
+				t.Errorf("unexpected reasons: %v", reasons)
+			}
+			fmt.Fprintf(&out, "\n%s%s", line, render(table, Question{fields[1], parseType(t, fields[2]), ClassIN}))
+		}
+	}
+	return strings.TrimPrefix(out.String(), "\n")
+}
+
+func parseType(t *testing.T, text string) Type {
+	for n := range Type(260) {
+		if n.String() == text {
+			return n
+		}
+	}
+	t.Fatalf("unknown type %q", text)
+	return 0
+}
+
+func render(table Table, q Question) string {
+	answer, trace := table.Explain(q)
+	if diff := cmp.Diff(table.Answer(q), answer, equateAddresses); diff != "" {
+		return "Answer and Explain differ: " + diff
+	}
+	var out strings.Builder
+	switch {
+	case answer.Forward:
+		out.WriteString("  FORWARD\n")
+	case answer.Authoritative:
+		fmt.Fprintf(&out, "  %s authoritative\n", answer.Rcode)
+	default:
+		fmt.Fprintf(&out, "  %s\n", answer.Rcode)
+	}
+	sections := map[string][]Record{"an": answer.Answer, "au": answer.Authority, "ad": answer.Additional}
+	for _, section := range []string{"an", "au", "ad"} {
+		for _, record := range sections[section] {
+			fmt.Fprintf(&out, "  %s %s\n", section, record)
+		}
+	}
+	if answer.Chase != "" {
+		fmt.Fprintf(&out, "  chase %s\n", answer.Chase)
+	}
+	if answer.Error != nil {
+		fmt.Fprintf(&out, "  error %d %s\n", answer.Error.Code, answer.Error.Text)
+	}
+	for _, line := range trace {
+		fmt.Fprintf(&out, "  # %s\n", line)
+	}
+	return out.String()
+}
+
+// read adds the objects of a YAML text.
+func read(t *testing.T, text []byte, objects *desired.Objects) {
+	t.Helper()
+	for _, document := range bytes.Split(text, []byte("---\n")) {
+		var head struct {
+			Kind string `json:"kind"`
+		}
+		decode(t, document, &head, yaml.Unmarshal)
+		switch head.Kind {
+		case "Namespace":
+			o := new(corev1.Namespace)
+			decode(t, document, o, yaml.UnmarshalStrict)
+			objects.Namespaces = objects.Namespaces.Set(o.Name, o)
+		case "Service":
+			o := new(corev1.Service)
+			decode(t, document, o, yaml.UnmarshalStrict)
+			objects.Services = objects.Services.Set(desired.Name{Namespace: o.Namespace, Name: o.Name}, o)
+		case "EndpointSlice":
+			o := new(discoveryv1.EndpointSlice)
+			decode(t, document, o, yaml.UnmarshalStrict)
+			objects.Slices = objects.Slices.Set(desired.Name{Namespace: o.Namespace, Name: o.Name}, o)
+		default:
+			t.Fatalf("unknown kind %q in\n%s", head.Kind, document)
+		}
+	}
+}
+
+func decode(t *testing.T, text []byte, into any, unmarshal func([]byte, any, ...yaml.JSONOpt) error) {
+	t.Helper()
+	if err := unmarshal(text, into); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+}
