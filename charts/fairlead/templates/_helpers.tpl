@@ -1,0 +1,79 @@
+{{/*
+Labels of an object. Argument: dict "root" $ "component" NAME ("" for objects of all components).
+*/}}
+{{- define "fairlead.labels" -}}
+app.kubernetes.io/name: fairlead
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/*
+The labels by which a workload selects its pods; they never change. Argument: the component.
+*/}}
+{{- define "fairlead.selector" -}}
+app.kubernetes.io/name: fairlead
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{- define "fairlead.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/*
+fairlead.yaml: the value `config`, with what depends on the release or the cluster filled in.
+*/}}
+{{- define "fairlead.config" -}}
+{{- $config := deepCopy .Values.config }}
+{{- if not $config.apiServers }}
+{{- $_ := set $config "apiServers" .Values.discovered.apiServers }}
+{{- end }}
+{{- if not $config.status.leaseNamespace }}
+{{- $_ := set $config.status "leaseNamespace" .Release.Namespace }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/*
+Pods restart when the configuration changes: they read it once, at start.
+*/}}
+{{- define "fairlead.podAnnotations" -}}
+checksum/config: {{ include "fairlead.config" . | sha256sum }}
+{{- end }}
+
+{{/*
+The port of the first DNS listener.
+*/}}
+{{- define "fairlead.dnsPort" -}}
+{{ regexFind "[0-9]+$" (first .Values.config.dns.listen) }}
+{{- end }}
+
+{{/*
+How clients choose among the DNS pods: the newest wording that the cluster knows (KEP-4444, KEP-3015).
+*/}}
+{{- define "fairlead.trafficDistribution" -}}
+{{- $want := .Values.dns.trafficDistribution }}
+{{- if semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version }}
+{{- $want }}
+{{- else if and $want (semverCompare ">=1.31.0-0" .Capabilities.KubeVersion.Version) }}
+{{- "PreferClose" }}
+{{- end }}
+{{- end }}
+
+{{/*
+Tolerations of pods that every node needs, whatever its state.
+*/}}
+{{- define "fairlead.tolerateAll" -}}
+- operator: Exists
+{{- end }}
+
+{{- define "fairlead.env" -}}
+- name: NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+{{- end }}
