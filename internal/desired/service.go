@@ -143,7 +143,7 @@ func unresolvedPorts(s *Service) []Reason {
 			offered = offered || ok && len(slice.Endpoints) > 0
 		}
 		if endpoints > 0 && !offered {
-			r.add("TargetPortNotFound", "port %s: none of the %d endpoints offers targetPort %q, so connections to it are refused; name a port that the pods' containers declare in spec.containers[].ports, or write its number", port, endpoints, port.Target)
+			r.add("TargetPortNotFound", "port %s: none of its endpoints (%d) offers targetPort %q, so connections to it are refused; name a port that the pods' containers declare in spec.containers[].ports, or write its number", port, endpoints, port.Target)
 		}
 	}
 	return r

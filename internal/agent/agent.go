@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fairlead-net/fairlead/internal/config"
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/kube"
+)
+
+// ErrConfigChanged is what Run returns when the configuration file holds a new,
+// valid configuration: make a new Agent with it.
+var ErrConfigChanged = errors.New("the configuration changed")
+
+// Options are what one process is started with.
+type Options struct {
+	Config config.Config
+	// ConfigFile is watched for changes; empty means none.
+	ConfigFile string
+	// Planes are the names of the planes to run: lb, dns, status.
+	Planes []string
+	// Node is the name of the Node object of this machine.
+	Node string
+	// Identity tells this process from its replicas.
+	Identity string
+	// HTTP is the address of the endpoints for health, metrics and status.
+	HTTP    string
+	Version string
+	Log     *slog.Logger
+}
+
+// Agent is one process.
+type Agent struct {
+	options   Options
+	log       *slog.Logger
+	watcher   *kube.Watcher
+	pipelines []pipeline
+	services  []func(context.Context) error
+	registry  *prometheus.Registry
+	started   time.Time
+
+	revision      atomic.Uint64
+	synced        atomic.Bool
+	configProblem atomic.Pointer[string]
+}
+
+// New wires a process; it starts nothing. The error says which plane cannot run
+// here and why.
+func New(o Options) (*Agent, error) {
+	client, err := kube.NewClient(kube.Access{Servers: o.Config.APIServers, UserAgent: "fairlead/" + o.Version})
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		options: o, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
+		watcher: kube.NewWatcher(client, o.Node, o.Log),
+	}
+	if len(o.Planes) == 0 {
+		return nil, errors.New("no planes to run: name some with --planes (lb, dns, status)")
+	}
+	for _, name := range o.Planes {
+		p, err := a.newPlane(name, client)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("plane %s: %w", name, err), a.close())
+		}
+		a.pipelines = append(a.pipelines, p)
+	}
+	a.registerMetrics()
+	return a, nil
+}
+
+func (a *Agent) newPlane(name string, client *kube.Client) (pipeline, error) {
+	switch name {
+	case "lb":
+		return a.newLB()
+	case "dns":
+		return a.newDNS()
+	case "status":
+		return a.newStatus(client), nil
+	}
+	return pipeline{}, errors.New("there is no plane of this name; known are lb, dns and status")
+}
+
+// Run works until ctx ends (nil), a part of the process fails for good, or the
+// configuration file changes (ErrConfigChanged).
+func (a *Agent) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	views := make(chan kube.View)
+	group.Go(func() error { return a.watcher.Run(ctx, views) })
+	group.Go(func() error { return a.build(ctx, views) })
+	group.Go(func() error { return a.serveHTTP(ctx) })
+	group.Go(func() error { return a.watchConfig(ctx) })
+	for _, p := range a.pipelines {
+		group.Go(func() error { return p.run(ctx) })
+	}
+	for _, serve := range a.services {
+		group.Go(func() error { return serve(ctx) })
+	}
+	a.log.Info("running", "version", a.options.Version, "planes", a.options.Planes, "node", a.options.Node)
+	return group.Wait()
+}
+
+// build turns every View into a State and offers it to all planes.
+func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
+	var state *desired.State
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case view := <-views:
+			next, statuses := desired.Build(view.Objects, view.Node, state)
+			for _, status := range statuses {
+				for _, reason := range status.Reasons {
+					a.log.Warn("object not used as written", "object", reason.Object.String(), "code", reason.Code, "message", reason.Message)
+				}
+			}
+			changed := state == nil || next.Revision != state.Revision
+			state = next
+			if !changed {
+				continue
+			}
+			a.revision.Store(state.Revision)
+			a.synced.Store(state.Synced)
+			for _, p := range a.pipelines {
+				p.offer(state)
+			}
+		}
+	}
+}
+
+func (a *Agent) close() error {
+	// Loops close their planes when they end; these never started.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var failed error
+	for _, p := range a.pipelines {
+		failed = errors.Join(failed, p.run(ctx))
+	}
+	return failed
+}

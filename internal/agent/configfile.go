@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/config"
+)
+
+// configPeriod is how often the configuration file is read again. The kubelet
+// itself updates a mounted ConfigMap about once a minute.
+const configPeriod = 5 * time.Second
+
+// watchConfig returns ErrConfigChanged once the file holds another valid
+// configuration. One that is not valid is reported and changes nothing.
+func (a *Agent) watchConfig(ctx context.Context) error {
+	if a.options.ConfigFile == "" {
+		return nil
+	}
+	seen, err := os.ReadFile(a.options.ConfigFile)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	tick := time.NewTicker(configPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		content, err := os.ReadFile(a.options.ConfigFile)
+		if err == nil && bytes.Equal(content, seen) {
+			continue
+		}
+		if err == nil {
+			seen = content
+			_, err = config.Parse(content)
+		}
+		if err == nil {
+			a.log.Info("configuration changed, applying it", "file", a.options.ConfigFile)
+			return ErrConfigChanged
+		}
+		problem := fmt.Sprintf("%s is not usable, the previous configuration stays in force: %v", a.options.ConfigFile, err)
+		if old := a.configProblem.Swap(&problem); old == nil || *old != problem {
+			a.log.Error("configuration not usable, keeping the previous one", "file", a.options.ConfigFile, "error", err)
+		}
+	}
+}

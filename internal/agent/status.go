@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/pmap"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
+)
+
+// Status is what a process tells about itself at /status.
+type Status struct {
+	Node     string    `json:"node,omitempty"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Revision uint64    `json:"revision"`
+	// Synced tells whether everything has been read from the API server once.
+	Synced bool `json:"synced"`
+	// Problems concern the process as a whole: the API server, the configuration.
+	Problems []string      `json:"problems,omitempty"`
+	Planes   []PlaneStatus `json:"planes"`
+}
+
+// PlaneStatus is the part of one plane.
+type PlaneStatus struct {
+	reconcile.Health
+	Healthy bool     `json:"healthy"`
+	Notes   []string `json:"notes,omitempty"`
+}
+
+// Status returns what the process tells about itself now.
+func (a *Agent) Status() Status {
+	s := Status{
+		Node: a.options.Node, Version: a.options.Version, Started: a.started,
+		Revision: a.revision.Load(), Synced: a.synced.Load(),
+	}
+	if problem := a.watcher.Health(); problem != "" {
+		s.Problems = append(s.Problems, problem)
+	}
+	if problem := a.configProblem.Load(); problem != nil {
+		s.Problems = append(s.Problems, *problem)
+	}
+	for _, p := range a.pipelines {
+		h := p.health()
+		s.Planes = append(s.Planes, PlaneStatus{Health: h, Healthy: h.Healthy(), Notes: p.notes()})
+	}
+	return s
+}
+
+// ready returns the reason why this process cannot do its work yet, or "".
+func (s Status) ready() string {
+	if !s.Synced {
+		return "not everything has been read from the API server yet"
+	}
+	for _, p := range s.Planes {
+		if p.Applied == 0 {
+			return "plane " + p.Plane + " has applied nothing yet: " + p.Problem
+		}
+	}
+	return ""
+}
+
+// reports are all reasons in the cluster, what the status plane writes.
+type reports struct {
+	revision uint64
+	synced   bool
+	statuses pmap.Map[desired.Ref, *desired.Status]
+	table    lb.Table
+	compiled []desired.Reason
+}
+
+// newStatus returns the plane that tells users about their objects by Events.
+// Of all replicas only the holder of a Lease does so.
+func (a *Agent) newStatus(client *kube.Client) pipeline {
+	plane := newEventPlane(kube.NewEventWriter(client, a.log))
+	compile := func(s *desired.State, last reports) (reports, []desired.Reason) {
+		r := reports{revision: s.Revision, synced: s.Synced, statuses: s.Statuses}
+		r.table, r.compiled = lb.Compile(s, last.table)
+		return r, r.compiled
+	}
+	p := newPipeline("status", plane, compile, func(r reports) uint64 { return r.revision }, a.log)
+	p.health = plane.standby(p.health)
+	lease := desired.Name{Namespace: a.options.Config.Status.LeaseNamespace, Name: "fairlead-status"}
+	a.services = append(a.services, func(ctx context.Context) error {
+		return client.Lead(ctx, lease, a.options.Identity, a.log, plane.lead)
+	})
+	return p
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/kube"
+)
+
+// source is where a command gets its objects from: a cluster, or a folder.
+type source struct {
+	access kube.Access
+	dir    string
+	node   string
+	zone   string
+}
+
+// addClusterFlags adds the flags that name a cluster.
+func (s *source) addClusterFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.access.Kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, then ~/.kube/config)")
+	cmd.Flags().StringVar(&s.access.Context, "context", "", "context of the kubeconfig (default its current one)")
+}
+
+// addFlags adds the flags that name a cluster or a folder, and a point of view.
+func (s *source) addFlags(cmd *cobra.Command) {
+	s.addClusterFlags(cmd)
+	cmd.Flags().StringVarP(&s.dir, "filename", "f", "", "read manifests from this folder instead of a cluster")
+	s.addNodeFlags(cmd)
+}
+
+func (s *source) addNodeFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.node, "node", "", "see it as this node does (default: as no node in particular)")
+	cmd.Flags().StringVar(&s.zone, "zone", "", "zone of the node, with -f")
+}
+
+func (s *source) client() (*kube.Client, error) {
+	s.access.UserAgent = "fairlead-cli/" + version()
+	return kube.NewClient(s.access)
+}
+
+// view reads the objects once.
+func (s *source) view(ctx context.Context) (kube.View, error) {
+	if s.dir != "" {
+		return s.folder()
+	}
+	client, err := s.client()
+	if err != nil {
+		return kube.View{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return client.List(ctx, s.node)
+}
+
+func (s *source) folder() (kube.View, error) {
+	if info, err := os.Stat(s.dir); err != nil || !info.IsDir() {
+		return kube.View{}, usageError{fmt.Errorf("--filename %s is not a folder; name one that holds .yaml or .json manifests", s.dir)}
+	}
+	m, err := kube.ReadManifests(os.DirFS(s.dir))
+	if err != nil {
+		return kube.View{}, fmt.Errorf("manifests in %s: %w", s.dir, err)
+	}
+	return kube.View{Objects: m.Objects, Node: desired.Node{Name: s.node, Zone: s.zone}}, nil
+}
