@@ -56,6 +56,15 @@ func newRoot(streams Streams) *cobra.Command {
 	root.SetErr(streams.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
+		newInstall(),
+		newUpgrade(),
+		newUninstall(),
+		newStatus(),
+		newServices(),
+		newExplain(),
+		newCompile(),
+		newAgent(),
+		newCleanup(),
 		newVersion(),
 	)
 	return root

@@ -40,9 +40,8 @@ func Chart() (*chart.Chart, error) {
 }
 
 // Render returns the objects that the chart makes of values in namespace, as
-// YAML documents, and the notes for the user. It needs no cluster;
-// kubeVersion, such as v1.37.0, is that of the cluster it would be for, or
-// empty for the newest that the chart's engine knows.
+// YAML documents, and the notes for the user. It needs no cluster: kubeVersion,
+// such as v1.37.0, is that of the cluster it would be for.
 func Render(values map[string]any, namespace, kubeVersion string) (manifest, notes string, err error) {
 	loaded, err := Chart()
 	if err != nil {
@@ -51,12 +50,9 @@ func Render(values map[string]any, namespace, kubeVersion string) (manifest, not
 	run := action.NewInstall(newConfiguration())
 	run.DryRunStrategy = action.DryRunClient
 	run.ReleaseName, run.Namespace = releaseName, namespace
-	if kubeVersion != "" {
-		version, err := common.ParseKubeVersion(kubeVersion)
-		if err != nil {
-			return "", "", fmt.Errorf("Kubernetes version %q: %w", kubeVersion, err)
-		}
-		run.KubeVersion = version
+	run.KubeVersion, err = common.ParseKubeVersion(kubeVersion)
+	if err != nil {
+		return "", "", fmt.Errorf("Kubernetes version %q: %w", kubeVersion, err)
 	}
 	made, err := run.Run(loaded, values)
 	if err != nil {

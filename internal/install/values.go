@@ -1,9 +1,9 @@
 package install
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/chart/common/util"
@@ -46,29 +46,31 @@ func complete(user map[string]any, found kube.Cluster, takeOver bool) map[string
 	})
 }
 
-// explain turns the words of the schema's validator into words about values.
+// explain turns the words of the schema's validator into words about values,
+// a line per problem.
 func explain(err error) error {
 	text := err.Error()
 	if !strings.Contains(text, "values don't meet the specifications of the schema") {
 		return err
 	}
-	var lines []error
-	at := regexp.MustCompile(`^\s*- at '([^']*)': (.*)$`)
-	for line := range strings.SplitSeq(text, "\n") {
-		m := at.FindStringSubmatch(line)
-		if m == nil {
-			continue
+	at := regexp.MustCompile(`(?m)^\s*- at '([^']*)': (.*)$`)
+	quoted := regexp.MustCompile(`'([^']+)'`)
+	var lines []string
+	for _, m := range at.FindAllStringSubmatch(text, -1) {
+		path, problem := strings.ReplaceAll(strings.TrimPrefix(m[1], "/"), "/", "."), m[2]
+		switch {
+		case problem == "validation failed": // a heading over others
+		case strings.HasPrefix(problem, "additional properties"):
+			for _, name := range quoted.FindAllStringSubmatch(problem, -1) {
+				lines = append(lines, strings.TrimPrefix(path+"."+name[1], ".")+": there is no such value")
+			}
+		default:
+			lines = append(lines, path+": "+problem)
 		}
-		path := strings.Trim(strings.ReplaceAll(m[1], "/", "."), ".")
-		if path == "" {
-			path = "values"
-		}
-		problem := strings.Replace(m[2], "additional properties", "there is no value", 1)
-		problem = strings.Replace(problem, " not allowed", "", 1)
-		lines = append(lines, fmt.Errorf("%s: %s", path, problem))
 	}
 	if len(lines) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w\nAll values are listed in charts/fairlead/README.md", errors.Join(lines...))
+	slices.Sort(lines)
+	return fmt.Errorf("%s\nThe chart's README.md lists all values: https://github.com/fairlead-net/fairlead/tree/main/charts/fairlead", strings.Join(lines, "\n"))
 }
