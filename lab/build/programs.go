@@ -7,8 +7,11 @@ import (
 	"github.com/fairlead-net/fairlead/lab/layout"
 )
 
-// Kubernetes is the version that nodes report; lab/go.mod requires the same.
-const Kubernetes = "v1.37.2"
+// Versions that nodes report; lab/go.mod requires the same.
+const (
+	Kubernetes = "v1.37.2"
+	Containerd = "2.4.2"
+)
 
 // Machines are the programs that machines run: without them there is no cluster.
 func Machines(l layout.Layout) []Program {
@@ -29,6 +32,7 @@ func Machines(l layout.Layout) []Program {
 			Name: "containerd", Module: l.Source(), Output: l.Bin() + "/",
 			Packages: []string{containerd + "containerd", containerd + "containerd-shim-runc-v2", containerd + "ctr"},
 			Tags:     "no_btrfs,no_zfs,no_devmapper,no_aufs",
+			Stamps:   []string{"github.com/containerd/containerd/v2/version.Version=" + Containerd},
 		},
 		{
 			Name: "CNI plugins", Module: l.Source(), Output: l.Bin("cni") + "/",

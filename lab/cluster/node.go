@@ -86,7 +86,7 @@ func (c *Cluster) ExecNode(name string, argv []string) error {
 	if err := cgroup.Join(c.hierarchies, name, os.Getpid()); err != nil {
 		return err
 	}
-	return enter(pid, []string{"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd=/"}, argv)
+	return enter(pid, []string{"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"}, argv)
 }
 
 // ExecClient replaces this process by a command in the client's network. Only the network: its files are

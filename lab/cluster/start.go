@@ -22,7 +22,13 @@ func (c *Cluster) startFabric(ctx context.Context) error {
 	if err := os.RemoveAll(c.Layout.Logs("")); err != nil {
 		return fmt.Errorf("remove old logs: %w", err)
 	}
-	f, err := fabric.Create(c.Plan.Fabric, c.Plan.Gateway, c.Plan.Resolver)
+	// Pods ask the resolver under their own addresses (nothing here translates them), so that the
+	// fabric must know the way back.
+	var routes []fabric.Route
+	for _, n := range c.Plan.Nodes {
+		routes = append(routes, routesTo(n)...)
+	}
+	f, err := fabric.Create(c.Plan.Fabric, []plan.Pair{c.Plan.Gateway, c.Plan.Resolver}, routes)
 	if err != nil {
 		return err
 	}
@@ -81,19 +87,19 @@ func (c *Cluster) plugAndStart(ctx context.Context, f *fabric.Fabric, s machine.
 	return errors.Join(machine.Start(ctx, s, network, nil), network.Close())
 }
 
-// port is a machine's place on the fabric. Nodes know the way to every other node's pods; the client knows
-// only its neighbours. The default route ends at the fabric, which knows no way on: a machine behaves as
-// if it had an uplink (packets to foreign addresses are routed, then answered as unreachable) and has none.
+// port is a machine's place on the fabric. Nodes know the way to every other node's pods. Their default
+// route ends at the fabric, which knows no way on: a node behaves as if it had an uplink (packets to
+// foreign addresses are routed, then answered as unreachable) and has none. The client knows only its
+// neighbours: it is outside, where pods can't be reached but through a node.
 func (c *Cluster) port(name string) fabric.Port {
-	p := fabric.Port{Name: name, Addr: c.Plan.Client, Routes: []fabric.Route{
+	own, ok := c.Plan.Find(name)
+	if !ok {
+		return fabric.Port{Name: name, Addr: c.Plan.Client}
+	}
+	p := fabric.Port{Name: name, Addr: own.Addr, Routes: []fabric.Route{
 		{To: netip.MustParsePrefix("0.0.0.0/0"), Via: c.Plan.Gateway.V4},
 		{To: netip.MustParsePrefix("::/0"), Via: c.Plan.Gateway.V6},
 	}}
-	own, ok := c.Plan.Find(name)
-	if !ok {
-		return p
-	}
-	p.Addr = own.Addr
 	for _, n := range c.Plan.Nodes {
 		if n.Name != name {
 			p.Routes = append(p.Routes, routesTo(n)...)

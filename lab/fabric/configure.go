@@ -29,7 +29,11 @@ func configure(h *netlink.Handle, p Port, nets plan.Nets) error {
 	if err := h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("switch %s on: %w", cableName, err)
 	}
-	for _, r := range p.Routes {
+	return addRoutes(h, link, p.Routes)
+}
+
+func addRoutes(h *netlink.Handle, link netlink.Link, routes []Route) error {
+	for _, r := range routes {
 		route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.To), Gw: r.Via.AsSlice()}
 		if err := h.RouteReplace(route); err != nil {
 			return fmt.Errorf("add the route to %s: %w", r.To, err)

@@ -42,9 +42,9 @@ type Fabric struct {
 	links     *netlink.Handle
 }
 
-// Create makes the fabric's namespace with its bridge. addrs are the addresses that answer on it.
-// The namespace lives as long as the handle or a process in it.
-func Create(nets plan.Nets, addrs ...plan.Pair) (*Fabric, error) {
+// Create makes the fabric's namespace with its bridge. addrs are the addresses that answer on it, routes
+// the prefixes behind machines. The namespace lives as long as the handle or a process in it.
+func Create(nets plan.Nets, addrs []plan.Pair, routes []Route) (*Fabric, error) {
 	namespace, err := newNamespace()
 	if err != nil {
 		return nil, err
@@ -53,22 +53,29 @@ func Create(nets plan.Nets, addrs ...plan.Pair) (*Fabric, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.addBridge(nets, addrs, routes); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the bridge: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+func (f *Fabric) addBridge(nets plan.Nets, addrs []plan.Pair, routes []Route) error {
 	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName}}
 	// Without a querier on the fabric, snooping would in time drop the multicast of neighbour discovery.
 	off := false
 	bridge.MulticastSnooping = &off
 	if err := f.links.LinkAdd(bridge); err != nil {
-		return nil, errors.Join(fmt.Errorf("make the bridge: %w", err), f.Close())
+		return err
 	}
 	for _, a := range addrs {
 		if err := addAddresses(f.links, bridge, a, nets); err != nil {
-			return nil, errors.Join(err, f.Close())
+			return err
 		}
 	}
 	if err := f.links.LinkSetUp(bridge); err != nil {
-		return nil, errors.Join(fmt.Errorf("switch the bridge on: %w", err), f.Close())
+		return err
 	}
-	return f, nil
+	return addRoutes(f.links, bridge, routes)
 }
 
 // Open finds the fabric by a process that runs in it.
