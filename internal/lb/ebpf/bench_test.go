@@ -60,6 +60,20 @@ func BenchmarkAdopt(b *testing.B) {
 	}
 }
 
+// BenchmarkDecide times the decision alone, among 50,000 frontends.
+func BenchmarkDecide(b *testing.B) {
+	w := newWorld(b)
+	p := w.plane()
+	w.apply(p, many(50_000))
+	o := newOracle(b, p)
+	for name, f := range map[string]lb.Frontend{"no Service": frontend("10.96.0.1:1", 6), "Service": numbered(4711)} {
+		b.Run(name, func(b *testing.B) {
+			took := o.time(f, b.N)
+			b.ReportMetric(float64(took.Nanoseconds()), "ns/op")
+		})
+	}
+}
+
 // BenchmarkConnect connects a UDP socket, where connect is nothing but the
 // system call, in a cgroup without and with the programs.
 func BenchmarkConnect(b *testing.B) {

@@ -56,6 +56,20 @@ func (o oracle) ask(f lb.Frontend, netns, cookie uint64) (socketVerdict, netip.A
 	return q.Verdict, q.Backend.addrPort()
 }
 
+// time returns how long one decision takes, over many.
+func (o oracle) time(f lb.Frontend, repeat int) time.Duration {
+	o.t.Helper()
+	var in bytes.Buffer
+	if err := binary.Write(&in, binary.NativeEndian, socketQuestion{To: keyOf(f), Netns: 1, Cookie: 1}); err != nil {
+		o.t.Fatal(err)
+	}
+	_, took, err := o.program.Benchmark(in.Bytes(), repeat, nil)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return took
+}
+
 // check asks for one frontend and compares with its Entry; nil is no Service.
 func (o oracle) check(f lb.Frontend, e *lb.Entry, rng *rand.Rand) {
 	o.t.Helper()

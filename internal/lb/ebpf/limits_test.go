@@ -88,6 +88,32 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestTooSmall restarts with maps that are too small for what the old ones
+// hold, and expects one retry and then to go on with what fits.
+func TestTooSmall(t *testing.T) {
+	w := newWorld(t)
+	p := w.plane()
+	w.apply(p, many(20))
+	p.Close()
+	config := w.config()
+	config.Sizes.Frontends = 10
+	p = w.planeOf(config)
+	for _, serving := range []int{20, 10} {
+		if err := p.Apply(context.Background(), many(20)); !errors.Is(err, unix.E2BIG) {
+			t.Fatalf("error %v, want one of a full map", err)
+		}
+		reader, err := Open(config.Directory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := reader.Dump()
+		reader.Close()
+		if err != nil || len(got) != serving {
+			t.Errorf("%d frontends serve, want %d (%v)", len(got), serving, err)
+		}
+	}
+}
+
 // TestLoad applies 50,000 Services at once, restarts, and changes one.
 func TestLoad(t *testing.T) {
 	w := newWorld(t)

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -37,6 +35,7 @@ type Plane struct {
 	// foreign is true while links run programs over other maps, which serve
 	// until these maps hold everything.
 	foreign bool
+	retried bool // an Apply failed to fill the maps while others serve
 	// applied is the last Table that Apply was given. The kernel says the same,
 	// except for the pending frontends.
 	applied pmap.Map[lb.Frontend, *lb.Entry]
@@ -115,18 +114,34 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 	if p.closed {
 		return os.ErrClosed
 	}
+	if len(p.pending) == 0 {
+		// A map that once was large takes long to walk, even when it is empty.
+		p.pending = map[lb.Frontend]struct{}{}
+	}
 	for change := range pmap.Diff(p.applied, want.Entries) {
 		p.pending[change.Key] = struct{}{}
 	}
 	p.applied = want.Entries
 	written := p.write(ctx, want)
-	if ctx.Err() != nil || p.foreign && (!want.Synced || written != nil) {
+	if ctx.Err() != nil || p.foreign && !p.mayTakeOver(want, written) {
 		return written
 	}
 	if err := p.attach(); err != nil {
 		return errors.Join(written, err)
 	}
 	return errors.Join(written, p.tidy(want))
+}
+
+// mayTakeOver tells whether these maps hold enough to replace those of another
+// layout. What could not be written gets a second chance first; after that the
+// others come first, which would not follow changes any longer.
+func (p *Plane) mayTakeOver(want lb.Table, written error) bool {
+	if !want.Synced {
+		return false
+	}
+	retried := p.retried
+	p.retried = true
+	return written == nil || retried
 }
 
 // attach puts the programs into every link.
@@ -205,38 +220,6 @@ func (p *Plane) Lookup(f lb.Frontend) (*lb.Entry, bool, error) {
 		return nil, false, os.ErrClosed
 	}
 	return (&Reader{maps: p.maps}).Lookup(f)
-}
-
-// Describe says in human lines what is attached and what fell back, and why.
-func (p *Plane) Describe() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	lines := slices.Clone(p.notes)
-	switch {
-	case p.attached:
-		lines = append(lines, fmt.Sprintf("%d programs attached to cgroup %s, %d frontends", len(p.programs), p.config.Cgroup, len(p.known)))
-	case p.foreign:
-		lines = append(lines, "programs of another layout serve until everything has been read from the API server")
-	default:
-		lines = append(lines, "nothing applied yet")
-	}
-	if len(p.pending) > 0 {
-		lines = append(lines, fmt.Sprintf("%d frontends wait to be written or removed, such as %s", len(p.pending), p.examples()))
-	}
-	return lines
-}
-
-// examples names up to three pending frontends.
-func (p *Plane) examples() string {
-	var names []string
-	for f := range p.pending {
-		names = append(names, f.String())
-		if len(names) == 3 {
-			break
-		}
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }
 
 // Close lets go of maps and programs. What is pinned keeps working.

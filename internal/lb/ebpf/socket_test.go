@@ -92,6 +92,20 @@ func TestConnect(t *testing.T) {
 	}
 }
 
+// TestMultipath connects an MPTCP socket. Its connection is that of a TCP socket
+// inside, which the socket the application holds does not show: the peer is
+// seen as what it is.
+func TestMultipath(t *testing.T) {
+	w := newWorld(t)
+	entries := services()
+	w.serveAll(entries)
+	w.apply(w.plane(), table(entries))
+	a := w.do(request{Do: "connect", MPTCP: true, To: netip.MustParseAddrPort("10.96.0.1:443")})
+	if a.Errno != 0 || a.Text != "127.0.1.1:8443" {
+		t.Fatalf("answer %+v, want one from 127.0.1.1:8443", a)
+	}
+}
+
 // TestRefuse expects an error at once from Services without endpoints, and no
 // interference with addresses that are no Services.
 func TestRefuse(t *testing.T) {
@@ -122,6 +136,33 @@ func TestRefuse(t *testing.T) {
 			}
 			w.do(request{Do: "close"})
 		})
+	}
+}
+
+// TestRefuseWithoutErrno runs the programs as a kernel before Linux 6.1 gets
+// them, and expects a refusal to be at least an error at once.
+func TestRefuseWithoutErrno(t *testing.T) {
+	w := newWorld(t)
+	p := w.plane()
+	spec, err := specs(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range hooks {
+		old, err := loadProgram(spec, h.name, p.maps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.programs[h.name].Close()
+		p.programs[h.name] = old
+	}
+	w.apply(p, table(services()))
+	for _, r := range []request{{Do: "connect"}, {Do: "connect", UDP: true}, {Do: "send", UDP: true}} {
+		r.To = netip.MustParseAddrPort("10.96.0.9:80")
+		if a := w.do(r); a.Errno != unix.EPERM || a.Took > time.Second {
+			t.Errorf("%+v: %v after %s, want %v at once", r, a.Errno, a.Took, unix.EPERM)
+		}
+		w.do(request{Do: "close"})
 	}
 }
 

@@ -27,24 +27,16 @@
 #define ALLOW 1
 #define DENY 0
 
-// MPTCP sockets connect like TCP ones. The number is not in every linux/in.h.
-#define PROTOCOL_MPTCP 262
-
 // can_set_errno is decided when the programs are loaded: bpf_set_retval exists
 // in these hooks only from Linux 6.1 on. Without it a refusal is EPERM.
 const volatile bool can_set_errno = false;
-
-static __always_inline __u8 protocol_of(struct bpf_sock_addr *ctx)
-{
-	return ctx->protocol == PROTOCOL_MPTCP ? IPPROTO_TCP : ctx->protocol;
-}
 
 static __always_inline void read4(struct bpf_sock_addr *ctx, struct endpoint *e)
 {
 	e->address[2] = bpf_htonl(0xffff);
 	e->address[3] = ctx->user_ip4;
 	e->port = ctx->user_port;
-	e->protocol = protocol_of(ctx);
+	e->protocol = ctx->protocol;
 }
 
 static __always_inline void write4(struct bpf_sock_addr *ctx, const struct endpoint *e)
@@ -60,7 +52,7 @@ static __always_inline void read6(struct bpf_sock_addr *ctx, struct endpoint *e)
 	e->address[2] = ctx->user_ip6[2];
 	e->address[3] = ctx->user_ip6[3];
 	e->port = ctx->user_port;
-	e->protocol = protocol_of(ctx);
+	e->protocol = ctx->protocol;
 }
 
 static __always_inline void write6(struct bpf_sock_addr *ctx, const struct endpoint *e)
