@@ -1,0 +1,197 @@
+package server
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	wire "github.com/miekg/dns"
+
+	"github.com/fairlead-net/fairlead/internal/dns"
+	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
+)
+
+// exchange is one query and the way to its reply.
+type exchange struct {
+	plane   *Plane
+	tally   *tally
+	network network
+	family  family
+	started time.Time
+	size    int
+
+	request *wire.Msg
+	options options
+	answer  dns.Answer
+	ask     forward.Query
+}
+
+// source says who gave an answer, by the names of CoreDNS's plugins.
+type source uint8
+
+const (
+	fromNobody source = iota
+	fromTable
+	fromCache
+	fromUpstream
+	sources
+)
+
+// headerSize is that of a message's header (RFC 1035, section 4.1.1).
+const headerSize = 12
+
+// handle answers a packet at once, or returns the exchange that an upstream has
+// to be asked for. Neither means that there is nothing to reply. The packet is
+// not kept. This is where answers packed in advance can come first.
+func (p *Plane) handle(packet []byte, t *tally, n network, f family) (reply []byte, later *exchange) {
+	x := &exchange{plane: p, tally: t, network: n, family: f, started: time.Now(), size: len(packet)}
+	defer func() {
+		if problem := recover(); problem != nil {
+			reply, later = x.panicked(packet, problem), nil
+		}
+	}()
+	if len(packet) < headerSize || packet[2]&0x80 != 0 {
+		// Too short to be answered, or a reply, which must not be answered.
+		t.ignored.Add(1)
+		return nil, nil
+	}
+	if rcode := x.read(packet); rcode != wire.RcodeSuccess {
+		return x.finish(respond(x.request, rcode), fromNobody, nil), nil
+	}
+	question := x.request.Question[0]
+	if p.forwarder.Returned(question.Name, question.Qtype) {
+		return x.finish(respond(x.request, wire.RcodeNameError), fromNobody, nil), nil
+	}
+	x.answer = p.answer(*p.table.Load(), dns.Question{Name: question.Name, Type: dns.Type(question.Qtype), Class: dns.Class(question.Qclass)})
+	if !x.answer.Forward && x.answer.Chase == "" {
+		return x.finish(authoritative(x.request, x.answer), fromTable, x.answer.Error), nil
+	}
+	x.ask = forward.Query{Name: question.Name, Type: question.Qtype, Class: question.Qclass, DO: x.options.do, CD: x.request.CheckingDisabled}
+	if x.answer.Chase != "" {
+		x.ask.Name = x.answer.Chase
+	}
+	if !p.forwarder.Configured() {
+		return x.failed(forward.ErrNoUpstream), nil
+	}
+	if upstream, ok := p.forwarder.Cached(x.ask); ok {
+		return x.merge(upstream, fromCache), nil
+	}
+	return nil, x
+}
+
+// read parses the packet and returns what is wrong with it, if anything.
+func (x *exchange) read(packet []byte) (rcode int) {
+	x.request = new(wire.Msg)
+	x.request.Id = binary.BigEndian.Uint16(packet)
+	x.request.Opcode = int(packet[2]>>3) & 0xf
+	x.request.RecursionDesired = packet[2]&1 != 0
+	switch {
+	case x.request.Opcode != wire.OpcodeQuery:
+		return wire.RcodeNotImplemented
+	case binary.BigEndian.Uint16(packet[4:]) != 1:
+		// More than one question has no meaning (RFC 9619).
+		return wire.RcodeFormatError
+	case binary.BigEndian.Uint16(packet[6:]) > 1 || binary.BigEndian.Uint16(packet[8:]) > 1 || binary.BigEndian.Uint16(packet[10:]) > 4:
+		// No query needs more records than a prerequisite, an OPT and a signature.
+		return wire.RcodeFormatError
+	}
+	parsed := new(wire.Msg)
+	if err := parsed.Unpack(packet); err != nil || len(parsed.Question) != 1 {
+		return wire.RcodeFormatError
+	}
+	x.request = parsed
+	x.options = readOptions(parsed)
+	x.tally.request(x.network, x.family, parsed.Question[0].Qtype, x.size)
+	switch {
+	case x.options.repeated:
+		return wire.RcodeFormatError
+	case x.options.version != 0:
+		return wire.RcodeBadVers
+	}
+	return wire.RcodeSuccess
+}
+
+// forward asks an upstream and returns the reply for the client.
+func (x *exchange) forward(ctx context.Context) (reply []byte) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			reply = x.panicked(nil, problem)
+		}
+	}()
+	upstream, err := x.plane.forwarder.Exchange(ctx, x.ask)
+	if err != nil {
+		return x.failed(err)
+	}
+	return x.merge(upstream, fromUpstream)
+}
+
+// merge makes the reply from what an upstream said, after the aliases of the
+// cluster that led there, if any.
+func (x *exchange) merge(upstream *wire.Msg, from source) []byte {
+	reply := authoritative(x.request, x.answer)
+	adopt(reply, upstream)
+	// The cluster's own names are not signed, so an alias among them is not either.
+	reply.AuthenticatedData = upstream.AuthenticatedData && x.answer.Forward && (x.options.do || x.request.AuthenticatedData)
+	return x.finish(reply, from, nil)
+}
+
+// failed replies that nobody could be asked.
+func (x *exchange) failed(err error) []byte {
+	rcode, extended := wire.RcodeServerFailure, &dns.ExtendedError{Code: dns.ErrorNetwork, Text: err.Error()}
+	switch {
+	case errors.Is(err, forward.ErrNoUpstream) && x.answer.Chase == "":
+		rcode, extended.Code = wire.RcodeRefused, dns.ErrorNotAuthoritative
+		extended.Text = "not a name of " + x.plane.table.Load().Config().Domain + ", and " + err.Error()
+	case errors.Is(err, forward.ErrOverload):
+		rcode, extended.Code = wire.RcodeRefused, dns.ErrorOther
+	}
+	reply := authoritative(x.request, x.answer)
+	reply.Rcode = rcode
+	return x.finish(reply, fromUpstream, extended)
+}
+
+// finish completes, packs and counts a reply.
+func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedError) []byte {
+	reply.RecursionAvailable = x.plane.forwarder.Configured()
+	shuffle(reply.Answer)
+	shuffle(reply.Extra)
+	x.options.add(reply, x.plane.config.MaxUDP, extended)
+	size := wire.MaxMsgSize
+	if x.network == overUDP {
+		size = x.options.limit(x.plane.config.MaxUDP)
+	}
+	if !x.options.present && reply.Rcode > 0xf {
+		reply.Rcode = wire.RcodeServerFailure
+	}
+	fit(reply, size)
+	packed, err := reply.Pack()
+	if err != nil {
+		// Only an upstream can have sent what cannot be packed.
+		x.plane.config.Log.Warn("reply cannot be packed", "error", err)
+		failure := respond(x.request, wire.RcodeServerFailure)
+		if packed, err = failure.Pack(); err != nil {
+			return nil
+		}
+	}
+	x.tally.response(x.network, reply.Rcode, from, len(packed), time.Since(x.started))
+	return packed
+}
+
+// panicked replies SERVFAIL with as little code as possible.
+func (x *exchange) panicked(packet []byte, problem any) []byte {
+	x.tally.panics.Add(1)
+	x.plane.config.Log.Error("query made the server panic", "problem", problem, "stack", string(debug.Stack()))
+	if x.request == nil || len(x.request.Question) == 0 {
+		if len(packet) < headerSize {
+			return nil
+		}
+		return []byte{packet[0], packet[1], 0x80 | packet[2]&0x79, wire.RcodeServerFailure, headerSize - 1: 0}
+	}
+	packed, err := respond(x.request, wire.RcodeServerFailure).Pack()
+	if err != nil {
+		return nil
+	}
+	return packed
+}

@@ -1,0 +1,209 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/dns"
+	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
+)
+
+// Plane is a DNS server. Make one with New, bind its sockets with Start, give
+// it Tables with Apply, and end it with Close.
+type Plane struct {
+	config    Config
+	forwarder *forward.Forwarder
+	table     atomic.Pointer[dns.Table]
+	// answer is dns.Table.Answer.
+	answer func(dns.Table, dns.Question) dns.Answer
+	// tallies holds one per UDP socket, and one for all of TCP at the end.
+	tallies []*tally
+
+	// ctx ends the work in the background and queries to upstreams.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// readers, pending and background are the goroutines to wait for: those that
+	// read sockets, those that wait for upstreams, and the rest.
+	readers, pending, background sync.WaitGroup
+
+	started, closing atomic.Bool
+	close            sync.Once
+	udp              []*udpSocket
+	tcp              []*tcpListener
+}
+
+// New returns a server that does nothing yet. Errors say which field of the
+// Config to correct.
+func New(config Config) (*Plane, error) {
+	config, err := config.complete()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plane{config: config, answer: dns.Table.Answer}
+	p.table.Store(new(dns.Table))
+	config.Forward.Own, config.Forward.Log = p.own, config.Log
+	if p.forwarder, err = forward.New(config.Forward); err != nil {
+		return nil, err
+	}
+	for range len(config.Listen)*config.Sockets + 1 {
+		p.tallies = append(p.tallies, new(tally))
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	if config.Registry == nil {
+		return p, nil
+	}
+	return p, errors.Join(config.Registry.Register(newMetrics(p)), config.Registry.Register(p.forwarder.Metrics()))
+}
+
+// Start binds every socket and begins to answer. Errors name the address and
+// what to do; nothing is left bound then, and Start can be called again. It must
+// not run at the same time as Close.
+func (p *Plane) Start(ctx context.Context) error {
+	if p.started.Swap(true) {
+		return errors.New("the DNS server has been started already")
+	}
+	for i, address := range p.config.Listen {
+		if err := p.bind(ctx, address, p.tallies[i*p.config.Sockets:]); err != nil {
+			p.release()
+			p.udp, p.tcp = nil, nil
+			p.started.Store(false)
+			return err
+		}
+	}
+	for _, s := range p.udp {
+		p.readers.Go(s.serve)
+	}
+	for _, l := range p.tcp {
+		p.readers.Go(l.serve)
+	}
+	p.background.Go(func() { p.forwarder.Run(p.ctx) })
+	p.config.Log.Info("DNS server is listening", "addresses", p.Addresses())
+	return nil
+}
+
+// bind opens the UDP sockets and the TCP listener of one address.
+func (p *Plane) bind(ctx context.Context, address netip.AddrPort, tallies []*tally) error {
+	for i := range p.config.Sockets {
+		conn, err := listenUDP(ctx, address)
+		if err != nil {
+			return explainBind("UDP", address, err)
+		}
+		// Port 0 asks for any, which the other sockets must then share.
+		address = conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		p.udp = append(p.udp, &udpSocket{plane: p, conn: conn, tally: tallies[i]})
+	}
+	listener, err := listenTCP(ctx, address)
+	if err != nil {
+		return explainBind("TCP", address, err)
+	}
+	p.tcp = append(p.tcp, newTCPListener(p, listener))
+	return nil
+}
+
+// Addresses returns where the server listens, one per configured address.
+func (p *Plane) Addresses() []netip.AddrPort {
+	var list []netip.AddrPort
+	for _, l := range p.tcp {
+		list = append(list, l.listener.Addr().(*net.TCPAddr).AddrPort())
+	}
+	return list
+}
+
+// Apply makes want the source of all further answers. It never fails.
+func (p *Plane) Apply(_ context.Context, want dns.Table) error {
+	before := p.table.Swap(&want)
+	if !slices.Equal(before.ServerAddresses(), want.ServerAddresses()) {
+		p.forwarder.CheckOwn()
+	}
+	return nil
+}
+
+// Close withdraws readiness, goes on answering for Config.Lameduck, then
+// answers what has arrived and waits for what upstreams still owe, which their
+// timeout bounds. It returns when every socket is closed.
+func (p *Plane) Close() error {
+	p.close.Do(func() {
+		p.closing.Store(true)
+		if p.started.Load() {
+			p.config.Log.Info("DNS server is closing", "lameduck", p.config.Lameduck)
+			time.Sleep(p.config.Lameduck)
+		}
+		for _, s := range p.udp {
+			s.drain()
+		}
+		for _, l := range p.tcp {
+			l.drain()
+		}
+		p.readers.Wait()
+		p.pending.Wait()
+		p.cancel()
+		p.background.Wait()
+		p.release()
+	})
+	return nil
+}
+
+func (p *Plane) release() {
+	for _, s := range p.udp {
+		s.conn.Close()
+	}
+	for _, l := range p.tcp {
+		l.listener.Close()
+	}
+}
+
+// own reports whether an address leads to this server: one it listens on, or
+// one of its Service.
+func (p *Plane) own(address netip.AddrPort) bool {
+	if address.Port() == defaultPort && slices.Contains(p.table.Load().ServerAddresses(), address.Addr()) {
+		return true
+	}
+	for _, listen := range p.config.Listen {
+		if listen.Port() != address.Port() {
+			continue
+		}
+		if listen.Addr() == address.Addr() || listen.Addr().IsUnspecified() && isLocal(address.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLocal reports whether an address is one of this machine, as far as the
+// network namespace of the process goes.
+func isLocal(address netip.Addr) bool {
+	if address.IsLoopback() {
+		return true
+	}
+	local, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range local {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr() == address.WithZone("") {
+			return true
+		}
+	}
+	return false
+}
+
+// Describe says in words what the server does and what is wrong with it.
+func (p *Plane) Describe() []string {
+	table := p.table.Load()
+	services, addresses := table.Len()
+	lines := []string{fmt.Sprintf("answers for %s from revision %d: %d Services, %d addresses", table.Config().Domain, table.Revision, services, addresses)}
+	if ready, reasons := p.Ready(); !ready {
+		lines = append(lines, reasons...)
+	}
+	for _, address := range p.config.Listen {
+		lines = append(lines, fmt.Sprintf("listens on %s with %d UDP sockets and TCP", address, p.config.Sockets))
+	}
+	return append(lines, p.forwarder.Describe()...)
+}

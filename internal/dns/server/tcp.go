@@ -1,0 +1,188 @@
+package server
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tcpListener accepts connections on one address.
+type tcpListener struct {
+	plane    *Plane
+	listener *net.TCPListener
+	tally    *tally
+	draining atomic.Bool
+
+	mu    sync.Mutex
+	conns map[*tcpConn]bool
+	// clients counts the connections of each client address.
+	clients map[netip.Addr]int
+}
+
+func newTCPListener(p *Plane, listener *net.TCPListener) *tcpListener {
+	return &tcpListener{
+		plane: p, listener: listener, tally: p.tallies[len(p.tallies)-1],
+		conns: map[*tcpConn]bool{}, clients: map[netip.Addr]int{},
+	}
+}
+
+// serve accepts connections until the listener is drained.
+func (l *tcpListener) serve() {
+	for {
+		conn, err := l.listener.AcceptTCP()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			// Out of file descriptors, most likely: some will be freed.
+			time.Sleep(errorPause)
+			continue
+		}
+		c := l.admit(conn)
+		if c == nil {
+			l.tally.shed.Add(1)
+			conn.Close()
+			continue
+		}
+		l.plane.readers.Go(func() {
+			defer l.dismiss(c)
+			c.serve()
+		})
+	}
+}
+
+// admit takes in a connection, or returns nil if there are too many.
+func (l *tcpListener) admit(conn *net.TCPConn) *tcpConn {
+	client := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limits := &l.plane.config
+	if l.draining.Load() || len(l.conns) >= limits.MaxConnections || l.clients[client] >= limits.MaxClientConnections {
+		return nil
+	}
+	c := &tcpConn{listener: l, conn: conn, client: client, slots: make(chan struct{}, limits.MaxPipelined)}
+	l.conns[c] = true
+	l.clients[client]++
+	return c
+}
+
+func (l *tcpListener) dismiss(c *tcpConn) {
+	c.conn.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+	if l.clients[c.client]--; l.clients[c.client] == 0 {
+		delete(l.clients, c.client)
+	}
+}
+
+// drain stops accepting and makes every connection end once its queries that
+// have arrived are answered.
+func (l *tcpListener) drain() {
+	l.listener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.draining.Store(true)
+	for c := range l.conns {
+		c.conn.SetReadDeadline(time.Now().Add(quiet))
+	}
+}
+
+// tcpConn is one connection. Replies to queries that an upstream has to answer
+// may overtake each other (RFC 7766, section 6.2.1.1).
+type tcpConn struct {
+	listener *tcpListener
+	conn     *net.TCPConn
+	client   netip.Addr
+	// slots bounds the queries that wait for an upstream.
+	slots chan struct{}
+	// write guards writing to conn.
+	write sync.Mutex
+	// broken is set once a reply could not be written.
+	broken atomic.Bool
+}
+
+// serve reads and answers queries until the client or time ends it, then waits
+// for the replies that are still due.
+func (c *tcpConn) serve() {
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	p := c.listener.plane
+	f := ipv6
+	if c.client.Is4() {
+		f = ipv4
+	}
+	reader := bufio.NewReaderSize(c.conn, maxQuery)
+	var packet []byte
+	for !c.broken.Load() {
+		var ok bool
+		if packet, ok = c.read(reader, packet); !ok {
+			return
+		}
+		reply, later := p.handle(packet, c.listener.tally, overTCP, f)
+		if later == nil {
+			c.send(reply)
+			continue
+		}
+		c.slots <- struct{}{}
+		waiting.Go(func() {
+			c.send(later.forward(p.ctx))
+			<-c.slots
+		})
+	}
+}
+
+// read returns the next query, in the given buffer if it is large enough.
+func (c *tcpConn) read(reader *bufio.Reader, buffer []byte) ([]byte, bool) {
+	limits := &c.listener.plane.config
+	c.deadline(limits.IdleTimeout)
+	var length [2]byte
+	if _, err := io.ReadFull(reader, length[:]); err != nil {
+		return nil, false
+	}
+	size := int(binary.BigEndian.Uint16(length[:]))
+	if size > maxQuery {
+		// No query is that large, and skipping it would mean to read it.
+		c.listener.tally.ignored.Add(1)
+		return nil, false
+	}
+	if size > cap(buffer) {
+		buffer = make([]byte, size)
+	}
+	buffer = buffer[:size]
+	c.deadline(limits.IOTimeout)
+	_, err := io.ReadFull(reader, buffer)
+	return buffer, err == nil
+}
+
+// deadline bounds the next read; while draining only what has arrived is read.
+func (c *tcpConn) deadline(after time.Duration) {
+	c.conn.SetReadDeadline(time.Now().Add(after))
+	if c.listener.draining.Load() {
+		c.conn.SetReadDeadline(time.Now().Add(quiet))
+	}
+}
+
+// send writes a reply with its length in front, in one piece.
+func (c *tcpConn) send(reply []byte) {
+	if reply == nil {
+		return
+	}
+	framed := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(reply)), uint16(len(reply))), reply...)
+	c.write.Lock()
+	defer c.write.Unlock()
+	if c.broken.Load() {
+		return
+	}
+	c.conn.SetWriteDeadline(time.Now().Add(c.listener.plane.config.IOTimeout))
+	if _, err := c.conn.Write(framed); err != nil {
+		c.broken.Store(true)
+		c.conn.Close()
+	}
+}
