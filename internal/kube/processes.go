@@ -12,11 +12,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The labels and the port name by which the chart marks Fairlead's pods.
+// The labels by which the chart marks Fairlead's pods.
 const (
 	processSelector = "app.kubernetes.io/name=fairlead"
 	componentLabel  = "app.kubernetes.io/component"
-	statusPort      = "http"
 )
 
 // Process is one pod of Fairlead and what it tells about itself.
@@ -63,7 +62,8 @@ func (c *Client) process(ctx context.Context, pod *corev1.Pod) Process {
 	port := ""
 	for _, container := range pod.Spec.Containers {
 		for _, candidate := range container.Ports {
-			if candidate.Name == statusPort {
+			// The port that serves /metrics serves /status too.
+			if candidate.Name == "http" || candidate.Name == "metrics" {
 				port = fmt.Sprint(candidate.ContainerPort)
 			}
 		}

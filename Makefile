@@ -1,0 +1,67 @@
+# Few verbs; 'make help' lists them. Everything needed is installed on the way.
+
+# The exact toolchain is fetched as a Go module where it is not installed; an
+# environment that says GOTOOLCHAIN=local would refuse it.
+export GOTOOLCHAIN := go1.27.4
+export GOFLAGS := -buildvcs=false
+
+LAB := .lab/bin/lab
+STEP := @printf '==> %s (%s)\n'
+
+.PHONY: help
+help: ## List the verbs
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: up
+up: $(LAB) ## Start a real Kubernetes on this machine with Fairlead and the demo in it
+	@$(LAB) up
+
+.PHONY: down
+down: $(LAB) ## Remove it and everything it made
+	@$(LAB) down
+
+.PHONY: test
+test: ## Run every test: unit, kernel, and end to end on the lab
+	@./hack/test.sh
+
+.PHONY: e2e
+e2e: up ## Run the end-to-end tests on the lab
+	$(STEP) 'end-to-end tests on the lab' "$$(date +%T)"
+	@cd lab && go test -count=1 -timeout 30m -tags e2e -v ./e2e/...
+
+.PHONY: bench
+bench: ## Run the benchmarks and write docs/benchmarks/
+	@./hack/bench.sh
+
+.PHONY: generate
+generate: ## Rebuild generated files: BPF objects (needs clang)
+	@command -v clang >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \
+	  { echo "==> installing clang, llvm and libbpf-dev"; apt-get update -q && apt-get install -q -y clang llvm libbpf-dev; }
+	go generate ./...
+
+.PHONY: lint
+lint: ## Look for mistakes: gofmt, go vet, golangci-lint
+	@./hack/lint.sh
+
+.PHONY: check
+check: generate lint ## Lint, and fail if generated files or go.mod are not up to date
+	go mod tidy -diff
+	cd lab && go mod tidy -diff
+	@git diff --exit-code --stat -- internal || { echo "generated files differ: commit what 'make generate' made"; exit 1; }
+
+.PHONY: image
+image: $(LAB) ## Build the product's image as .lab/images/fairlead.tar
+	@$(LAB) image
+
+.PHONY: build
+build: ## Build the binary ./fairlead
+	CGO_ENABLED=0 go build -o fairlead .
+
+.PHONY: FORCE
+FORCE:
+
+$(LAB): FORCE
+	$(STEP) 'building the lab command; the first time this fetches the Go toolchain and modules' "$$(date +%T)"
+	@command -v go >/dev/null || { echo "Go is missing: install it from your distribution (apt-get install golang) or go.dev"; exit 1; }
+	@mkdir -p .lab/bin
+	@cd lab && CGO_ENABLED=0 go build -ldflags '-s -w' -o ../$(LAB) ./cmd/lab

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Every test there is, in the order in which they fail fastest. Needs root: the
+# kernel tests make network namespaces and load BPF programs. Leftovers of
+# earlier runs are removed first, so a killed run never fails the next one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+started=$SECONDS
+step() { printf '\n==> %s (%dm%02ds)\n' "$*" $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60)); }
+
+if [ "$(id -u)" != 0 ]; then
+	echo "make test needs root: it makes network namespaces and loads BPF programs. Run: sudo make test" >&2
+	exit 1
+fi
+
+step "what the tests need"
+missing=()
+for need in gcc:gcc ip:iproute2; do
+	command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
+done
+[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev) # for the race detector
+if [ ${#missing[@]} -gt 0 ]; then
+	echo "installing Debian packages: ${missing[*]}"
+	apt-get update -q >/dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+go version
+
+# The longest compile comes first: the lab's Kubernetes, with progress.
+step "the lab: a real Kubernetes with Fairlead in it"
+make --no-print-directory down
+make --no-print-directory up
+
+step "unit, property and kernel tests, with the race detector"
+go vet ./...
+go test -race -timeout 20m ./...
+
+step "the lab's own tests"
+(cd lab && go vet ./... && go test -timeout 10m ./...)
+
+step "end-to-end tests on the lab"
+(cd lab && go vet -tags e2e ./e2e/... && go test -count=1 -timeout 30m -tags e2e -v ./e2e/...)
+
+step "taking the lab down"
+make --no-print-directory down
+step "all tests passed"
