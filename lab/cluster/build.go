@@ -14,7 +14,7 @@ import (
 func (c *Cluster) buildPrograms(ctx context.Context) error {
 	builder := build.Builder{Progress: c.out}
 	programs := append(build.Machines(c.Layout), build.Pods(c.Layout)...)
-	if build.HasProduct(c.Layout) {
+	if c.withProduct() {
 		programs = append(programs, build.Product(c.Layout))
 	}
 	for _, p := range programs {
@@ -28,3 +28,5 @@ func (c *Cluster) buildPrograms(ctx context.Context) error {
 	}
 	return nil
 }
+
+func (c *Cluster) withProduct() bool { return !c.Bare && build.HasProduct(c.Layout) }

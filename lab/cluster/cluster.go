@@ -34,6 +34,8 @@ var (
 type Cluster struct {
 	Layout layout.Layout
 	Plan   plan.Plan
+	// Bare leaves Fairlead out: for comparing with others, or when the tree does not build.
+	Bare bool
 
 	hierarchies []cgroup.Hierarchy
 	out         io.Writer

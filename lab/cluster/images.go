@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/fairlead-net/fairlead/lab/build"
 	"github.com/fairlead-net/fairlead/lab/config"
 	"github.com/fairlead-net/fairlead/lab/image"
 	"github.com/fairlead-net/fairlead/lab/machine"
@@ -42,7 +41,7 @@ func (c *Cluster) images(ctx context.Context) ([]image.Image, error) {
 		{config.PauseImage, "pause", "/pause"},
 		{ShopImage, "shop", "/shop"},
 	}
-	if build.HasProduct(c.Layout) {
+	if c.withProduct() {
 		static = append(static, [3]string{ProductImage, "fairlead", "/fairlead"})
 	}
 	var out []image.Image

@@ -7,7 +7,7 @@ import (
 )
 
 func newUp() *cobra.Command {
-	nodes := 3
+	nodes, bare := 3, false
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Build what is missing and start the cluster, Fairlead and the demo",
@@ -24,9 +24,11 @@ func newUp() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			c.Bare = bare
 			return c.Up(cmd.Context())
 		},
 	}
 	cmd.Flags().IntVar(&nodes, "nodes", nodes, "number of nodes, the control plane's among them")
+	cmd.Flags().BoolVar(&bare, "bare", false, "leave Fairlead out: no Services, no DNS")
 	return cmd
 }
