@@ -34,12 +34,11 @@ type ExtendedError struct {
 
 // The extended errors that this package and its server give (RFC 8914, section 4).
 const (
-	ErrorOther              uint16 = 0
-	ErrorNotReady           uint16 = 14
-	ErrorNotAuthoritative   uint16 = 20
-	ErrorNotSupported       uint16 = 21
-	ErrorNoReachableServers uint16 = 22
-	ErrorNetwork            uint16 = 23
+	ErrorOther            uint16 = 0
+	ErrorNotReady         uint16 = 14
+	ErrorNotAuthoritative uint16 = 20
+	ErrorNotSupported     uint16 = 21
+	ErrorNetwork          uint16 = 23
 )
 
 // maxAliases is how many aliases of the cluster are followed for one question.

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 // TestStories compiles the manifests of each story and compares what every
 // question in its file "answers" gets. A question is a line "? NAME TYPE"; a
 // line "! unsynced" or "! pods disabled" changes how the following ones are
-// asked, and "! rest" goes back.
+// asked, and "! rest" goes back. A line "*" lists all records.
 func TestStories(t *testing.T) {
 	stories, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(stories) == 0 {
@@ -78,11 +78,18 @@ func ask(t *testing.T, objects desired.Objects, text string) string {
 				config.Pods = PodsDisabled
 			}
 			out.WriteString("\n" + line)
-		case fields[0] == "?":
+		case fields[0] == "?" || fields[0] == "*":
 			state, _ := desired.Build(objects, desired.Node{}, nil)
 			table, reasons := Compile(state, Table{}, config)
 			if len(reasons) > 0 {
 				t.Errorf("unexpected reasons: %v", reasons)
+			}
+			if fields[0] == "*" {
+				fmt.Fprintf(&out, "\n%s", line)
+				for record := range table.Records() {
+					fmt.Fprintf(&out, "  %s\n", record)
+				}
+				continue
 			}
 			fmt.Fprintf(&out, "\n%s%s", line, render(table, Question{fields[1], parseType(t, fields[2]), ClassIN}))
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +19,7 @@ import (
 
 	wire "github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns"
@@ -158,6 +161,13 @@ func TestBindErrors(t *testing.T) {
 			t.Error("ready without sockets")
 		}
 		p.Close()
+	}
+}
+
+func TestBindAdvice(t *testing.T) {
+	err := explainBind("UDP", netip.MustParseAddrPort("[::]:53"), &net.OpError{Err: os.NewSyscallError("bind", unix.EACCES)})
+	if !strings.Contains(err.Error(), "NET_BIND_SERVICE") || !errors.Is(err, unix.EACCES) {
+		t.Error(err)
 	}
 }
 

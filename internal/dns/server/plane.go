@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 )
@@ -92,6 +94,11 @@ func (p *Plane) Start(ctx context.Context) error {
 func (p *Plane) bind(ctx context.Context, address netip.AddrPort, tallies []*tally) error {
 	for i := range p.config.Sockets {
 		conn, err := listenUDP(ctx, address)
+		if errors.Is(err, unix.EAFNOSUPPORT) && address.Addr() == netip.IPv6Unspecified() {
+			p.config.Log.Warn("the kernel has no IPv6, listening on IPv4 only", "address", address)
+			address = netip.AddrPortFrom(netip.IPv4Unspecified(), address.Port())
+			conn, err = listenUDP(ctx, address)
+		}
 		if err != nil {
 			return explainBind("UDP", address, err)
 		}
@@ -198,7 +205,10 @@ func isLocal(address netip.Addr) bool {
 func (p *Plane) Describe() []string {
 	table := p.table.Load()
 	services, addresses := table.Len()
-	lines := []string{fmt.Sprintf("answers for %s from revision %d: %d Services, %d addresses", table.Config().Domain, table.Revision, services, addresses)}
+	var lines []string
+	if table.Config().Domain != "" {
+		lines = append(lines, fmt.Sprintf("answers for %s from revision %d: %d Services, %d addresses", table.Config().Domain, table.Revision, services, addresses))
+	}
 	if ready, reasons := p.Ready(); !ready {
 		lines = append(lines, reasons...)
 	}

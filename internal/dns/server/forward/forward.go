@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,11 +84,7 @@ func (f *Forwarder) Exchange(ctx context.Context, q Query) (*wire.Msg, error) {
 		// Others may join this flight, so it does not end with the first caller.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.Timeout)
 		defer cancel()
-		reply, err := f.resolve(ctx, q)
-		if err == nil {
-			f.cache.put(key, reply)
-		}
-		return reply, err
+		return f.fetch(ctx, key, q)
 	})
 	select {
 	case r := <-result:
@@ -98,6 +95,21 @@ func (f *Forwarder) Exchange(ctx context.Context, q Query) (*wire.Msg, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// fetch resolves a query and keeps the reply. A panic in a flight would end the
+// process, so it becomes an error here.
+func (f *Forwarder) fetch(ctx context.Context, key string, q Query) (reply *wire.Msg, err error) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			f.config.Log.Error("forwarding a query panicked", "problem", problem, "stack", string(debug.Stack()))
+			reply, err = nil, fmt.Errorf("forwarding panicked: %v", problem)
+		}
+	}()
+	if reply, err = f.resolve(ctx, q); err == nil {
+		f.cache.put(key, reply)
+	}
+	return reply, err
 }
 
 // outcome is the end of one attempt.

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	wire "github.com/miekg/dns"
@@ -203,11 +202,4 @@ func (f *Forwarder) Describe() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append(lines, f.problems...)
-}
-
-// Problems returns what is wrong with the list of upstreams, in one line, or "".
-func (f *Forwarder) Problems() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return strings.Join(f.problems, "; ")
 }

@@ -42,12 +42,17 @@ func (u *upstream) heal() bool { return u.strikes.Swap(0) >= maxStrikes }
 // exchange asks over UDP, from a fresh socket whose port the kernel chooses at
 // random, and over TCP if the reply does not fit. A truncated reply is returned
 // only if TCP fails.
-func (u *upstream) exchange(ctx context.Context, query *wire.Msg) (*wire.Msg, error) {
+func (u *upstream) exchange(ctx context.Context, query *wire.Msg) (reply *wire.Msg, err error) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			reply, err = nil, fmt.Errorf("the reply made the parser panic: %v", problem)
+		}
+	}()
 	packed, err := query.Pack()
 	if err != nil {
 		return nil, fmt.Errorf("the name cannot be asked: %w", err)
 	}
-	reply, err := u.exchangeUDP(ctx, query, packed)
+	reply, err = u.exchangeUDP(ctx, query, packed)
 	if errors.Is(err, errForeign) {
 		return u.exchangeTCP(ctx, query, packed)
 	}

@@ -1,0 +1,102 @@
+package dns
+
+import (
+	"iter"
+	"net/netip"
+	"slices"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// Records yields every record that the Table holds, in the order of a zone
+// file: the domain's own, those of each Service sorted by namespace and name,
+// and the names of addresses. The names of pods, which are made up on demand,
+// are not among them.
+func (t Table) Records() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		for name := range t.names() {
+			for _, qtype := range []Type{TypeSOA, TypeNS, TypeCNAME, TypeA, TypeAAAA, TypeTXT, TypeSRV, TypePTR} {
+				for _, record := range t.Answer(Question{Name: name, Type: qtype, Class: ClassIN}).Answer {
+					// What an alias leads to is listed under its own name.
+					if record.Name == name && !yield(record) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// names yields every name that has records, once.
+func (t Table) names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		domain := t.config.Domain + "."
+		for _, name := range []string{domain, "dns-version." + domain, "ns.dns." + domain} {
+			if !yield(name) {
+				return
+			}
+		}
+		var services []desired.Name
+		for name := range t.services.All() {
+			services = append(services, name)
+		}
+		slices.SortFunc(services, desired.Name.Compare)
+		for _, name := range services {
+			s, _ := t.services.Get(name)
+			for _, prefix := range s.prefixes() {
+				if !yield(prefix + t.serviceName(name)) {
+					return
+				}
+			}
+		}
+		var addresses []netip.Addr
+		for address := range t.reverse.All() {
+			addresses = append(addresses, address)
+		}
+		slices.SortFunc(addresses, netip.Addr.Compare)
+		for _, address := range addresses {
+			if !yield(reverseName(address)) {
+				return
+			}
+		}
+	}
+}
+
+// prefixes returns what can stand in front of a Service's name, each with its
+// dot: nothing, named ports, and endpoints.
+func (s *service) prefixes() []string {
+	list := []string{""}
+	add := func(prefix string) {
+		if !slices.Contains(list, prefix) {
+			list = append(list, prefix)
+		}
+	}
+	for _, p := range s.source.Ports {
+		if p.Name != "" {
+			add("_" + p.Name + "._" + protocolLabel(p.Protocol) + ".")
+		}
+	}
+	last := ""
+	for _, at := range s.ready {
+		_, e := s.at(at)
+		if l := label(e); l != last {
+			list, last = append(list, l+"."), l
+		}
+	}
+	return list
+}
+
+// reverseName returns the absolute name of an address in the reverse zones.
+func reverseName(address netip.Addr) string {
+	const digits = "0123456789abcdef"
+	bytes := address.AsSlice()
+	slices.Reverse(bytes)
+	if address.Is4() {
+		return netip.AddrFrom4([4]byte(bytes)).String() + "." + reverse4 + "."
+	}
+	name := make([]byte, 0, 4*len(bytes))
+	for _, b := range bytes {
+		name = append(name, digits[b&0xf], '.', digits[b>>4], '.')
+	}
+	return string(name) + reverse6 + "."
+}
