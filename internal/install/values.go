@@ -9,6 +9,7 @@ import (
 	"helm.sh/helm/v4/pkg/chart/common/util"
 	"helm.sh/helm/v4/pkg/cli/values"
 	"helm.sh/helm/v4/pkg/getter"
+	"helm.sh/helm/v4/pkg/strvals"
 
 	"github.com/fairlead-net/fairlead/internal/kube"
 )
@@ -16,10 +17,15 @@ import (
 // Values reads the user's values: files first, in order, then settings of the
 // form path=value, as helm's -f and --set have them.
 func Values(files, settings []string) (map[string]any, error) {
-	options := values.Options{ValueFiles: files, Values: settings}
+	options := values.Options{ValueFiles: files}
 	merged, err := options.MergeValues(getter.Providers{})
 	if err != nil {
-		return nil, fmt.Errorf("values: %w", err)
+		return nil, fmt.Errorf("--values: %w", err)
+	}
+	for _, setting := range settings {
+		if err := strvals.ParseInto(setting, merged); err != nil {
+			return nil, fmt.Errorf("--set %s: %w; write PATH=VALUE", setting, err)
+		}
 	}
 	return merged, nil
 }

@@ -159,7 +159,9 @@ func TestProblems(t *testing.T) {
 		change(p)
 		return p
 	}
-	container := func(p *corev1.Pod, s corev1.ContainerStatus) { p.Status.ContainerStatuses = []corev1.ContainerStatus{s} }
+	container := func(p *corev1.Pod, s corev1.ContainerStatus) {
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{s}
+	}
 	client := &Client{clientset: fake.NewClientset(
 		pod("crashing", func(p *corev1.Pod) {
 			container(p, corev1.ContainerStatus{Name: "fairlead",
