@@ -26,6 +26,7 @@ func (c *Cluster) Up(ctx context.Context) error {
 		{"Load images into the nodes", c.loadImages},
 		{"Install Fairlead", c.installFairlead},
 		{"Deploy the demo", c.deployDemo},
+		{"Remove the disks of earlier labs", c.removeDisks},
 	}); err != nil {
 		return err
 	}
@@ -49,5 +50,8 @@ func (c *Cluster) creation() []Action {
 // Down takes everything down that Up made, whatever state it is in. Built programs, images, caches and
 // logs stay.
 func (c *Cluster) Down(ctx context.Context) error {
-	return c.perform(ctx, []Action{{"Switch all machines off and remove them", c.clean}})
+	return c.perform(ctx, []Action{
+		{"Switch all machines off and remove them", c.clean},
+		{"Remove their disks", c.removeDisks},
+	})
 }
