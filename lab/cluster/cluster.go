@@ -27,6 +27,7 @@ var (
 	ErrNotRoot  = errors.New("the lab makes namespaces, mounts and cgroups: run it as root (sudo)")
 	ErrNoLab    = errors.New("no lab is running here: start one with `lab up`")
 	ErrNoSuch   = errors.New("no such node")
+	ErrBusy     = errors.New("another `lab up` or `lab down` is at work here: wait for it, or end it")
 	ErrNotReady = errors.New("the cluster did not become ready")
 )
 

@@ -40,6 +40,7 @@ func (c *Cluster) healthy(ctx context.Context) bool {
 // fingerprint changes when anything changes that only a new cluster can take up.
 func (c *Cluster) fingerprint() (string, error) {
 	hash := sha256.New()
+	fmt.Fprintln(hash, c.Bare)
 	encoder := json.NewEncoder(hash)
 	for _, n := range c.Plan.Nodes {
 		if err := encoder.Encode(c.placed(config.Node(c.Plan, n, config.Credentials{}, host()))); err != nil {

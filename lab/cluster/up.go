@@ -10,6 +10,11 @@ import (
 // lab of the same shape only renews images and manifests.
 func (c *Cluster) Up(ctx context.Context) error {
 	started := time.Now()
+	unlock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := c.perform(ctx, []Action{
 		{"Install what the host lacks", c.installPackages},
 		{"Build the programs", c.buildPrograms},
@@ -50,8 +55,22 @@ func (c *Cluster) creation() []Action {
 // Down takes everything down that Up made, whatever state it is in. Built programs, images, caches and
 // logs stay.
 func (c *Cluster) Down(ctx context.Context) error {
+	unlock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return c.perform(ctx, []Action{
 		{"Switch all machines off and remove them", c.clean},
 		{"Remove their disks", c.removeDisks},
+	})
+}
+
+// BuildImages builds all images and starts nothing.
+func (c *Cluster) BuildImages(ctx context.Context) error {
+	return c.perform(ctx, []Action{
+		{"Install what the host lacks", c.installPackages},
+		{"Build the programs", c.buildPods},
+		{"Build the images", c.buildImages},
 	})
 }

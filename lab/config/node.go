@@ -63,7 +63,7 @@ func nodeFiles(p plan.Plan, n plan.Node, c Credentials, h Host) map[string]machi
 			"Pause": PauseImage, "RestrictOOM": h.RestrictOOM,
 		})},
 		kubernetesDir + "kubelet.yaml": {Text: render("kubelet.yaml", map[string]any{
-			"Domain": Domain, "DNS": p.DNS.Strings(), "ControlPlane": n.Role == plan.ControlPlane,
+			"Domain": Domain, "DNS": p.DNS.Strings(), "Reserved": n.Role == plan.ControlPlane && len(p.Nodes) > 1,
 		})},
 		kubernetesDir + "kubelet.conf": {Secret: true,
 			Text: Kubeconfig(p.APIServer().String(), "kubelet", c.Cluster.Cert, own)},

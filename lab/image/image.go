@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/compression"
@@ -30,8 +31,14 @@ type Image struct {
 	Ref string
 	// ID is the digest of its configuration, which covers every layer.
 	ID string
-	// Tarball is the file that holds it.
+	// Tarball is the file that holds it, under Ref and under Unique.
 	Tarball string
+}
+
+// Unique is a name that no other content has had, for whoever must notice a new image by its name.
+func (i Image) Unique() string {
+	_, hex, _ := strings.Cut(i.ID, ":")
+	return i.Ref + "-" + hex[:12]
 }
 
 // Static builds an image with nothing in it but one static program, which it runs.
@@ -105,10 +112,6 @@ func staticLayer(program, inside string) (v1.Layer, error) {
 // write puts the image's tarball in place, unless the one there is the same.
 func write(ref, path string, layer v1.Layer, config v1.Config) (Image, error) {
 	fail := func(err error) (Image, error) { return Image{}, fmt.Errorf("build image %s: %w", ref, err) }
-	tag, err := name.NewTag(ref)
-	if err != nil {
-		return fail(err)
-	}
 	img, err := mutate.AppendLayers(empty.Image, layer)
 	if err != nil {
 		return fail(err)
@@ -130,8 +133,16 @@ func write(ref, path string, layer v1.Layer, config v1.Config) (Image, error) {
 	if old, err := os.ReadFile(path + ".id"); err == nil && string(old) == out.ID {
 		return out, nil
 	}
+	tags := map[name.Tag]v1.Image{}
+	for _, ref := range []string{out.Ref, out.Unique()} {
+		tag, err := name.NewTag(ref)
+		if err != nil {
+			return fail(err)
+		}
+		tags[tag] = img
+	}
 	partial := path + ".partial" // a crash must not leave half an image under the name of a whole one
-	if err := tarball.WriteToFile(partial, tag, img); err != nil {
+	if err := tarball.MultiWriteToFile(partial, tags); err != nil {
 		return fail(err)
 	}
 	if err := os.Rename(partial, path); err != nil {

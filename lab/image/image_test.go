@@ -45,6 +45,13 @@ func TestStaticHoldsTheProgramAndRunsIt(t *testing.T) {
 	if diff := cmp.Diff([]string{"/fairlead"}, config.Config.Entrypoint); diff != "" {
 		t.Error(diff)
 	}
+	unique, err := name.NewTag(built.Unique())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tarball.ImageFromPath(path, &unique); err != nil {
+		t.Errorf("under its unique name: %v", err)
+	}
 	if id, err := img.ConfigName(); err != nil || id.String() != built.ID {
 		t.Errorf("the tarball holds %v, %v; want %v", id, err, built.ID)
 	}

@@ -14,7 +14,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newUp(), newDown(), newStatus(), newKubeconfig(), newLoad(), newClient(), newNode(), newLogs())
+	root.AddCommand(newUp(), newDown(), newStatus(), newKubeconfig(), newImage(), newLoad(), newClient(), newNode(), newLogs())
 	root.AddCommand(newMachineBoot(), newMachineInit(), newServeUpstream(), newServeForward())
 	return root
 }

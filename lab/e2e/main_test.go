@@ -1,0 +1,216 @@
+//go:build e2e
+
+// Package e2e tests Fairlead on the lab, as a user has it: installed by its own
+// chart on a real Kubernetes. Run it with 'make e2e'. It takes the lab as it is
+// and leaves it as it was.
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead-net/fairlead/lab/layout"
+)
+
+// lab finds the lab of this repository.
+func lab(t *testing.T) layout.Layout {
+	t.Helper()
+	l, err := layout.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(l.Kubeconfig()); err != nil {
+		t.Fatalf("no lab is running (%v): make up", err)
+	}
+	return l
+}
+
+// run runs a program and returns what it printed on both streams.
+func run(t *testing.T, input []byte, program string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Stdin = bytes.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func must(t *testing.T, out string, err error) string {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+func kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := tryKubectl(t, args...)
+	return must(t, out, err)
+}
+
+func tryKubectl(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	l := lab(t)
+	return run(t, nil, l.Bin("kubectl"), append([]string{"--kubeconfig", l.Kubeconfig()}, args...)...)
+}
+
+// apply applies a manifest now and deletes it when the test ends.
+func apply(t *testing.T, manifest string) {
+	t.Helper()
+	l := lab(t)
+	out, err := run(t, []byte(manifest), l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "apply", "-f", "-")
+	must(t, out, err)
+	t.Cleanup(func() {
+		cmd := exec.Command(l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "delete", "--ignore-not-found", "--wait=false", "-f", "-")
+		cmd.Stdin = strings.NewReader(manifest)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("clean up: %v\n%s", err, out)
+		}
+	})
+}
+
+func fairlead(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	l := lab(t)
+	return run(t, nil, l.Bin("fairlead"), append(args, "--kubeconfig", l.Kubeconfig())...)
+}
+
+// eventually repeats a check until it passes or the time is over.
+func eventually(t *testing.T, limit time.Duration, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s: %v", limit, err)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+}
+
+// pod is one pod and where it runs.
+type pod struct{ namespace, name, node string }
+
+// pods returns the pods with a label, in order of their nodes.
+func pods(t *testing.T, label string) []pod {
+	t.Helper()
+	out := kubectl(t, "get", "pods", "-A", "-l", label, "--sort-by", ".spec.nodeName", "-o",
+		`jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name} {.spec.nodeName}{"\n"}{end}`)
+	var all []pod
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) == 3 {
+			all = append(all, pod{f[0], f[1], f[2]})
+		}
+	}
+	return all
+}
+
+// probes returns one pod with tools per node.
+func probes(t *testing.T) []pod {
+	t.Helper()
+	all := pods(t, "fairlead.dev/probe=true")
+	if len(all) < 2 {
+		t.Fatalf("%d probe pods, want one per node: is the demo deployed?", len(all))
+	}
+	return all
+}
+
+// exec runs a command in a pod.
+func (p pod) exec(t *testing.T, command ...string) (string, error) {
+	t.Helper()
+	return tryKubectl(t, append([]string{"exec", "-n", p.namespace, p.name, "--"}, command...)...)
+}
+
+// loadReport is what the load program prints.
+type loadReport struct {
+	Attempts, Failures, Held, Broken int
+	SlowestMillis, OutageMillis      int64
+	Errors                           []string
+}
+
+// install puts the load program into a pod.
+func (p pod) install(t *testing.T) {
+	t.Helper()
+	l := lab(t)
+	program := filepath.Join(t.TempDir(), "load")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", program, "./cmd/load")
+	cmd.Dir, cmd.Env = l.Source(), append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	must(t, string(out), err)
+	content, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := run(t, content, l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "exec", "-i", "-n", p.namespace, p.name, "--",
+		"sh", "-c", "cat > /tmp/load.new && chmod +x /tmp/load.new && mv /tmp/load.new /tmp/load")
+	must(t, text, err)
+}
+
+// load starts the load program; the returned function waits for its report.
+func (p pod) load(t *testing.T, args ...string) func() loadReport {
+	t.Helper()
+	type result struct {
+		out string
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		out, err := p.exec(t, append([]string{"/tmp/load"}, args...)...)
+		done <- result{out, err}
+	}()
+	return func() loadReport {
+		t.Helper()
+		got := <-done
+		must(t, got.out, got.err)
+		var report loadReport
+		if err := json.Unmarshal([]byte(got.out), &report); err != nil {
+			t.Fatalf("%v in %s", err, got.out)
+		}
+		return report
+	}
+}
+
+// processes returns the ids of the processes that run Fairlead with a plane.
+func processes(t *testing.T, plane string) []int {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []int
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		args := strings.Split(string(content), "\x00")
+		if len(args) > 2 && filepath.Base(args[0]) == "fairlead" && args[1] == "agent" && strings.Contains(string(content), "--planes="+plane+"\x00") {
+			id, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// ready tells whether every Fairlead process is healthy, by the product's own
+// command.
+func ready(t *testing.T) error {
+	if out, err := fairlead(t, "status"); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+}
