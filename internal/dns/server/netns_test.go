@@ -4,10 +4,12 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	wire "github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // TestSourceAddress asks a server on [::] at every one of several addresses of
@@ -32,15 +34,29 @@ func TestSourceAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if address.IP.To4() == nil {
+			// Otherwise the address may not be used as a source for a moment.
+			address.Flags = unix.IFA_F_NODAD
+		}
 		if err := netlink.AddrAdd(lo, address); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_, at := start(t, Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:53")}}, cluster(t, 0))
+	client := wire.Client{Timeout: time.Second}
 	for _, text := range addresses {
 		to := netip.AddrPortFrom(netip.MustParsePrefix(text).Addr(), at.Port())
-		for _, network := range []string{"udp", "tcp"} {
-			expect(t, ask(t, network, to, query("web.shop.svc.cluster.local.", wire.TypeA)), wire.RcodeSuccess, "10.96.0.1")
+		// The kernel installs the routes of IPv6 addresses a moment after it has
+		// accepted them; until then packets get lost.
+		for try := 1; ; try++ {
+			reply, _, err := client.Exchange(query("web.shop.svc.cluster.local.", wire.TypeA), to.String())
+			if err == nil {
+				expect(t, reply, wire.RcodeSuccess, "10.96.0.1")
+				break
+			} else if try == 5 {
+				t.Fatalf("%s: %v", to, err)
+			}
 		}
+		expect(t, ask(t, "tcp", to, query("web.shop.svc.cluster.local.", wire.TypeA)), wire.RcodeSuccess, "10.96.0.1")
 	}
 }
