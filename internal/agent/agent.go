@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/liveness"
 )
 
 // ErrConfigChanged is what Run returns when the configuration file holds a new,
@@ -32,7 +36,11 @@ type Options struct {
 	// Identity tells this process from its replicas.
 	Identity string
 	// HTTP is the address of the endpoints for health, metrics and status.
-	HTTP    string
+	HTTP string
+	// Socket is the node's unix socket: a process with plane lb listens there, one
+	// with plane dns tells there that it serves the addresses PodIPs.
+	Socket  string
+	PodIPs  []netip.Addr
 	Version string
 	Log     *slog.Logger
 }
@@ -42,6 +50,7 @@ type Agent struct {
 	options   Options
 	log       *slog.Logger
 	watcher   *kube.Watcher
+	liveness  *liveness.Server
 	pipelines []pipeline
 	services  []func(context.Context) error
 	registry  *prometheus.Registry
@@ -73,8 +82,23 @@ func New(o Options) (*Agent, error) {
 		}
 		a.pipelines = append(a.pipelines, p)
 	}
+	a.connect()
 	a.registerMetrics()
 	return a, nil
+}
+
+// connect makes the end of this node's DNS process known to its lb process.
+func (a *Agent) connect() {
+	o := a.options
+	a.liveness = liveness.NewServer(o.Socket, []uint32{0, unprivileged}, a.log)
+	if slices.Contains(o.Planes, "lb") {
+		a.services = append(a.services, a.liveness.Run)
+	}
+	if slices.Contains(o.Planes, "dns") && len(o.PodIPs) > 0 {
+		a.services = append(a.services, func(ctx context.Context) error {
+			return liveness.Hold(ctx, o.Socket, o.PodIPs, a.log)
+		})
+	}
 }
 
 func (a *Agent) newPlane(name string, client *kube.Client) (pipeline, error) {
@@ -110,28 +134,36 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // build turns every View into a State and offers it to all planes.
 func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
+	namespace, name, _ := strings.Cut(a.options.Config.DNS.Service, "/")
+	dnsService := desired.Name{Namespace: namespace, Name: name}
 	var state *desired.State
+	var view kube.View
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case view := <-views:
-			next, statuses := desired.Build(view.Objects, view.Node, state)
-			for _, status := range statuses {
-				for _, reason := range status.Reasons {
-					a.log.Warn("object not used as written", "object", reason.Object.String(), "code", reason.Code, "message", reason.Message)
-				}
-			}
-			changed := state == nil || next.Revision != state.Revision
-			state = next
-			if !changed {
-				continue
-			}
-			a.revision.Store(state.Revision)
-			a.synced.Store(state.Synced)
-			for _, p := range a.pipelines {
-				p.offer(state)
-			}
+		case view = <-views:
+		case <-a.liveness.Changed():
+		}
+		next, statuses := desired.Build(without(view.Objects, dnsService, a.liveness.Dead()), view.Node, state)
+		a.logReasons(statuses)
+		changed := state == nil || next.Revision != state.Revision
+		state = next
+		if !changed {
+			continue
+		}
+		a.revision.Store(state.Revision)
+		a.synced.Store(state.Synced)
+		for _, p := range a.pipelines {
+			p.offer(state)
+		}
+	}
+}
+
+func (a *Agent) logReasons(statuses []desired.Status) {
+	for _, status := range statuses {
+		for _, reason := range status.Reasons {
+			a.log.Warn("object not used as written", "object", reason.Object.String(), "code", reason.Code, "message", reason.Message)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -17,11 +18,19 @@ import (
 func newAgent() *cobra.Command {
 	var o agent.Options
 	var level string
+	var podIPs []string
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run planes: this is what the chart's pods run",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, text := range podIPs {
+				address, err := netip.ParseAddr(text)
+				if err != nil {
+					return usageError{fmt.Errorf("--pod-ips: %w", err)}
+				}
+				o.PodIPs = append(o.PodIPs, address)
+			}
 			for {
 				err := runAgent(cmd.Context(), o, level)
 				if !errors.Is(err, agent.ErrConfigChanged) {
@@ -34,6 +43,8 @@ func newAgent() *cobra.Command {
 	cmd.Flags().StringSliceVar(&o.Planes, "planes", nil, "planes to run: lb, dns, status")
 	cmd.Flags().StringVar(&o.Node, "node-name", "", "name of this machine's Node object")
 	cmd.Flags().StringVar(&o.HTTP, "http", ":10256", "address for /livez, /readyz, /healthz, /metrics and /status")
+	cmd.Flags().StringVar(&o.Socket, "node-socket", "/run/fairlead/node.sock", "unix socket by which processes on one node notice each other's end")
+	cmd.Flags().StringSliceVar(&podIPs, "pod-ips", nil, "addresses of this process's own pod")
 	cmd.Flags().StringVar(&level, "log-level", "", "debug, info, warn or error; overrides the configuration file")
 	return cmd
 }

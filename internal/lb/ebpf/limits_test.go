@@ -58,7 +58,7 @@ func TestFull(t *testing.T) {
 			want = want.Set(frontend("10.96.0.2:80", desired.TCP), &lb.Entry{})
 			want = want.Set(frontend("10.96.0.3:80", desired.TCP), &lb.Entry{Drop: true})
 			err := p.Apply(context.Background(), lb.Table{Synced: true, Entries: want})
-			if !errors.Is(err, unix.E2BIG) || !strings.Contains(err.Error(), "raise lb.sizes."+name) {
+			if !errors.Is(err, unix.E2BIG) || !strings.Contains(err.Error(), "raise lb.max"+map[string]string{"frontends": "Frontends", "backends": "Backends", "members": "Backends"}[name]) {
 				t.Fatalf("error %q, want one that names map %s and its setting", err, name)
 			}
 			got, err := p.Dump()

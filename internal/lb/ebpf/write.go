@@ -238,12 +238,20 @@ func (p *Plane) update(name string, keys, values any, n int) error {
 	}
 	_, err := p.maps[name].BatchUpdate(keys, values, nil)
 	if errors.Is(err, unix.E2BIG) {
-		return fmt.Errorf("the BPF map %s is full at %d entries: raise lb.sizes.%s: %w", name, p.maps[name].MaxEntries(), name, err)
+		return fmt.Errorf("the BPF map %s is full at %d entries: raise %s: %w", name, p.maps[name].MaxEntries(), setting(name), err)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the BPF map %s: %w", name, err)
 	}
 	return nil
+}
+
+// setting returns the field of the configuration file that sizes a map.
+func setting(name string) string {
+	if name == socketMapFrontends {
+		return "lb.maxFrontends"
+	}
+	return "lb.maxBackends"
 }
 
 // deleteAll deletes keys; absent ones are fine.
