@@ -56,9 +56,10 @@ type Agent struct {
 	registry  *prometheus.Registry
 	started   time.Time
 
-	revision      atomic.Uint64
-	synced        atomic.Bool
-	configProblem atomic.Pointer[string]
+	revision atomic.Uint64
+	synced   atomic.Bool
+	configProblem,
+	livenessProblem atomic.Pointer[string]
 }
 
 // New wires a process; it starts nothing. The error says which plane cannot run
@@ -92,7 +93,7 @@ func (a *Agent) connect() {
 	o := a.options
 	a.liveness = liveness.NewServer(o.Socket, []uint32{0, unprivileged}, a.log)
 	if slices.Contains(o.Planes, "lb") {
-		a.services = append(a.services, a.liveness.Run)
+		a.services = append(a.services, a.watchLiveness)
 	}
 	if slices.Contains(o.Planes, "dns") && len(o.PodIPs) > 0 {
 		a.services = append(a.services, func(ctx context.Context) error {
@@ -111,6 +112,17 @@ func (a *Agent) newPlane(name string, client *kube.Client) (pipeline, error) {
 		return a.newStatus(client), nil
 	}
 	return pipeline{}, errors.New("there is no plane of this name; known are lb, dns and status")
+}
+
+// watchLiveness listens for the node's other processes. A node where that fails
+// works without: it learns of their end from the API server.
+func (a *Agent) watchLiveness(ctx context.Context) error {
+	if err := a.liveness.Run(ctx); err != nil {
+		problem := "the end of a DNS process on this node is noticed seconds late: " + err.Error()
+		a.livenessProblem.Store(&problem)
+		a.log.Error("no socket for the node's processes", "error", err)
+	}
+	return nil
 }
 
 // Run works until ctx ends (nil), a part of the process fails for good, or the

@@ -40,8 +40,10 @@ func (a *Agent) Status() Status {
 	if problem := a.watcher.Health(); problem != "" {
 		s.Problems = append(s.Problems, problem)
 	}
-	if problem := a.configProblem.Load(); problem != nil {
-		s.Problems = append(s.Problems, *problem)
+	for _, problem := range []*string{a.configProblem.Load(), a.livenessProblem.Load()} {
+		if problem != nil {
+			s.Problems = append(s.Problems, *problem)
+		}
 	}
 	for _, p := range a.pipelines {
 		h := p.health()
