@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -102,6 +103,6 @@ func printNotes(out io.Writer, notes string, err error) error {
 	if err != nil || notes == "" {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "\n%s\n", notes)
+	_, err = fmt.Fprintf(out, "\n%s\n", strings.TrimSpace(notes))
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"regexp"
@@ -18,15 +19,18 @@ import (
 	release "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage"
 	"helm.sh/helm/v4/pkg/storage/driver"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/fairlead-net/fairlead/internal/kube"
 )
 
-// fakeCluster answers what the test sets; a workload is ready unless it is in
-// broken.
+// fakeCluster answers what the test sets. A workload is there as long as the
+// release is, and ready unless it is in broken.
 type fakeCluster struct {
-	found  kube.Cluster
-	broken map[string][]kube.PodProblem
+	releases *storage.Storage
+	found    kube.Cluster
+	broken   map[string][]kube.PodProblem
 }
 
 func (f *fakeCluster) Discover(context.Context, string) (kube.Cluster, error) { return f.found, nil }
@@ -34,6 +38,9 @@ func (f *fakeCluster) Discover(context.Context, string) (kube.Cluster, error) { 
 func (f *fakeCluster) Rollout(_ context.Context, w kube.Workload) (kube.Rollout, error) {
 	if bad := f.broken[w.Name]; bad != nil {
 		return kube.Rollout{Want: 3, Ready: 3 - len(bad)}, nil
+	}
+	if _, err := f.releases.Last(releaseName); err != nil {
+		return kube.Rollout{}, fmt.Errorf("%s: %w", w, apierrors.NewNotFound(schema.GroupResource{}, w.Name))
 	}
 	return kube.Rollout{Want: 3, Ready: 3, Done: true}, nil
 }
@@ -61,7 +68,7 @@ func newBench(t *testing.T) *bench {
 	helm.Releases = storage.Init(memory)
 	helm.KubeClient = &kubefake.PrintingKubeClient{Out: io.Discard, LogOutput: io.Discard}
 	helm.Capabilities = &common.Capabilities{KubeVersion: *version, APIVersions: common.DefaultVersionSet}
-	cluster := &fakeCluster{found: kube.Cluster{
+	cluster := &fakeCluster{releases: helm.Releases, found: kube.Cluster{
 		Version: "v1.37.2", Nodes: 3,
 		APIServers:   []string{"https://192.0.2.1:6443"},
 		DNSAddresses: []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:96::a")},

@@ -24,18 +24,22 @@ type UninstallOptions struct {
 
 // Uninstall removes the release: first every node's pod removes what Fairlead
 // left in the kernel, then the objects go, then the namespace if the installer
-// made it. The error is ErrNotInstalled if there is no release.
+// made it. What an interrupted run left is removed too. The error is
+// ErrNotInstalled if there is nothing to remove.
 func (i *Installer) Uninstall(ctx context.Context, o UninstallOptions) error {
 	rel, err := i.current()
 	if err != nil {
 		return err
 	}
-	if rel == nil {
-		return i.notInstalled()
-	}
 	found, err := i.cluster.Discover(ctx, i.namespace)
 	if err != nil {
 		return err
+	}
+	if rel == nil {
+		if _, left := found.NamespaceLabels[madeBy]; left && !o.KeepNamespace {
+			return i.removeNamespace(found, o.Timeout)
+		}
+		return i.notInstalled()
 	}
 	if err := i.settle(rel); err != nil {
 		return err
@@ -47,8 +51,7 @@ func (i *Installer) Uninstall(ctx context.Context, o UninstallOptions) error {
 		}
 	}
 	run := action.NewUninstall(i.helm)
-	run.WaitStrategy = helmkube.StatusWatcherStrategy
-	run.WaitOptions = []helmkube.WaitOption{helmkube.WithWaitContext(ctx)}
+	run.WaitStrategy = helmkube.HookOnlyStrategy
 	run.DeletionPropagation = "foreground"
 	run.Timeout = o.Timeout
 	done, err := run.Run(releaseName)
@@ -59,6 +62,10 @@ func (i *Installer) Uninstall(ctx context.Context, o UninstallOptions) error {
 	if done.Info != "" {
 		i.progress.step("kept Service kube-system/kube-dns, which was there before Fairlead")
 	}
+	if err := i.waitGone(ctx, workloads(i.namespace), o.Timeout); err != nil {
+		return fmt.Errorf("the release is removed, but its pods are %w\nRun 'fairlead uninstall' again to remove namespace %s too", err, i.namespace)
+	}
+	i.progress.step("all pods are gone")
 	if o.KeepNamespace {
 		return nil
 	}

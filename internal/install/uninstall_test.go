@@ -17,16 +17,32 @@ func TestUninstall(t *testing.T) {
 	if err := b.Uninstall(t.Context(), UninstallOptions{Timeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	want := "removing kernel state from every node\nfairlead-node 3/3 ready\nremoved release fairlead-system/fairlead\nremoved namespace fairlead-system\n"
+	want := "removing kernel state from every node\nfairlead-node 3/3 ready\nremoved release fairlead-system/fairlead\nall pods are gone\nremoved namespace fairlead-system\n"
 	if got := b.steps(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	if b.release(t) != nil {
 		t.Error("the release is still there")
 	}
-	if err := b.Uninstall(t.Context(), UninstallOptions{}); !errors.Is(err, ErrNotInstalled) {
-		t.Errorf("a second time: %v", err)
+	// As after a run that was killed before it removed the namespace.
+	b.out.Reset()
+	if err := b.Uninstall(t.Context(), UninstallOptions{}); err != nil || b.steps() != "removed namespace fairlead-system\n" {
+		t.Errorf("a second time: %v\n%s", err, b.steps())
 	}
+	b.cluster.found.NamespaceLabels = nil
+	if err := b.Uninstall(t.Context(), UninstallOptions{}); !errors.Is(err, ErrNotInstalled) {
+		t.Errorf("a third time: %v", err)
+	}
+}
+
+// TestUninstallWaitsForPods holds that success means that nothing runs any more.
+func TestUninstallWaitsForPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := installed(t, nil)
+		b.cluster.broken = map[string][]kube.PodProblem{"fairlead-dns": {{Pod: "kube-system/fairlead-dns-x", Node: "worker-2", Reason: "Terminating"}}}
+		err := b.Uninstall(t.Context(), UninstallOptions{Timeout: 5 * time.Second})
+		mentions(t, err, "the release is removed, but its pods are not gone within 5s", "kube-system/fairlead-dns-x on node worker-2: Terminating", "again")
+	})
 }
 
 // TestUninstallKeeps holds that what is not Fairlead's, and what the user wants
@@ -38,7 +54,7 @@ func TestUninstallKeeps(t *testing.T) {
 	if err := b.Uninstall(t.Context(), UninstallOptions{KeepKernelState: true, Timeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.steps(); got != "removed release fairlead-system/fairlead\n" {
+	if got := b.steps(); got != "removed release fairlead-system/fairlead\nall pods are gone\n" {
 		t.Error(got)
 	}
 }

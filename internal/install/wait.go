@@ -2,9 +2,12 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/fairlead-net/fairlead/internal/kube"
 )
@@ -21,66 +24,91 @@ func workloads(namespace string) []kube.Workload {
 // pollInterval is how often a rollout is read.
 const pollInterval = time.Second
 
+// readTimeout is how long one reading of the API server may take.
+const readTimeout = 10 * time.Second
+
 // wait returns when all pods of the workloads are ready, and prints each change
 // of their numbers. After the timeout it fails and says which pods are not and
 // why.
 func (i *Installer) wait(ctx context.Context, wanted []kube.Workload, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not ready within %s", timeout))
-	defer cancel()
-	last := make([]string, len(wanted))
+	last := make(map[kube.Workload]string)
+	ready := func(w kube.Workload, rollout kube.Rollout, err error) bool {
+		if err != nil || rollout.Want == 0 && !rollout.Done {
+			return false // the API server, or the controller, may be back before the time is up
+		}
+		if text := fmt.Sprintf("%s %d/%d ready", w.Name, rollout.Ready, rollout.Want); text != last[w] {
+			i.progress.step("%s", text)
+			last[w] = text
+		}
+		return rollout.Done
+	}
+	if !i.poll(ctx, wanted, timeout, ready) {
+		return i.diagnose(ctx, wanted, fmt.Errorf("not ready within %s", timeout))
+	}
+	return nil
+}
+
+// waitGone returns when the workloads and, as they are deleted last, their pods
+// are gone.
+func (i *Installer) waitGone(ctx context.Context, wanted []kube.Workload, timeout time.Duration) error {
+	gone := func(_ kube.Workload, _ kube.Rollout, err error) bool { return apierrors.IsNotFound(err) }
+	if !i.poll(ctx, wanted, timeout, gone) {
+		return i.diagnose(ctx, wanted, fmt.Errorf("not gone within %s", timeout))
+	}
+	return nil
+}
+
+// poll reads the workloads until each has been as wanted in one round, and
+// tells whether that came to pass before the timeout and the end of ctx.
+func (i *Installer) poll(ctx context.Context, workloads []kube.Workload, timeout time.Duration, asWanted func(kube.Workload, kube.Rollout, error) bool) bool {
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		done := 0
-		var unread error
-		for n, workload := range wanted {
-			rollout, err := i.cluster.Rollout(ctx, workload)
-			if err != nil {
-				unread = err // the API server may be back before the time is up
-				continue
-			}
-			if rollout.Done {
-				done++
-			}
-			if text := fmt.Sprintf("%s %d/%d ready", workload.Name, rollout.Ready, rollout.Want); text != last[n] {
-				i.progress.step("%s", text)
-				last[n] = text
-			}
+		all := true
+		for _, w := range workloads {
+			reading, cancel := context.WithTimeout(ctx, readTimeout)
+			rollout, err := i.cluster.Rollout(reading, w)
+			cancel()
+			all = asWanted(w, rollout, err) && all
 		}
-		if done == len(wanted) {
-			return nil
+		if all {
+			return true
 		}
 		select {
 		case <-tick.C:
+		case <-deadline.C:
+			return false
 		case <-ctx.Done():
-			return i.diagnose(context.WithoutCancel(ctx), wanted, context.Cause(ctx), unread)
+			return false
 		}
 	}
 }
 
-// diagnose makes an error that says for every pod that is not ready why.
-func (i *Installer) diagnose(ctx context.Context, wanted []kube.Workload, cause, unread error) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// diagnose makes an error that says for every pod that is left, or not ready,
+// why. An interruption by the user needs no diagnosis.
+func (i *Installer) diagnose(ctx context.Context, workloads []kube.Workload, cause error) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("not waited for: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var text strings.Builder
-	for _, workload := range wanted {
-		rollout, err := i.cluster.Rollout(ctx, workload)
-		if err == nil && rollout.Done {
+	for _, w := range workloads {
+		rollout, err := i.cluster.Rollout(ctx, w)
+		if apierrors.IsNotFound(err) || err == nil && rollout.Done {
 			continue
 		}
-		problems, err := i.cluster.Problems(ctx, workload)
-		if err != nil {
-			unread = err
-		}
-		if len(problems) == 0 {
-			fmt.Fprintf(&text, "\n  %s: %d of %d pods ready", workload, rollout.Ready, rollout.Want)
+		problems, problemsErr := i.cluster.Problems(ctx, w)
+		if err := errors.Join(err, problemsErr); err != nil {
+			fmt.Fprintf(&text, "\n  %s cannot be read: %v", w, err)
+		} else if len(problems) == 0 {
+			fmt.Fprintf(&text, "\n  %s: %d of %d pods ready; next: kubectl -n %s describe %s %s", w, rollout.Ready, rollout.Want, w.Namespace, strings.ToLower(w.Kind), w.Name)
 		}
 		for _, problem := range problems {
 			describe(&text, problem)
 		}
-	}
-	if unread != nil {
-		fmt.Fprintf(&text, "\n  %v", unread)
 	}
 	return fmt.Errorf("%w:%s", cause, text.String())
 }
