@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -184,6 +185,15 @@ func (p pod) load(t *testing.T, args ...string) func() loadReport {
 // processes returns the ids of the processes that run Fairlead with a plane.
 func processes(t *testing.T, plane string) []int {
 	t.Helper()
+	return commands(t, func(args []string) bool {
+		return len(args) > 2 && filepath.Base(args[0]) == "fairlead" && args[1] == "agent" && slices.Contains(args, "--planes="+plane)
+	})
+}
+
+// commands returns the ids of the processes of this machine, the lab's nodes
+// included, whose command line fits.
+func commands(t *testing.T, fits func(args []string) bool) []int {
+	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
@@ -191,11 +201,10 @@ func processes(t *testing.T, plane string) []int {
 	var ids []int
 	for _, file := range files {
 		content, err := os.ReadFile(file)
-		if err != nil {
-			continue // it ended meanwhile
+		if err != nil || len(content) == 0 {
+			continue // it ended meanwhile, or is the kernel's
 		}
-		args := strings.Split(string(content), "\x00")
-		if len(args) > 2 && filepath.Base(args[0]) == "fairlead" && args[1] == "agent" && strings.Contains(string(content), "--planes="+plane+"\x00") {
+		if fits(strings.Split(strings.TrimSuffix(string(content), "\x00"), "\x00")) {
 			id, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 			if err != nil {
 				t.Fatal(err)
