@@ -20,7 +20,7 @@ func FindCgroup(directory string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the cgroup2 mount: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if found := cgroupMount(file, filepath.Clean(directory)); found != "" {
 		return found, nil
 	}

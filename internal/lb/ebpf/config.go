@@ -68,7 +68,9 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-func isFileSystem(path string, magic int64) bool {
+// isFileSystem compares 32 bits: all that a file system's magic number has, while
+// the width of Statfs_t.Type depends on the architecture.
+func isFileSystem(path string, magic uint32) bool {
 	var stat unix.Statfs_t
-	return unix.Statfs(path, &stat) == nil && int64(stat.Type) == magic
+	return unix.Statfs(path, &stat) == nil && uint32(stat.Type) == magic
 }

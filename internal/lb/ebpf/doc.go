@@ -44,6 +44,7 @@
 // Maps and links are pinned below one directory:
 //
 //	links/PROGRAM              what is attached, whatever its layout
+//	serving                    the frontends that the attached programs read
 //	maps-vLAYOUT-FINGERPRINT/  the maps; the fingerprint covers types and sizes
 //
 // A new process adopts maps of its own layout: it reads them back and writes

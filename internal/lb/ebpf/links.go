@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -89,74 +88,13 @@ func (l *links) attach(h hook, program *ebpf.Program) error {
 	return nil
 }
 
-// foreign tells whether any link runs a program over other pinned maps than
-// those of the program that is to replace it.
-func (l *links) foreign(programs map[string]*ebpf.Program, pinned pinnedMaps) (bool, error) {
-	ours := map[ebpf.MapID]bool{}
-	for _, m := range pinned {
-		id, err := mapID(m)
-		if err != nil {
-			return false, err
-		}
-		ours[id] = true
-	}
-	for name, program := range programs {
-		attached, err := l.mapsOf(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		info, err := program.Info()
-		if err != nil {
-			return false, fmt.Errorf("reading about program %s: %w", name, err)
-		}
-		wanted, _ := info.MapIDs()
-		for _, id := range wanted {
-			if ours[id] && !slices.Contains(attached, id) {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
-}
-
-func mapID(m *ebpf.Map) (ebpf.MapID, error) {
-	info, err := m.Info()
+// any tells whether links of an earlier process are there.
+func (l *links) any() (bool, error) {
+	entries, err := os.ReadDir(l.directory)
 	if err != nil {
-		return 0, fmt.Errorf("reading about %s: %w", m, err)
+		return false, fmt.Errorf("listing the pinned links: %w", err)
 	}
-	id, _ := info.ID()
-	return id, nil
-}
-
-// mapsOf returns the maps that the program of a pinned link uses. A link whose
-// cgroup is gone has no program to speak of; it reads as absent.
-func (l *links) mapsOf(name string) ([]ebpf.MapID, error) {
-	existing, err := link.LoadPinnedLink(filepath.Join(l.directory, name), nil)
-	if err != nil {
-		return nil, fmt.Errorf("opening the pinned link %s: %w", name, err)
-	}
-	defer existing.Close()
-	info, err := existing.Info()
-	if err != nil {
-		return nil, fmt.Errorf("reading about link %s: %w", name, err)
-	}
-	if info.Cgroup() == nil || info.Cgroup().CgroupId == 0 {
-		return nil, fs.ErrNotExist
-	}
-	program, err := ebpf.NewProgramFromID(info.Program)
-	if err != nil {
-		return nil, fmt.Errorf("opening the program of link %s: %w", name, err)
-	}
-	defer program.Close()
-	about, err := program.Info()
-	if err != nil {
-		return nil, fmt.Errorf("reading about the program of link %s: %w", name, err)
-	}
-	ids, _ := about.MapIDs()
-	return ids, nil
+	return len(entries) > 0, nil
 }
 
 // prune detaches every link that is none of the named.

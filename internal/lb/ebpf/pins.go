@@ -96,7 +96,7 @@ func createMap(directory, folder, name string, spec *ebpf.MapSpec) (*ebpf.Map, e
 	if m == nil {
 		var err error
 		if m, err = ebpf.NewMap(spec); err != nil {
-			return nil, fmt.Errorf("creating it (needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN): %w", err)
+			return nil, fmt.Errorf("creating it (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or CAP_SYS_ADMIN): %w", err)
 		}
 	}
 	if err := m.Pin(filepath.Join(directory, folder, name)); err != nil {

@@ -86,7 +86,7 @@ func New(config Config) (_ *Plane, err error) {
 	if p.links, err = openLinks(config.Directory, config.Cgroup); err != nil {
 		return nil, err
 	}
-	if p.foreign, err = p.links.foreign(p.programs, p.maps); err != nil {
+	if p.foreign, err = p.servesOthers(); err != nil {
 		return nil, err
 	}
 	return p, p.adopt()
@@ -100,7 +100,7 @@ func lockDirectory(directory string) (*os.File, error) {
 		return nil, fmt.Errorf("opening the directory of pinned maps: %w", err)
 	}
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, fmt.Errorf("another process has %s locked: stop it, or wait until it has ended: %w", directory, err)
 	}
 	return file, nil
@@ -160,6 +160,12 @@ func (p *Plane) attach() error {
 		if err := p.done("attach"); err != nil {
 			return err
 		}
+	}
+	if err := p.noteServing(); err != nil {
+		return err
+	}
+	if err := p.done("serving"); err != nil {
+		return err
 	}
 	p.attached, p.foreign = true, false
 	p.log.Info("socket load balancing attached", "cgroup", p.config.Cgroup, "frontends", len(p.known))
@@ -238,9 +244,9 @@ func (p *Plane) release() {
 	p.maps.close()
 	closePrograms(p.programs)
 	if p.links != nil {
-		p.links.cgroup.Close()
+		_ = p.links.cgroup.Close()
 	}
 	if p.lock != nil {
-		p.lock.Close()
+		_ = p.lock.Close()
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -22,9 +21,14 @@ type Reader struct{ maps pinnedMaps }
 
 // Open finds the maps that the programs pinned below directory use.
 func Open(directory string) (*Reader, error) {
-	used, err := (&links{directory: filepath.Join(directory, linksName)}).mapsOf(socketProgConnect4)
+	serving, err := ebpf.LoadPinnedMap(filepath.Join(directory, servingName), &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("no attached programs below %s: %w", directory, err)
+	}
+	defer serving.Close()
+	used, err := mapID(serving)
+	if err != nil {
+		return nil, err
 	}
 	for _, folder := range mapFolders(directory) {
 		opened, err := openForReading(filepath.Join(directory, folder))
@@ -32,7 +36,7 @@ func Open(directory string) (*Reader, error) {
 			return nil, err
 		}
 		id, err := mapID(opened[socketMapFrontends])
-		if err == nil && slices.Contains(used, id) {
+		if err == nil && id == used {
 			return &Reader{maps: opened}, nil
 		}
 		opened.close()

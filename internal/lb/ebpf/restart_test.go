@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
@@ -140,6 +142,42 @@ func TestRestart(t *testing.T) {
 		if len(programs) != 1 {
 			t.Errorf("%d programs at %s, want 1", len(programs), attach)
 		}
+	}
+}
+
+// TestPrivileges runs a process and its successor with no more capabilities than
+// the chart gives them.
+func TestPrivileges(t *testing.T) {
+	w := newWorld(t)
+	failed := make(chan error)
+	go func() {
+		// The thread is not unlocked, so it ends with its capabilities.
+		runtime.LockOSThread()
+		failed <- func() error {
+			header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			var sets [2]unix.CapUserData
+			for _, c := range []uint{unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_PERFMON} {
+				sets[c/32].Effective |= 1 << (c % 32)
+				sets[c/32].Permitted |= 1 << (c % 32)
+			}
+			if err := unix.Capset(&header, &sets[0]); err != nil {
+				return err
+			}
+			for range 2 {
+				p, err := New(w.config())
+				if err != nil {
+					return err
+				}
+				err = p.Apply(context.Background(), table(services()))
+				if err = errors.Join(err, p.Close()); err != nil {
+					return err
+				}
+			}
+			return Remove(w.config().Directory)
+		}()
+	}()
+	if err := <-failed; err != nil {
+		t.Error(err)
 	}
 }
 
