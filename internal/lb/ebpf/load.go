@@ -31,7 +31,7 @@ var hooks = []hook{
 	{socketProgSendmsg6, ebpf.AttachCGroupUDP6Sendmsg, ""},
 }
 
-const needs = "needs Linux 5.15 or later with CONFIG_CGROUP_BPF, and CAP_BPF with CAP_NET_ADMIN, or CAP_SYS_ADMIN"
+const needs = "needs Linux 5.15 or later with CONFIG_CGROUP_BPF, and CAP_BPF with CAP_NET_ADMIN and CAP_PERFMON, or CAP_SYS_ADMIN"
 
 // specs returns the programs and maps to load, in the wanted sizes.
 func specs(sizes map[string]uint32) (*ebpf.CollectionSpec, error) {
