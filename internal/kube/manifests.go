@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -77,8 +78,13 @@ func (m *Manifests) document(content []byte) error {
 		return nil
 	}
 	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
-	object, kind, err := strict.Decode(content, nil, nil)
+	object, _, err := strict.Decode(content, nil, nil)
 	if runtime.IsNotRegisteredError(err) {
+		// The decoder says only in its error which kind it does not know.
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal(content, &kind); err != nil {
+			return err
+		}
 		m.Ignored[kind.Kind]++
 		return nil
 	}

@@ -1,0 +1,203 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// patience is far above what anything here takes.
+const patience = 20 * time.Second
+
+func clusterObjects(s *apiServer) {
+	s.set("services", versioned("shop", "1", ""))
+	s.set("endpointslices", &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "demo", Name: "shop-1", Labels: map[string]string{discoveryv1.LabelServiceName: "shop"},
+	}, AddressType: discoveryv1.AddressTypeIPv4})
+	s.set("namespaces", &corev1.Namespace{ObjectMeta: named("", "demo")})
+	s.set("nodes", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1", Labels: map[string]string{corev1.LabelTopologyZone: "east", "x": "y"}}})
+}
+
+// watched starts a Watcher that ends with the test.
+func watched(t *testing.T, s *apiServer, node string) (*Watcher, <-chan View) {
+	t.Helper()
+	w := NewWatcher(s.client(t), node, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	views, done := make(chan View), make(chan error, 1)
+	go func() { done <- w.Run(ctx, views) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Run = %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("Run goes on after its context ended")
+		}
+	})
+	return w, views
+}
+
+// until reads Views until one is as wanted.
+func until(t *testing.T, views <-chan View, what string, is func(View) bool) View {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case v := <-views:
+			if is(v) {
+				return v
+			}
+		case <-timeout:
+			t.Fatalf("no View in which %s", what)
+		}
+	}
+}
+
+// eventually waits for what no View announces.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for start := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > patience {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func synced(v View) bool { return v.Objects.Synced }
+
+func has(name string) func(View) bool {
+	return func(v View) bool {
+		_, ok := v.Objects.Services.Get(desired.Name{Namespace: "demo", Name: name})
+		return ok
+	}
+}
+
+func TestWatcher(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	w, views := watched(t, s, "worker-1")
+	v := until(t, views, "all is read", synced)
+	if v.Objects.Services.Len() != 1 || v.Objects.Slices.Len() != 1 || v.Objects.Namespaces.Len() != 1 || v.Node != (desired.Node{Name: "worker-1", Zone: "east"}) {
+		t.Errorf("first synced View: %d Services, %d slices, %d namespaces, node %v", v.Objects.Services.Len(), v.Objects.Slices.Len(), v.Objects.Namespaces.Len(), v.Node)
+	}
+	old := v
+	s.set("services", versioned("db", "2", ""))
+	v = until(t, views, "the new Service is", has("db"))
+	if v.Objects.Slices != old.Objects.Slices || has("db")(old) {
+		t.Error("a change touched other kinds, or a View that was given away")
+	}
+	s.set("nodes", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1", Labels: map[string]string{corev1.LabelTopologyZone: "west"}}})
+	until(t, views, "the node moved", func(v View) bool { return v.Node.Zone == "west" })
+	s.remove("services", versioned("shop", "1", ""))
+	until(t, views, "the Service is gone", func(v View) bool { return !has("shop")(v) })
+	if h := w.Health(); h != "" {
+		t.Errorf("Health() = %q", h)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, request := range s.requests {
+		if strings.Contains(request, "/nodes") && !strings.Contains(request, "fieldSelector=metadata.name%3Dworker-1") {
+			t.Errorf("asks for more than its node: %s", request)
+		}
+		if !strings.HasSuffix(request, " fairlead/test") {
+			t.Errorf("no name given: %s", request)
+		}
+	}
+}
+
+func TestWatcherWithoutNode(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	_, views := watched(t, s, "")
+	if v := until(t, views, "all is read", synced); v.Node != (desired.Node{}) {
+		t.Errorf("node %v", v.Node)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if all := strings.Join(s.requests, "\n"); strings.Contains(all, "/nodes") {
+		t.Errorf("asked for nodes:\n%s", all)
+	}
+}
+
+// TestWatcherSlowReader expects a reader that was busy to get the latest View
+// and not those between.
+func TestWatcherSlowReader(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	w, views := watched(t, s, "worker-1")
+	until(t, views, "all is read", synced)
+	const last = 30
+	for i := range last {
+		s.set("services", versioned(fmt.Sprint("more-", i), fmt.Sprint("u", i), ""))
+	}
+	isLast := has(fmt.Sprint("more-", last-1))
+	eventually(t, "the last Service is in the store", func() bool { return isLast(w.view()) })
+	late := 0
+	until(t, views, "the last Service is", func(v View) bool { late++; return isLast(v) })
+	if late > 2 {
+		// One View may have been on offer while the last change came in.
+		t.Errorf("the slow reader got %d Views", late)
+	}
+}
+
+// TestWatcherOutage stops the API server; when it comes back it has another
+// content and has forgotten how that came to be.
+func TestWatcherOutage(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	s.set("services", versioned("db", "2", ""))
+	w, views := watched(t, s, "worker-1")
+	before := until(t, views, "all is read", synced)
+	kept, _ := before.Objects.Services.Get(desired.Name{Namespace: "demo", Name: "db"})
+	s.stop()
+	eventually(t, "Health tells of the outage", func() bool {
+		return strings.Contains(w.Health(), " cannot be read from the API server since ")
+	})
+	if h := w.Health(); !strings.Contains(h, s.address) || !strings.HasSuffix(h, "what was read before stays in force") {
+		t.Errorf("Health() = %q", h)
+	}
+	if v := w.view(); v.Objects.Services != before.Objects.Services || !v.Objects.Synced {
+		t.Error("an outage changed what was read before")
+	}
+	s.remove("services", versioned("shop", "1", ""))
+	s.set("services", versioned("new", "3", ""))
+	s.forget()
+	s.start(t)
+	v := until(t, views, "the deletion during the outage is seen", func(v View) bool { return !has("shop")(v) && has("new")(v) })
+	if now, _ := v.Objects.Services.Get(desired.Name{Namespace: "demo", Name: "db"}); now != kept {
+		t.Error("what did not change during the outage has another pointer")
+	}
+	eventually(t, "Health is well again", func() bool { return w.Health() == "" })
+	s.set("services", versioned("later", "4", ""))
+	until(t, views, "a later Service is", has("later"))
+}
+
+// TestWatcherForbidden lacks a right at first: no View is synced, and Health
+// says which resource is missing.
+func TestWatcherForbidden(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	s.setRefused("endpointslices", true)
+	w, views := watched(t, s, "worker-1")
+	until(t, views, "Services are", has("shop"))
+	eventually(t, "Health names the resource", func() bool {
+		return strings.HasPrefix(w.Health(), "endpointslices cannot be read") && strings.Contains(w.Health(), "no such right")
+	})
+	if w.view().Objects.Synced {
+		t.Error("synced without EndpointSlices")
+	}
+	s.setRefused("endpointslices", false)
+	until(t, views, "all is read", synced)
+	eventually(t, "Health is well", func() bool { return w.Health() == "" })
+}
