@@ -1,0 +1,153 @@
+package lb
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// world makes objects of a small cluster at random, in which Services often
+// want the same address and mistakes of all kinds are common.
+type world struct{ pick func(n int) int }
+
+func randomWorld(seed uint64) world { return world{rand.New(rand.NewPCG(seed, 1)).IntN} }
+
+func (w world) once(in int) bool { return w.pick(in) == 0 }
+
+func oneOf[T any](w world, of ...T) T { return of[w.pick(len(of))] }
+
+func (w world) service(name desired.Name) *corev1.Service {
+	s := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, CreationTimestamp: metav1.NewTime(time.Unix(int64(w.pick(3)), 0))},
+		Spec:       corev1.ServiceSpec{Type: oneOf(w, corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, "", corev1.ServiceTypeExternalName)},
+	}
+	for range 1 + w.pick(2) {
+		s.Spec.ClusterIPs = append(s.Spec.ClusterIPs, oneOf(w, "10.96.0.1", "10.96.0.2", "10.96.0.3", "fd00:96::1", "::ffff:10.96.0.1", "bad"))
+	}
+	s.Spec.ClusterIP = oneOf(w, s.Spec.ClusterIPs[0], s.Spec.ClusterIPs[0], s.Spec.ClusterIPs[0], "None")
+	for i := range w.pick(3) {
+		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
+			Name: oneOf(w, "http", "dns", fmt.Sprint("p", i)), Port: oneOf[int32](w, 80, 80, 53, 0),
+			Protocol: oneOf(w, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP, "ICMP"), TargetPort: intstr.FromString("web"),
+		})
+	}
+	if w.once(3) {
+		s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	}
+	if w.once(3) {
+		local := corev1.ServiceInternalTrafficPolicyLocal
+		s.Spec.InternalTrafficPolicy = &local
+	}
+	if w.once(8) {
+		s.Labels = map[string]string{"service.kubernetes.io/service-proxy-name": "other"}
+	}
+	return s
+}
+
+func (w world) slice(name desired.Name, service string) *discoveryv1.EndpointSlice {
+	s := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
+		AddressType: oneOf(w, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6),
+	}
+	for range w.pick(3) {
+		port, protocol := oneOf[int32](w, 8080, 5353, 0), oneOf(w, corev1.ProtocolTCP, corev1.ProtocolUDP)
+		portName := oneOf(w, "http", "dns", "p0")
+		s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: &portName, Port: &port, Protocol: &protocol})
+	}
+	for range w.pick(5) {
+		address := fmt.Sprintf("10.244.0.%d", w.pick(6))
+		if s.AddressType == discoveryv1.AddressTypeIPv6 {
+			address = fmt.Sprintf("fd00:244::%d", 1+w.pick(6))
+		}
+		e := discoveryv1.Endpoint{Addresses: []string{oneOf(w, address, address, address, "bad")}}
+		e.Conditions = discoveryv1.EndpointConditions{Ready: w.maybe(), Serving: w.maybe(), Terminating: w.maybe()}
+		node, zone := oneOf(w, "a", "b"), oneOf(w, "east", "west")
+		e.NodeName, e.Zone = &node, &zone
+		if !w.once(3) {
+			e.Hints = &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: oneOf(w, "east", "west")}}}
+		}
+		if e.Hints != nil && w.once(2) {
+			e.Hints.ForNodes = []discoveryv1.ForNode{{Name: node}}
+		}
+		s.Endpoints = append(s.Endpoints, e)
+	}
+	return s
+}
+
+// maybe returns nil, a pointer to true, or one to false.
+func (w world) maybe() *bool {
+	if w.once(3) {
+		return nil
+	}
+	b := w.once(2)
+	return &b
+}
+
+// change adds, replaces or removes one object.
+func (w world) change(o desired.Objects) desired.Objects {
+	name := desired.Name{Namespace: oneOf(w, "demo", "prod"), Name: oneOf(w, "shop", "db", "web")}
+	sliceName := desired.Name{Namespace: name.Namespace, Name: fmt.Sprint(name.Name, "-", w.pick(2))}
+	switch w.pick(6) {
+	case 0:
+		o.Services = o.Services.Delete(name)
+	case 1:
+		o.Slices = o.Slices.Delete(sliceName)
+	case 2, 3:
+		o.Services = o.Services.Set(name, w.service(name))
+	default:
+		o.Slices = o.Slices.Set(sliceName, w.slice(sliceName, name.Name))
+	}
+	return o
+}
+
+// check states what holds for every Table of a State.
+func check(t *testing.T, s *desired.State, table Table) {
+	t.Helper()
+	wanted := map[Frontend]bool{}
+	for _, service := range s.Services.All() {
+		for f := range Frontends(service) {
+			wanted[f] = true
+		}
+	}
+	for f, e := range table.Entries.All() {
+		service, ok := s.Services.Get(e.Service)
+		if !ok || !wanted[f] {
+			t.Fatalf("%s of Service %s, which is not there or does not want it", f, e.Service)
+		}
+		if !slices.IsSortedFunc(e.Backends, netip.AddrPort.Compare) || len(slices.Compact(slices.Clone(e.Backends))) != len(e.Backends) {
+			t.Errorf("%s: backends not sorted or not distinct: %v", f, e.Backends)
+		}
+		for _, b := range e.Backends {
+			if b.Addr().Is6() != f.Address.Is6() || !isEndpoint(service, f, e.Port, b) {
+				t.Errorf("%s: %s is no endpoint of port %q of Service %s", f, b, e.Port, e.Service)
+			}
+		}
+		if e.Drop && (len(e.Backends) > 0 || !service.InternalLocal) {
+			t.Errorf("%s: dropped without reason", f)
+		}
+		delete(wanted, f)
+	}
+	for f := range wanted {
+		t.Errorf("nobody has %s", f)
+	}
+	for _, service := range s.Services.All() {
+		table.Explain(service)
+	}
+}
+
+func isEndpoint(s *desired.Service, f Frontend, portName string, backend netip.AddrPort) bool {
+	return slices.ContainsFunc(s.Slices, func(slice *desired.Slice) bool {
+		number, ok := slice.Port(portName, f.Protocol)
+		return ok && number == backend.Port() && slices.ContainsFunc(slice.Endpoints, func(e desired.Endpoint) bool { return e.Address == backend.Addr() })
+	})
+}
