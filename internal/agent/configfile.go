@@ -20,7 +20,7 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 	if a.options.ConfigFile == "" {
 		return nil
 	}
-	seen, err := os.ReadFile(a.options.ConfigFile)
+	inForce, err := os.ReadFile(a.options.ConfigFile)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
@@ -33,11 +33,11 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 		case <-tick.C:
 		}
 		content, err := os.ReadFile(a.options.ConfigFile)
-		if err == nil && bytes.Equal(content, seen) {
+		if err == nil && bytes.Equal(content, inForce) {
+			a.configProblem.Store(nil)
 			continue
 		}
 		if err == nil {
-			seen = content
 			_, err = config.Parse(content)
 		}
 		if err == nil {

@@ -61,7 +61,7 @@ func (p *eventPlane) Apply(ctx context.Context, want reports) error {
 		}
 		if err := p.writer.Write(ctx, desired.Status{Object: ref, Reasons: fresh}); err != nil {
 			failed = errors.Join(failed, err)
-			delete(all, ref)
+			all[ref] = slices.DeleteFunc(reasons, func(r desired.Reason) bool { return slices.Contains(fresh, r) })
 		}
 	}
 	p.written = all

@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
+)
+
+func TestReady(t *testing.T) {
+	plane := func(name, problem string, applied uint64) PlaneStatus {
+		return PlaneStatus{Health: reconcile.Health{Plane: name, Problem: problem, Applied: applied}}
+	}
+	for name, c := range map[string]struct {
+		status Status
+		want   string
+	}{
+		"not synced":    {Status{Planes: []PlaneStatus{plane("lb", "", 3)}}, "not everything has been read from the API server yet"},
+		"no planes":     {Status{Synced: true}, ""},
+		"applied":       {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "", 3)}}, ""},
+		"failed later":  {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "the kernel said no", 3)}}, ""},
+		"never applied": {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "", 3), plane("dns", "port 53 is taken", 0)}}, "plane dns has applied nothing yet: port 53 is taken"},
+	} {
+		if got := c.status.ready(); got != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// served runs a's HTTP server until the test ends and returns how to ask it.
+func served(t *testing.T, a *Agent) func(method, path string) (int, string) {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.options.HTTP = free.Addr().String()
+	_ = free.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.serveHTTP(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serveHTTP = %v", err)
+		}
+	})
+	return func(method, path string) (int, string) {
+		t.Helper()
+		for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+			request, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.options.HTTP+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.DefaultClient.Do(request)
+			if err == nil {
+				defer response.Body.Close()
+				body, _ := io.ReadAll(response.Body)
+				return response.StatusCode, string(body)
+			}
+			if time.Since(start) > 10*time.Second {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestHTTP follows one process from its start to a plane that fails.
+func TestHTTP(t *testing.T) {
+	a := bare(t, Options{Node: "worker-1"})
+	var health atomic.Pointer[reconcile.Health]
+	health.Store(&reconcile.Health{Plane: "lb", Wanted: 1, Problem: "no cgroup2"})
+	a.pipelines = []pipeline{{health: func() reconcile.Health { return *health.Load() }, notes: func() []string { return []string{"runs on hope"} }}}
+	ask := served(t, a)
+	expect := func(path string, code int, texts ...string) {
+		t.Helper()
+		got, body := ask(http.MethodGet, path)
+		for _, text := range texts {
+			if got != code || !strings.Contains(body, text) {
+				t.Errorf("%s: %d, want %d with %q:\n%.3000s", path, got, code, text, body)
+			}
+		}
+	}
+	expect("/livez", 200, "ok")
+	expect("/readyz", 503, "not everything has been read")
+	expect("/metrics", 200, `fairlead_plane_healthy{plane="lb"} 0`, "fairlead_state_synced 0", "go_goroutines")
+	a.synced.Store(true)
+	expect("/readyz", 503, "plane lb has applied nothing yet: no cgroup2")
+	health.Store(&reconcile.Health{Plane: "lb", Wanted: 4, Applied: 4, Applies: 2, Failures: 1, LastApply: 250 * time.Millisecond})
+	a.revision.Store(4)
+	expect("/readyz", 200, "ok")
+	expect("/healthz", 200, "ok")
+	expect("/metrics", 200, `fairlead_plane_healthy{plane="lb"} 1`, `fairlead_plane_applied_revision{plane="lb"} 4`,
+		`fairlead_plane_apply_failures_total{plane="lb"} 1`, `fairlead_plane_last_apply_seconds{plane="lb"} 0.25`, "fairlead_state_revision 4", "fairlead_state_synced 1")
+	problem := "fairlead.yaml is not usable"
+	a.configProblem.Store(&problem)
+	health.Store(&reconcile.Health{Plane: "lb", Wanted: 5, Applied: 4, Problem: "no space"})
+	expect("/livez", 200, "ok")
+	expect("/readyz", 200, "ok")
+	code, body := ask(http.MethodGet, "/status")
+	var status Status
+	if err := json.Unmarshal([]byte(body), &status); err != nil || code != 200 {
+		t.Fatalf("/status: %d, %v: %s", code, err, body)
+	}
+	if len(status.Problems) != 1 || status.Problems[0] != problem || status.Node != "worker-1" || status.Version != "v1.2.3" || status.Revision != 4 || !status.Synced {
+		t.Errorf("status %+v", status)
+	}
+	if p := status.Planes[0]; p.Healthy || p.Problem != "no space" || p.Plane != "lb" || p.Notes[0] != "runs on hope" {
+		t.Errorf("plane %+v", p)
+	}
+	if code, _ := ask(http.MethodPost, "/status"); code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", code)
+	}
+	if code, _ := ask(http.MethodGet, "/else"); code != http.StatusNotFound {
+		t.Errorf("elsewhere: %d", code)
+	}
+}
+
+func TestHTTPPortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	a := bare(t, Options{HTTP: taken.Addr().String()})
+	if err := a.serveHTTP(t.Context()); err == nil || !strings.Contains(err.Error(), "is another process on this port? (set another with --http)") {
+		t.Errorf("serveHTTP = %v", err)
+	}
+}
+
+// TestBuild expects each new State to be offered to every plane, and a View
+// without news to none.
+func TestBuild(t *testing.T) {
+	a := bare(t, Options{})
+	offered := make(chan *desired.State, 8)
+	for range 2 {
+		a.pipelines = append(a.pipelines, pipeline{offer: func(s *desired.State) { offered <- s }})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	views, done := make(chan kube.View), make(chan error, 1)
+	go func() { done <- a.build(ctx, views) }()
+	views <- kube.View{}
+	views <- kube.View{}
+	views <- kube.View{Objects: desired.Objects{Synced: true}}
+	views <- kube.View{Objects: desired.Objects{Synced: true}, Node: desired.Node{Name: "worker-1"}}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("build = %v", err)
+	}
+	close(offered)
+	var revisions []uint64
+	for s := range offered {
+		revisions = append(revisions, s.Revision)
+	}
+	if len(revisions) != 6 || revisions[0] != 1 || revisions[1] != 1 || revisions[5] != 3 || a.revision.Load() != 3 || !a.synced.Load() {
+		t.Errorf("revisions %v, at %d", revisions, a.revision.Load())
+	}
+}
+
+func TestNewMistakes(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/does/not/exist")
+	o := bare(t, Options{}).options
+	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "no way to the API server") {
+		t.Errorf("no cluster: %v", err)
+	}
+}
