@@ -1,7 +1,7 @@
 package server
 
 import (
-	"io"
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -27,10 +27,10 @@ func (p *Plane) ReadyHandler() http.Handler {
 		ready, reasons := p.Ready()
 		if !ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			io.WriteString(w, strings.Join(reasons, "\n")+"\n")
+			fmt.Fprintln(w, strings.Join(reasons, "\n"))
 			return
 		}
-		io.WriteString(w, "OK")
+		fmt.Fprint(w, "OK")
 	})
 }
 
@@ -38,5 +38,5 @@ func (p *Plane) ReadyHandler() http.Handler {
 // answer at all. A server that waits for the cluster, or closes, is healthy: a
 // restart would not help it.
 func (p *Plane) HealthHandler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "OK") })
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "OK") })
 }

@@ -34,7 +34,7 @@ func listenUDP(ctx context.Context, address netip.AddrPort) (*net.UDPConn, error
 		return nil, err
 	}
 	udp := conn.(*net.UDPConn)
-	udp.SetReadBuffer(receiveBuffer) // more is better, but any size will do
+	_ = udp.SetReadBuffer(receiveBuffer) // more is better, but any size will do
 	return udp, nil
 }
 

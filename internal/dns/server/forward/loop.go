@@ -71,7 +71,7 @@ func (f *Forwarder) findLoop(ctx context.Context, u *upstream) {
 	ctx, cancel := context.WithTimeout(ctx, loopWait)
 	defer cancel()
 	// Whether there is a reply does not matter here: queries will find out.
-	u.exchange(ctx, Query{Name: name, Type: wire.TypeHINFO, Class: wire.ClassINET}.message())
+	_, _ = u.exchange(ctx, Query{Name: name, Type: wire.TypeHINFO, Class: wire.ClassINET}.message())
 
 	f.loops.mu.Lock()
 	delete(f.loops.sent, name)
