@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -28,7 +29,7 @@ func event(t *testing.T, namespace, name, reason string) string {
 	t.Helper()
 	var message string
 	eventually(t, time.Minute, func() error {
-		out, err := tryKubectl(t, "get", "events", "-n", namespace, "--field-selector", "involvedObject.name="+name+",reason="+reason, "-o", "jsonpath={.items[0].message}")
+		out, err := tryKubectl(t, "get", "events", "-n", namespace, "--field-selector", "involvedObject.name="+name+",reason="+reason, "-o", "jsonpath={.items[*].message}")
 		if err != nil || out == "" {
 			return errorf("no Event %s on %s: %v %s", reason, name, err, out)
 		}
@@ -94,18 +95,27 @@ func TestWrongAddress(t *testing.T) {
 func TestMalformedConfig(t *testing.T) {
 	eventually(t, 2*time.Minute, func() error { return ready(t) })
 	before := kubectl(t, "get", "configmap", "-n", "fairlead-system", "fairlead", "-o", `jsonpath={.data.fairlead\.yaml}`)
-	set := func(content string) {
+	set := func(content string) error {
 		patch, err := json.Marshal(map[string]any{"data": map[string]string{"fairlead.yaml": content}})
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		kubectl(t, "patch", "configmap", "-n", "fairlead-system", "fairlead", "--type=merge", "-p", string(patch))
+		l := lab(t)
+		// The test's own context has ended when it cleans up.
+		out, err := exec.Command(l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "patch", "configmap", "-n", "fairlead-system", "fairlead", "--type=merge", "-p", string(patch)).CombinedOutput()
+		if err != nil {
+			return errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	if err := set(before + "\nlgoLevel: debug\n"); err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		set(before)
-		eventually(t, 3*time.Minute, func() error { return ready(t) })
+		if err := set(before); err != nil {
+			t.Error(err)
+		}
 	})
-	set(before + "\nlgoLevel: debug\n")
 	eventually(t, 3*time.Minute, func() error {
 		out, err := fairlead(t, "status")
 		if !strings.Contains(out, `unknown field "lgoLevel"; did you mean "logLevel"?`) || !strings.Contains(out, "the previous configuration stays in force") {
@@ -114,6 +124,10 @@ func TestMalformedConfig(t *testing.T) {
 		return nil
 	})
 	works(t)
+	if err := set(before); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 3*time.Minute, func() error { return ready(t) })
 }
 
 // TestAPIServerAway stops the API server for a minute: what was there goes on,
