@@ -30,7 +30,12 @@ type usageError struct{ error }
 func Main(ctx context.Context, args []string, streams Streams) int {
 	root := newRoot(streams)
 	root.SetArgs(args)
+	understood := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
 	err := root.ExecuteContext(ctx)
+	if err != nil && !understood {
+		err = usageError{err}
+	}
 	var usage usageError
 	switch {
 	case err == nil:

@@ -14,7 +14,12 @@ import (
 )
 
 func newExplain() *cobra.Command {
-	cmd := &cobra.Command{Use: "explain", Short: "Say why something is as it is"}
+	cmd := &cobra.Command{
+		Use: "explain", Short: "Say why something is as it is",
+		// Without these, a misspelt subcommand would print help and succeed.
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	cmd.AddCommand(newExplainService())
 	return cmd
 }

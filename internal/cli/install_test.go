@@ -26,7 +26,7 @@ func TestInstallMistakes(t *testing.T) {
 		"install --timeout 0s":                 {2, "--wait=false"},
 		"upgrade --set a":                      {2, "write PATH=VALUE"},
 		"uninstall --timeout 0s":               {2, "--timeout 0s"},
-		"install everything":                   {1, "everything"},
+		"install everything":                   {2, "everything"},
 		"install --kubeconfig " + nowhere:      {1, "name a kubeconfig with --kubeconfig"},
 		"uninstall --kubeconfig " + nowhere:    {1, "name a kubeconfig with --kubeconfig"},
 		"upgrade --colour":                     {2, "unknown flag"},

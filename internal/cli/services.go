@@ -92,7 +92,11 @@ func endpoints(s *desired.Service, table lb.Table) (used, total int) {
 		}
 	}
 	for f := range lb.Frontends(s) {
-		for _, backend := range table.Lookup(f).Backends {
+		decision := table.Lookup(f)
+		if decision.Entry == nil || decision.Entry.Service != s.Name {
+			continue // another Service has this frontend
+		}
+		for _, backend := range decision.Backends {
 			seen[backend.Addr().String()] = true
 		}
 	}
