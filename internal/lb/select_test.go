@@ -38,6 +38,18 @@ func endpoint(text string) desired.Endpoint {
 	return e
 }
 
+// reasonsOf returns why each candidate is used, marked by "+", or is not.
+func reasonsOf(all []Candidate) []string {
+	var texts []string
+	for _, c := range all {
+		if c.Used {
+			c.Why = "+" + c.Why
+		}
+		texts = append(texts, c.Why)
+	}
+	return texts
+}
+
 func TestCandidates(t *testing.T) {
 	const local = "is on another node (internalTrafficPolicy: Local)"
 	const otherNodes, otherZones = "is meant for clients on other nodes (hints.forNodes)", "is meant for clients in other zones (hints.forZones)"
@@ -87,15 +99,7 @@ func TestCandidates(t *testing.T) {
 			slice.Endpoints = append(slice.Endpoints, endpoint(text))
 		}
 		s := &desired.Service{InternalLocal: c.local, Slices: []*desired.Slice{slice}}
-		var got []string
-		for _, candidate := range Candidates(s, desired.Port{Name: "http", Protocol: desired.TCP, Port: 80}, false, c.node) {
-			why := candidate.Why
-			if candidate.Used {
-				why = "+" + why
-			}
-			got = append(got, why)
-		}
-		if !slices.Equal(got, c.want) {
+		if got := reasonsOf(Candidates(s, desired.Port{Name: "http", Protocol: desired.TCP, Port: 80}, false, c.node)); !slices.Equal(got, c.want) {
 			t.Errorf("%s:\n got %q\nwant %q", name, got, c.want)
 		}
 	}
