@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
+	strictyaml "sigs.k8s.io/yaml"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
@@ -76,6 +77,11 @@ func (m *Manifests) read(content []byte) error {
 func (m *Manifests) document(content []byte) error {
 	if blank(content) {
 		return nil
+	}
+	// The decoder takes what begins with a brace for JSON, which YAML may too.
+	content, err := strictyaml.YAMLToJSONStrict(content)
+	if err != nil {
+		return err
 	}
 	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
 	object, _, err := strict.Decode(content, nil, nil)

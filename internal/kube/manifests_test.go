@@ -154,3 +154,15 @@ func FuzzParseManifests(f *testing.F) {
 		}
 	})
 }
+
+// TestFlowStyle reads YAML that begins with a brace and is no JSON, as kubectl
+// does.
+func TestFlowStyle(t *testing.T) {
+	m, err := ParseManifests([]byte(`{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{port: 80}]}}`))
+	if err != nil || m.Objects.Services.Len() != 1 {
+		t.Errorf("%d Services, %v", m.Objects.Services.Len(), err)
+	}
+	if _, err := ParseManifests([]byte(`{apiVersion: v1, kind: Service, kind: Service}`)); err == nil {
+		t.Error("a key that is there twice went unnoticed")
+	}
+}

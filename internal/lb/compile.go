@@ -157,7 +157,7 @@ func (t Table) reasons() []desired.Reason {
 			reasons = append(reasons, desired.Reason{
 				Object:  desired.Ref{Kind: "Service", Namespace: s.Name.Namespace, Name: s.Name.Name},
 				Code:    "FrontendTaken",
-				Message: fmt.Sprintf("%s already belongs to Service %s, which is older; this Service is not served there, give it another address or port", f, owners.services[0].Name),
+				Message: fmt.Sprintf("%s already belongs to Service %s, which comes first by age or name; this Service is not served there, give it another address or port", f, owners.services[0].Name),
 			})
 		}
 	}

@@ -93,7 +93,10 @@ func controllerManagerArgs() []string {
 		flag("authentication-kubeconfig", own),
 		flag("authorization-kubeconfig", own),
 		flag("bind-address", "127.0.0.1"),
-		flag("leader-elect", false), // there is only one
+		// There is only one, but it is to behave as one of three: without the lease
+		// it would come out of an outage of the API server believing that all nodes
+		// had died meanwhile.
+		flag("leader-elect", true),
 		flag("use-service-account-credentials", true),
 		flag("service-account-private-key-file", pkiDir+"sa.key"),
 		flag("root-ca-file", pkiDir+"ca.crt"),
@@ -111,6 +114,6 @@ func schedulerArgs() []string {
 		flag("authentication-kubeconfig", own),
 		flag("authorization-kubeconfig", own),
 		flag("bind-address", "127.0.0.1"),
-		flag("leader-elect", false),
+		flag("leader-elect", true),
 	}
 }
