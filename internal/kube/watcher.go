@@ -76,22 +76,21 @@ func (w *Watcher) Run(ctx context.Context, out chan<- View) error {
 			return nil
 		case <-w.wake:
 		}
-		if err := w.send(ctx, out); err != nil {
-			return nil //nolint:nilerr // the end of ctx is how Run is meant to end
-		}
+		w.send(ctx, out)
 	}
 }
 
-// send offers the current View, refreshing it while the reader is busy.
-func (w *Watcher) send(ctx context.Context, out chan<- View) error {
+// send offers the current View, refreshing it while the reader is busy, until
+// it is taken or ctx ends.
+func (w *Watcher) send(ctx context.Context, out chan<- View) {
 	for {
 		view := w.view()
 		select {
 		case out <- view:
-			return nil
+			return
 		case <-w.wake:
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		}
 	}
 }
