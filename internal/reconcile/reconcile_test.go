@@ -53,6 +53,7 @@ func TestRetriesUntilApplied(t *testing.T) {
 			t.Errorf("after a failure: %+v", h)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if h := loop.Health(); !h.Healthy() || h.Applied != 7 || h.Failures != 4 || h.Applies != 5 {
 			t.Errorf("after the retries: %+v", h)
 		}
@@ -69,6 +70,7 @@ func TestLatestValueWins(t *testing.T) {
 			loop.Offer(v)
 		}
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if len(plane.applied) != 2 || plane.applied[0] != 1 || plane.applied[1] != 9 {
 			t.Errorf("applied %v, want 1 and 9", plane.applied)
 		}
