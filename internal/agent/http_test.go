@@ -166,6 +166,18 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// TestOnceSynced expects that a State that may lack objects is kept from the
+// kernel.
+func TestOnceSynced(t *testing.T) {
+	var revisions []uint64
+	p := onceSynced(pipeline{offer: func(s *desired.State) { revisions = append(revisions, s.Revision) }})
+	p.offer(&desired.State{Revision: 1})
+	p.offer(&desired.State{Revision: 2, Synced: true})
+	if len(revisions) != 1 || revisions[0] != 2 {
+		t.Errorf("offered %v, want 2 alone", revisions)
+	}
+}
+
 func TestNewMistakes(t *testing.T) {
 	t.Setenv("KUBECONFIG", "/does/not/exist")
 	o := bare(t, Options{}).options

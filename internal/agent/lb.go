@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/lb/ebpf"
 )
@@ -28,7 +29,20 @@ func (a *Agent) newLB() (pipeline, error) {
 	if err != nil {
 		return pipeline{}, err
 	}
-	return newPipeline("lb", plane, lb.Compile, func(t lb.Table) uint64 { return t.Revision }, a.log), nil
+	return onceSynced(newPipeline("lb", plane, lb.Compile, func(t lb.Table) uint64 { return t.Revision }, a.log)), nil
+}
+
+// onceSynced keeps States from a pipeline that may lack objects: a Service that
+// arrives before its EndpointSlices would be refused, though the kernel still
+// serves it by what an earlier process wrote.
+func onceSynced(p pipeline) pipeline {
+	offer := p.offer
+	p.offer = func(s *desired.State) {
+		if s.Synced {
+			offer(s)
+		}
+	}
+	return p
 }
 
 // Cleanup removes what the planes of a node leave in the kernel.
