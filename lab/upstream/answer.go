@@ -84,10 +84,10 @@ func (a *Answers) Answer(query *dns.Msg) *dns.Msg {
 		reply.SetRcode(query, dns.RcodeNameError)
 	}
 	for _, rr := range known {
-		switch t := rr.Header().Rrtype; {
-		case t == question.Qtype:
+		switch rr.Header().Rrtype {
+		case question.Qtype:
 			reply.Answer = append(reply.Answer, rr)
-		case t == dns.TypeCNAME:
+		case dns.TypeCNAME:
 			reply.Answer = append(reply.Answer, rr)
 			reply.Answer = append(reply.Answer, a.pick(rr.(*dns.CNAME).Target, question.Qtype)...)
 		}
