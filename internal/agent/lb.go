@@ -29,7 +29,17 @@ func (a *Agent) newLB() (pipeline, error) {
 	if err != nil {
 		return pipeline{}, err
 	}
-	return onceSynced(newPipeline("lb", plane, lb.Compile, func(t lb.Table) uint64 { return t.Revision }, a.log)), nil
+	return onceSynced(newPipeline("lb", plane, a.compileLB, func(t lb.Table) uint64 { return t.Revision }, a.log)), nil
+}
+
+// lbOptions are the administrator's choices.
+func (a *Agent) lbOptions() lb.Options {
+	c := a.options.Config.LB
+	return lb.Options{ExternalIPs: c.ExternalIPs, NodePortAddresses: c.NodePortAddresses}
+}
+
+func (a *Agent) compileLB(s *desired.State, last lb.Table) (lb.Table, []desired.Reason) {
+	return lb.Compile(s, last, a.lbOptions())
 }
 
 // onceSynced keeps States from a pipeline that may lack objects: a Service that

@@ -80,7 +80,7 @@ func (a *Agent) newStatus(client *kube.Client) pipeline {
 	plane := newEventPlane(kube.NewEventWriter(client, a.log))
 	compile := func(s *desired.State, last reports) (reports, []desired.Reason) {
 		r := reports{revision: s.Revision, synced: s.Synced, statuses: s.Statuses}
-		r.table, r.compiled = lb.Compile(s, last.table)
+		r.table, r.compiled = lb.Compile(s, last.table, a.lbOptions())
 		return r, r.compiled
 	}
 	p := newPipeline("status", plane, compile, func(r reports) uint64 { return r.revision }, a.log)

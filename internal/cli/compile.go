@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/compile"
 	"github.com/fairlead-net/fairlead/internal/dns"
+	"github.com/fairlead-net/fairlead/internal/lb"
 )
 
 func newCompile() *cobra.Command {
@@ -28,7 +29,7 @@ func newCompile() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			result := compile.All(view.Objects, view.Node, config)
+			result := compile.All(view.Objects, view.Node, lb.Options{ExternalIPs: true}, config)
 			return out.print(cmd.OutOrStdout(), result, func(w io.Writer) error { return result.Print(w) })
 		},
 	}

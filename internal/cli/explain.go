@@ -91,14 +91,14 @@ func explainService(state *desired.State, name desired.Name) (explainedService, 
 	if !ok {
 		return explainedService{}, fmt.Errorf("there is no Service %s%s", name, similar(state, name))
 	}
-	table, compiled := lb.Compile(state, lb.Table{})
+	table, compiled := lb.Compile(state, lb.Table{}, lb.Options{})
 	e := explainedService{
 		Service: name.String(), Type: string(s.Type), Node: state.Node,
 		Frontends: table.Explain(s), Reasons: reasonsOf(state, compiled, name),
 	}
 	switch {
 	case s.Foreign != "":
-		e.Note = "label service.kubernetes.io/service-proxy-name gives this Service to " + s.Foreign + ", so Fairlead leaves it alone"
+		e.Note = s.Foreign + ", so Fairlead leaves it alone"
 	case s.Type == desired.ExternalName:
 		e.Note = "an alias in DNS for " + s.ExternalName + "; there is nothing to balance"
 	case s.Headless:
@@ -133,7 +133,7 @@ func printExplained(out io.Writer, e explainedService) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, f := range e.Frontends {
-		fmt.Fprintf(w, "\n%s  port %s: %s\n", f.Frontend, f.Port, verdictText(f))
+		fmt.Fprintf(w, "\n%s  %s  port %s: %s\n", f.Frontend, f.Kind, f.Port, verdictText(f))
 		for _, c := range f.Candidates {
 			mark := "  no "
 			if c.Used {
@@ -163,11 +163,17 @@ func verdictText(f lb.Explanation) string {
 	text := map[lb.Verdict]string{
 		lb.Forward: fmt.Sprintf("goes to one of %d endpoints", used),
 		lb.Refuse:  "refused at once, as no endpoint can serve it",
-		lb.Drop:    "dropped, as no endpoint is on this node (internalTrafficPolicy: Local)",
+		lb.Drop:    "dropped, as no endpoint is on this node (traffic policy Local)",
 		lb.Pass:    "not served",
 	}[f.Verdict]
 	if f.Affinity != "" {
 		text += ", a client keeps its endpoint for " + f.Affinity
+	}
+	if f.From == lb.Outside {
+		text = "from outside the cluster " + text
+	}
+	if len(f.Sources) > 0 {
+		text += ", only for clients in " + strings.Join(f.Sources, " ")
 	}
 	if f.Holder != "" {
 		text = "belongs to Service " + f.Holder

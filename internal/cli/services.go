@@ -40,7 +40,7 @@ func newServices() *cobra.Command {
 				return err
 			}
 			state, _ := desired.Build(view.Objects, view.Node, nil)
-			table, reasons := lb.Compile(state, lb.Table{})
+			table, reasons := lb.Compile(state, lb.Table{}, lb.Options{})
 			rows := serviceRows(state, table, reasons, namespace)
 			return out.print(cmd.OutOrStdout(), rows, func(w io.Writer) error { return printServices(w, rows) })
 		},
@@ -91,12 +91,12 @@ func endpoints(s *desired.Service, table lb.Table) (used, total int) {
 			seen[e.Address.String()] = seen[e.Address.String()] || s.Headless && e.Ready
 		}
 	}
-	for f := range lb.Frontends(s) {
-		decision := table.Lookup(f)
-		if decision.Entry == nil || decision.Entry.Service != s.Name {
+	for f := range lb.Frontends(s, lb.Options{}) {
+		entry, ok := table.Entries.Get(f)
+		if !ok || entry.Service != s.Name {
 			continue // another Service has this frontend
 		}
-		for _, backend := range decision.Backends {
+		for _, backend := range entry.Backends {
 			seen[backend.Addr().String()] = true
 		}
 	}

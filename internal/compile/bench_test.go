@@ -81,7 +81,7 @@ type compiled struct {
 
 func (c compiled) next(o desired.Objects) compiled {
 	c.state, _ = desired.Build(o, desired.Node{Name: "node-1"}, c.state)
-	c.table, _ = lb.Compile(c.state, c.table)
+	c.table, _ = lb.Compile(c.state, c.table, lb.Options{})
 	c.zone, _ = dns.Compile(c.state, c.zone, dns.Config{})
 	return c
 }

@@ -34,12 +34,15 @@ type LB struct {
 	Verdict  lb.Verdict `json:"verdict"`
 	Affinity string     `json:"affinity,omitempty"`
 	Backends []string   `json:"backends,omitempty"`
+	// From is outside where this is for clients outside the cluster only.
+	From    lb.Place `json:"from,omitempty"`
+	Sources []string `json:"sources,omitempty"`
 }
 
 // All compiles o as seen from node n for every plane.
-func All(o desired.Objects, n desired.Node, config dns.Config) Result {
+func All(o desired.Objects, n desired.Node, options lb.Options, config dns.Config) Result {
 	state, _ := desired.Build(o, n, nil)
-	table, lbReasons := lb.Compile(state, lb.Table{})
+	table, lbReasons := lb.Compile(state, lb.Table{}, options)
 	zone, dnsReasons := dns.Compile(state, dns.Table{}, config)
 	r := Result{Node: n, LB: entries(table), DNS: records(state, zone), Reasons: slices.Concat(lbReasons, dnsReasons)}
 	for _, status := range state.Statuses.All() {
@@ -59,17 +62,29 @@ func entries(t lb.Table) []LB {
 	slices.SortFunc(frontends, lb.Frontend.Compare)
 	all := make([]LB, 0, len(frontends))
 	for _, f := range frontends {
-		d := t.Lookup(f)
-		e := LB{Frontend: f.String(), Service: d.Entry.Service.String(), Port: d.Entry.Port, Verdict: d.Verdict}
-		if d.Entry.Affinity > 0 {
-			e.Affinity = d.Entry.Affinity.String()
+		entry, _ := t.Entries.Get(f)
+		all = append(all, row(f, entry, entry.Choice))
+		if entry.Outside != nil {
+			outside := row(f, entry, *entry.Outside)
+			outside.From = lb.Outside
+			all = append(all, outside)
 		}
-		for _, backend := range d.Backends {
-			e.Backends = append(e.Backends, backend.String())
-		}
-		all = append(all, e)
 	}
 	return all
+}
+
+func row(f lb.Frontend, entry *lb.Entry, choice lb.Choice) LB {
+	e := LB{Frontend: f.String(), Service: entry.Service.String(), Port: entry.Port, Verdict: choice.Verdict()}
+	if entry.Affinity > 0 {
+		e.Affinity = entry.Affinity.String()
+	}
+	for _, backend := range choice.Backends {
+		e.Backends = append(e.Backends, backend.String())
+	}
+	for _, prefix := range entry.Sources {
+		e.Sources = append(e.Sources, prefix.String())
+	}
+	return e
 }
 
 // Print writes the Result for people to read.
@@ -84,6 +99,12 @@ func (r Result) Print(out io.Writer) error {
 		detail := strings.Join(e.Backends, " ")
 		if e.Affinity != "" {
 			detail += " affinity " + e.Affinity
+		}
+		if len(e.Sources) > 0 {
+			detail += " for " + strings.Join(e.Sources, " ")
+		}
+		if e.From != "" {
+			detail += " from " + string(e.From)
 		}
 		row := []string{"  " + e.Frontend, service, string(e.Verdict)}
 		if detail != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/lb"
 )
 
 var update = flag.Bool("update", false, "rewrite what the stories expect")
@@ -51,7 +52,7 @@ func story(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	var got bytes.Buffer
-	if err := All(m.Objects, node, dns.Config{}).Print(&got); err != nil {
+	if err := All(m.Objects, node, lb.Options{}, dns.Config{}).Print(&got); err != nil {
 		t.Fatal(err)
 	}
 	if *update {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -47,6 +48,18 @@ type LB struct {
 	// endpoint.
 	MaxFrontends uint32 `yaml:"maxFrontends"`
 	MaxBackends  uint32 `yaml:"maxBackends"`
+	// ServiceDataplane is auto, ebpf or nftables: what resolves the Services of
+	// programs that have a socket on the node. Packets from outside and from pods
+	// with a network stack of their own are always nftables' matter.
+	ServiceDataplane string `yaml:"serviceDataplane"`
+	// ExternalIPs serves spec.externalIPs of Services.
+	ExternalIPs bool `yaml:"externalIPs"`
+	// NodePortAddresses are the ranges of the nodes' addresses at which NodePorts
+	// are served; empty means all addresses.
+	NodePortAddresses []netip.Prefix `yaml:"nodePortAddresses"`
+	// Uplinks are the interfaces that lead out of the node, by name or by a
+	// pattern such as eth*; empty means those that are found.
+	Uplinks []string `yaml:"uplinks"`
 }
 
 // DNS configures cluster DNS.
@@ -78,7 +91,7 @@ func Default() Config {
 	return Config{
 		ClusterDomain: "cluster.local",
 		LogLevel:      "info",
-		LB:            LB{BPFFS: "/sys/fs/bpf/fairlead", MaxFrontends: 1 << 17, MaxBackends: 1 << 19},
+		LB:            LB{BPFFS: "/sys/fs/bpf/fairlead", MaxFrontends: 1 << 17, MaxBackends: 1 << 19, ServiceDataplane: "auto"},
 		DNS: DNS{
 			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 53)},
 			TTL:    30, Pods: "insecure", ResolvConf: "/etc/resolv.conf",
@@ -128,6 +141,14 @@ func (c Config) validate() error {
 	}
 	if c.LB.MaxFrontends == 0 || c.LB.MaxBackends == 0 {
 		bad("lb", "maxFrontends and maxBackends must be above 0")
+	}
+	if d := c.LB.ServiceDataplane; d != "auto" && d != "ebpf" && d != "nftables" {
+		bad("lb.serviceDataplane", "%q is none of auto, ebpf and nftables", d)
+	}
+	for i, pattern := range c.LB.Uplinks {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			bad(fmt.Sprintf("lb.uplinks[%d]", i), "%q is not the name of an interface or a pattern such as eth*", pattern)
+		}
 	}
 	if len(c.DNS.Listen) == 0 {
 		bad("dns.listen", "is empty; write at least one ADDRESS:PORT, such as \"[::]:53\"")

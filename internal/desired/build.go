@@ -61,18 +61,24 @@ func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 	next.Services, next.Namespaces, next.Statuses = b.services.Map(), b.namespaces.Map(), b.statuses.Map()
 	next.slices, next.slicesOf = b.slices.Map(), b.slicesOf.Map()
 	p := b.prev
+	next.ServiceCIDRs = p.ServiceCIDRs
+	if p.Revision == 0 || o.ServiceCIDRs != p.objects.ServiceCIDRs {
+		if ranges := parseServiceCIDRs(o); !slices.Equal(ranges, p.ServiceCIDRs) {
+			next.ServiceCIDRs = ranges
+		}
+	}
 	if p.Revision > 0 && p.Node == n && p.Synced == o.Synced && p.objects.same(o) {
 		return p, nil
 	}
 	if p.Revision == 0 || p.Node != n || p.Synced != o.Synced || next.Services != p.Services ||
-		next.Namespaces != p.Namespaces || next.Statuses != p.Statuses {
+		next.Namespaces != p.Namespaces || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
 		next.Revision++
 	}
 	return &next, b.changed
 }
 
 func (o Objects) same(other Objects) bool {
-	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces
+	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces && o.ServiceCIDRs == other.ServiceCIDRs
 }
 
 // sliceNames is a sorted list of names of slices.

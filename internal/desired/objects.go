@@ -1,10 +1,12 @@
 package desired
 
 import (
+	"net/netip"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
@@ -32,6 +34,8 @@ type Objects struct {
 	Services   pmap.Map[Name, *corev1.Service]
 	Slices     pmap.Map[Name, *discoveryv1.EndpointSlice]
 	Namespaces pmap.Map[string, *corev1.Namespace]
+	// ServiceCIDRs may be empty: older clusters have no such objects.
+	ServiceCIDRs pmap.Map[string, *networkingv1.ServiceCIDR]
 	// Synced is true once every kind was listed in full. Before that an absent
 	// object may merely not have arrived, so nothing may be concluded from it.
 	Synced bool
@@ -42,4 +46,17 @@ type Objects struct {
 type Node struct {
 	Name string `json:"name,omitempty"`
 	Zone string `json:"zone,omitempty"` // topology.kubernetes.io/zone
+	// Network is the node's own, nil where it is not known. It is the same
+	// pointer until something in it changes.
+	Network *Network `json:"network,omitempty"`
+}
+
+// Network is what the kernel says of a node's network.
+type Network struct {
+	// Addresses are those of all interfaces, sorted, without loopback and
+	// link-local ones.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Uplinks are the names of the interfaces that lead to other nodes and to
+	// networks outside the cluster, sorted.
+	Uplinks []string `json:"uplinks,omitempty"`
 }

@@ -10,9 +10,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// labelProxyName hands a Service to another proxy than the cluster's own
-// (KEP-2447).
-const labelProxyName = "service.kubernetes.io/service-proxy-name"
+// Labels that take a Service from the cluster's proxy: one names another proxy
+// (KEP-2447), the other says that nobody is to balance it.
+const (
+	LabelProxyName = "service.kubernetes.io/service-proxy-name"
+	LabelHeadless  = corev1.IsHeadlessService
+)
 
 // defaultAffinity is what Kubernetes assumes for sessionAffinity: ClientIP
 // without a timeout.
@@ -25,7 +28,8 @@ func parseService(o *corev1.Service) (*Service, []Reason) {
 		Name:          Name{o.Namespace, o.Name},
 		Type:          Type(o.Spec.Type),
 		InternalLocal: o.Spec.InternalTrafficPolicy != nil && *o.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
-		Foreign:       o.Labels[labelProxyName],
+		ExternalLocal: o.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		Foreign:       foreign(o.Labels),
 		Created:       o.CreationTimestamp.Time,
 	}
 	var r reasons
@@ -45,6 +49,7 @@ func parseService(o *corev1.Service) (*Service, []Reason) {
 		s.Addresses = parseClusterIPs(o, &r)
 	}
 	s.Ports = parsePorts(o.Spec.Ports, &r)
+	parseExternal(o, s, &r)
 	if o.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		s.Affinity = parseAffinity(o.Spec.SessionAffinityConfig, &r)
 	}
@@ -114,7 +119,13 @@ func parsePorts(ports []corev1.ServicePort, r *reasons) []Port {
 		if number := p.TargetPort.IntValue(); p.TargetPort.Type == 0 && (number < 0 || number > 65535) {
 			r.add("TargetPortInvalid", "port %q: targetPort %d is not a port number (1 to 65535), so no endpoint can serve it; correct spec.ports[].targetPort", p.Name, number)
 		}
-		parsed = append(parsed, Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), Target: p.TargetPort.String()})
+		port := Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), Target: p.TargetPort.String()}
+		if p.NodePort < 0 || p.NodePort > 65535 {
+			r.add("NodePortInvalid", "port %q: nodePort %d is not a port number (1 to 65535); the port is served without it", p.Name, p.NodePort)
+		} else {
+			port.NodePort = uint16(p.NodePort)
+		}
+		parsed = append(parsed, port)
 	}
 	return parsed
 }

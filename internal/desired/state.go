@@ -19,6 +19,8 @@ type State struct {
 	Synced     bool
 	Services   pmap.Map[Name, *Service]
 	Namespaces pmap.Map[string, bool]
+	// ServiceCIDRs are the ranges that ClusterIPs come from, sorted.
+	ServiceCIDRs []netip.Prefix
 	// Statuses holds every object that has at least one Reason against it.
 	Statuses pmap.Map[Ref, *Status]
 
@@ -46,8 +48,22 @@ type Service struct {
 	// InternalLocal keeps traffic from inside the cluster on its own node
 	// (internalTrafficPolicy: Local).
 	InternalLocal bool `json:"internalLocal,omitempty"`
-	// Foreign is the name of another proxy that serves this Service
-	// (label service.kubernetes.io/service-proxy-name).
+	// ExternalLocal keeps traffic from outside the cluster on the node that it
+	// arrives at (externalTrafficPolicy: Local).
+	ExternalLocal bool `json:"externalLocal,omitempty"`
+	// ExternalIPs are addresses that the user says lead to the nodes.
+	ExternalIPs []netip.Addr `json:"externalIPs,omitempty"`
+	// LoadBalancerIPs are the addresses that the load balancer's status gives,
+	// without those whose ipMode is Proxy: what is sent there must pass the load
+	// balancer itself (KEP-1860).
+	LoadBalancerIPs []netip.Addr `json:"loadBalancerIPs,omitempty"`
+	// SourceRanges are who may use LoadBalancerIPs; empty means everybody.
+	SourceRanges []netip.Prefix `json:"sourceRanges,omitempty"`
+	// HealthCheckNodePort answers load balancers whether this node has endpoints;
+	// 0 unless ExternalLocal.
+	HealthCheckNodePort uint16 `json:"healthCheckNodePort,omitempty"`
+	// Foreign says why the cluster's proxy leaves this Service alone: a label that
+	// gives it to another. Empty for others.
 	Foreign string    `json:"foreign,omitempty"`
 	Created time.Time `json:"created"`
 	Slices  []*Slice  `json:"slices,omitempty"`
@@ -72,6 +88,8 @@ type Port struct {
 	// Target is the port number or port name that the Service asks of its pods.
 	// It explains; endpoints carry the resolved number under the port's name.
 	Target string `json:"target,omitempty"`
+	// NodePort is served on the nodes' own addresses; 0 means on none.
+	NodePort uint16 `json:"nodePort,omitempty"`
 }
 
 // String returns NAME (PORT/PROTOCOL), or PORT/PROTOCOL for a port without name.

@@ -13,16 +13,21 @@ import (
 // does not get all it asks for. prev is the Table that Compile returned last,
 // or the zero Table: Services that did not change since are not looked at, and
 // their Entries are the same pointers.
-func Compile(s *desired.State, prev Table) (Table, []desired.Reason) {
+func Compile(s *desired.State, prev Table, o Options) (Table, []desired.Reason) {
+	addresses, uplinks := network(s.Node, o)
 	before := prev.state
-	if before == nil || before.Node != s.Node {
-		// Which endpoints are near depends on the node, for every Service.
-		before = &desired.State{}
-		if prev.state != nil {
-			prev = Table{}
-		}
+	if before == nil || before.Node.Name != s.Node.Name || before.Node.Zone != s.Node.Zone ||
+		!slices.Equal(prev.NodeAddresses, addresses) || !prev.options.equal(o) {
+		// These count for every Service.
+		before, prev = &desired.State{}, Table{}
 	}
-	c := compiler{state: s, entries: prev.Entries.Edit(), claims: prev.claims.Edit(), contested: prev.contested.Edit()}
+	c := compiler{
+		state: s, options: o, addresses: addresses, without: prev.WithoutLocal,
+		entries: prev.Entries.Edit(), claims: prev.claims.Edit(), contested: prev.contested.Edit(),
+		clusterIPs: prev.ClusterIPs.Edit(), local: prev.LocalBackends.Edit(),
+		checks: prev.HealthChecks.Edit(), notices: prev.notices.Edit(),
+		touched: map[Frontend]bool{},
+	}
 	for change := range pmap.Diff(before.Services, s.Services) {
 		c.service(change.Old, change.New)
 	}
@@ -30,38 +35,84 @@ func Compile(s *desired.State, prev Table) (Table, []desired.Reason) {
 		c.settle(frontend)
 	}
 	t := Table{
-		Revision: s.Revision, Synced: s.Synced,
-		Entries: c.entries.Map(), state: s, claims: c.claims.Map(), contested: c.contested.Map(),
+		Revision: s.Revision, Synced: s.Synced, Entries: c.entries.Map(),
+		ClusterIPs: c.clusterIPs.Map(), ServiceCIDRs: s.ServiceCIDRs, NodeAddresses: addresses, Uplinks: uplinks,
+		LocalBackends: c.local.Map(), HealthChecks: c.checks.Map(), WithoutLocal: c.without,
+		options: o, state: s, claims: c.claims.Map(), contested: c.contested.Map(), notices: c.notices.Map(),
 	}
 	return t, t.reasons()
 }
 
+// network returns where NodePorts are served, and the interfaces that lead out.
+func network(n desired.Node, o Options) ([]netip.Addr, []string) {
+	if n.Network == nil {
+		return nil, nil
+	}
+	if len(o.NodePortAddresses) == 0 {
+		return n.Network.Addresses, n.Network.Uplinks
+	}
+	var addresses []netip.Addr
+	for _, address := range n.Network.Addresses {
+		if contains(o.NodePortAddresses, address) {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses, n.Network.Uplinks
+}
+
+func (o Options) equal(other Options) bool {
+	return o.ExternalIPs == other.ExternalIPs && slices.Equal(o.NodePortAddresses, other.NodePortAddresses)
+}
+
 type compiler struct {
-	state     *desired.State
-	entries   *pmap.Editor[Frontend, *Entry]
-	claims    *pmap.Editor[Frontend, *claim]
-	contested *pmap.Editor[Frontend, bool]
-	touched   map[Frontend]bool
+	state      *desired.State
+	options    Options
+	addresses  []netip.Addr // of the node
+	entries    *pmap.Editor[Frontend, *Entry]
+	claims     *pmap.Editor[Frontend, *claim]
+	contested  *pmap.Editor[Frontend, bool]
+	clusterIPs *pmap.Editor[netip.Addr, int]
+	local      *pmap.Editor[netip.Addr, int]
+	checks     *pmap.Editor[desired.Name, HealthCheck]
+	notices    *pmap.Editor[desired.Name, notice]
+	without    struct{ Internal, External int }
+	touched    map[Frontend]bool
 }
 
 // claim lists the Services that want one Frontend, the one that gets it first.
 type claim struct{ services []*desired.Service }
 
-// service replaces the claims of old, which may be nil, by those of now, which
-// may be nil too.
+// service replaces what old, which may be nil, brings about by what now does,
+// which may be nil too.
 func (c *compiler) service(old, now *desired.Service) {
-	if c.touched == nil {
-		c.touched = map[Frontend]bool{}
-	}
 	if old != nil {
-		for f := range Frontends(old) {
+		for f, role := range Frontends(old, c.options) {
 			c.claim(f, old.Name, nil)
+			c.countClusterIP(f, role, -1)
 		}
 	}
 	if now != nil {
-		for f := range Frontends(now) {
+		for f, role := range Frontends(now, c.options) {
 			c.claim(f, now.Name, now)
+			c.countClusterIP(f, role, +1)
 		}
+	}
+	c.notice(old, now)
+}
+
+func (c *compiler) countClusterIP(f Frontend, role Role, by int) {
+	if role.Kind == ClusterIP {
+		count(c.clusterIPs, f.Address, by)
+	}
+}
+
+// count adds to a number that is kept as long as it is above 0.
+func count[K comparable](e *pmap.Editor[K, int], key K, by int) {
+	n, _ := e.Get(key)
+	if n += by; n > 0 {
+		e.Set(key, n)
+	} else {
+		e.Delete(key)
 	}
 }
 
@@ -94,10 +145,14 @@ func precedence(a, b *desired.Service) int {
 
 // settle gives a frontend to the first Service that claims it.
 func (c *compiler) settle(f Frontend) {
+	old, had := c.entries.Get(f)
 	owners, ok := c.claims.Get(f)
 	if !ok {
-		c.entries.Delete(f)
 		c.contested.Delete(f)
+		if had {
+			c.entries.Delete(f)
+			c.countLocal(old, -1)
+		}
 		return
 	}
 	if len(owners.services) > 1 {
@@ -105,47 +160,21 @@ func (c *compiler) settle(f Frontend) {
 	} else {
 		c.contested.Delete(f)
 	}
-	entry := compileEntry(owners.services[0], f, c.state.Node)
-	if old, had := c.entries.Get(f); had && old.equal(entry) {
+	entry := c.entry(owners.services[0], f)
+	if had && old.equal(entry) {
 		return
 	}
+	if had {
+		c.countLocal(old, -1)
+	}
 	c.entries.Set(f, entry)
+	c.countLocal(entry, +1)
 }
 
-// Frontends yields what clients inside the cluster can connect to when they
-// mean this Service, and the Service's port for each.
-func Frontends(s *desired.Service) func(yield func(Frontend, desired.Port) bool) {
-	return func(yield func(Frontend, desired.Port) bool) {
-		if s.Headless || s.Type == desired.ExternalName || s.Foreign != "" {
-			return
-		}
-		for _, address := range s.Addresses {
-			for _, port := range s.Ports {
-				if !yield(Frontend{Address: address, Port: port.Port, Protocol: port.Protocol}, port) {
-					return
-				}
-			}
-		}
+func (c *compiler) countLocal(e *Entry, by int) {
+	for _, address := range e.Local {
+		count(c.local, address, by)
 	}
-}
-
-// compileEntry selects the backends of one frontend of s.
-func compileEntry(s *desired.Service, f Frontend, node desired.Node) *Entry {
-	entry := &Entry{Service: s.Name, Affinity: s.Affinity}
-	for candidate, port := range Frontends(s) {
-		if candidate == f {
-			entry.Port = port.Name
-			for _, c := range Candidates(s, port, f.Address.Is6(), node) {
-				if c.Used {
-					entry.Backends = append(entry.Backends, netip.AddrPortFrom(c.Endpoint.Address, c.Port))
-				}
-			}
-		}
-	}
-	slices.SortFunc(entry.Backends, netip.AddrPort.Compare)
-	entry.Backends = slices.Clip(slices.Compact(entry.Backends))
-	entry.Drop = s.InternalLocal && len(entry.Backends) == 0
-	return entry
 }
 
 // reasons says which Services do not get a frontend they want.
@@ -161,8 +190,15 @@ func (t Table) reasons() []desired.Reason {
 			})
 		}
 	}
-	slices.SortFunc(reasons, func(a, b desired.Reason) int {
-		return compareReasons(a, b)
-	})
+	for name, n := range t.notices.All() {
+		if n.withheld {
+			reasons = append(reasons, desired.Reason{
+				Object:  desired.Ref{Kind: "Service", Namespace: name.Namespace, Name: name.Name},
+				Code:    "ExternalIPsDisabled",
+				Message: "spec.externalIPs are not served, because anybody who may write a Service could take any address with them (CVE-2020-8554); use type LoadBalancer, or set lb.externalIPs: true in fairlead.yaml if you trust all who may write Services",
+			})
+		}
+	}
+	slices.SortFunc(reasons, compareReasons)
 	return reasons
 }

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,11 +23,15 @@ func plain(t Table) map[string]any {
 	for f, e := range t.Entries.All() {
 		entries[f.String()] = e
 	}
-	return map[string]any{"entries": entries, "synced": t.Synced}
+	return map[string]any{
+		"entries": entries, "synced": t.Synced, "cluster IPs": maps.Collect(t.ClusterIPs.All()), "local": maps.Collect(t.LocalBackends.All()),
+		"checks": maps.Collect(t.HealthChecks.All()), "without": t.WithoutLocal, "CIDRs": t.ServiceCIDRs, "node": t.NodeAddresses, "uplinks": t.Uplinks,
+	}
 }
 
 func difference(a, b any) string {
-	return cmp.Diff(a, b, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }))
+	return cmp.Diff(a, b, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }))
 }
 
 // TestIncrementalEqualsFresh applies random changes and expects that the Table
@@ -43,13 +48,14 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 		}
 		o.Synced = step > 10
 		if w.once(50) {
-			node = desired.Node{Name: oneOf(w, "a", "b", ""), Zone: oneOf(w, "east", "west", "")}
+			node = desired.Node{Name: oneOf(w, "a", "b", ""), Zone: oneOf(w, "east", "west", ""), Network: w.network()}
 		}
 		state, _ = desired.Build(o, node, state)
 		before := table
 		var reasons []desired.Reason
-		table, reasons = Compile(state, table)
-		fresh, freshReasons := Compile(state, Table{})
+		options := Options{ExternalIPs: step/500%2 == 0}
+		table, reasons = Compile(state, table, options)
+		fresh, freshReasons := Compile(state, Table{}, options)
 		if diff := difference(plain(fresh), plain(table)); diff != "" {
 			t.Fatalf("step %d, -fresh +incremental:\n%s", step, diff)
 		}
@@ -60,7 +66,7 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 			t.Fatalf("step %d: revision %d of State %d", step, table.Revision, state.Revision)
 		}
 		for f, e := range table.Entries.All() {
-			if old, ok := before.Entries.Get(f); ok && old != e && old.equal(e) && before.state.Node == state.Node {
+			if old, ok := before.Entries.Get(f); ok && old != e && old.equal(e) && before.state.Node == state.Node && before.options.equal(options) {
 				t.Fatalf("step %d: %s is what it was but has another pointer", step, f)
 			}
 		}
@@ -87,13 +93,13 @@ func FuzzCompile(f *testing.F) {
 		for len(content) > 0 {
 			o = w.change(o)
 			state, _ = desired.Build(o, desired.Node{Name: "a", Zone: "east"}, state)
-			table, _ = Compile(state, table)
+			table, _ = Compile(state, table, Options{})
 		}
 		if state == nil {
 			return
 		}
 		check(t, state, table)
-		fresh, _ := Compile(state, Table{})
+		fresh, _ := Compile(state, Table{}, Options{})
 		if diff := difference(plain(fresh), plain(table)); diff != "" {
 			t.Errorf("-fresh +incremental:\n%s", diff)
 		}
@@ -121,10 +127,10 @@ func simple(o desired.Objects, name, address string, created int64, endpoint str
 func TestUnchangedKeepTheirPointer(t *testing.T) {
 	o := simple(simple(desired.Objects{}, "a", "10.96.0.1", 0, "10.244.0.1"), "b", "10.96.0.2", 0, "10.244.0.2")
 	state, _ := desired.Build(o, desired.Node{}, nil)
-	before, _ := Compile(state, Table{})
+	before, _ := Compile(state, Table{}, Options{})
 	o = simple(o, "b", "10.96.0.2", 0, "10.244.0.3")
 	state, _ = desired.Build(o, desired.Node{}, state)
-	after, _ := Compile(state, before)
+	after, _ := Compile(state, before, Options{})
 	same := func(address string) bool {
 		f := frontend(address)
 		old, _ := before.Entries.Get(f)
@@ -137,7 +143,7 @@ func TestUnchangedKeepTheirPointer(t *testing.T) {
 	if !same("10.96.0.1") || same("10.96.0.2") {
 		t.Error("the entry of the Service that stayed changed, or that of the other did not")
 	}
-	if again, _ := Compile(state, after); again.Entries != after.Entries {
+	if again, _ := Compile(state, after, Options{}); again.Entries != after.Entries {
 		t.Error("compiling the same State again changed the entries")
 	}
 }
@@ -146,10 +152,13 @@ func frontend(address string) Frontend {
 	return Frontend{Address: netip.MustParseAddr(address), Port: 80, Protocol: desired.TCP}
 }
 
+// to is the first packet of a pod's connection to frontend(address).
+func to(address string) Packet { return Packet{From: Pod, To: frontend(address)} }
+
 // holder returns who has the contested frontend, and the reasons of the others.
 func holder(t *testing.T, table Table, reasons []desired.Reason) string {
 	t.Helper()
-	winner := table.Lookup(frontend("10.96.0.1")).Entry.Service.Name
+	winner := table.Lookup(to("10.96.0.1")).Entry.Service.Name
 	text := winner
 	for _, r := range reasons {
 		if r.Code != "FrontendTaken" || !strings.Contains(r.Message, "10.96.0.1:80/TCP already belongs to Service demo/"+winner+",") {
@@ -172,7 +181,7 @@ func TestConflict(t *testing.T) {
 			var reasons []desired.Reason
 			step := func() string {
 				state, _ = desired.Build(o, desired.Node{}, state)
-				table, reasons = Compile(state, table)
+				table, reasons = Compile(state, table, Options{})
 				return holder(t, table, reasons)
 			}
 			var got string
@@ -188,14 +197,14 @@ func TestConflict(t *testing.T) {
 				if got := step(); got != want.then {
 					t.Errorf("without %s: %s", want.gone, got)
 				}
-				e := table.Lookup(frontend("10.96.0.1")).Entry
+				e := table.Lookup(to("10.96.0.1")).Entry
 				if i := slices.Index(order, e.Service.Name); len(e.Backends) != 1 || e.Backends[0].String() != fmt.Sprintf("10.244.0.%d:8080", i+1) {
 					t.Errorf("%s has the backends %v", e.Service, e.Backends)
 				}
 			}
 			o.Services = o.Services.Delete(desired.Name{Namespace: "demo", Name: "young"})
 			state, _ = desired.Build(o, desired.Node{}, state)
-			if table, reasons = Compile(state, table); table.Entries.Len() != 0 || table.contested.Len() != 0 || len(reasons) != 0 {
+			if table, reasons = Compile(state, table, Options{}); table.Entries.Len() != 0 || table.contested.Len() != 0 || len(reasons) != 0 {
 				t.Errorf("all gone: %d entries, %v", table.Entries.Len(), reasons)
 			}
 		})

@@ -8,12 +8,18 @@ import (
 
 // Explanation says how one frontend of a Service is served.
 type Explanation struct {
-	Frontend string  `json:"frontend"`
-	Port     string  `json:"port"`
-	Verdict  Verdict `json:"verdict"`
+	Frontend string `json:"frontend"`
+	Kind     Kind   `json:"kind"`
+	Port     string `json:"port"`
+	// From is outside where clients outside the cluster are treated differently,
+	// and this is about them.
+	From    Place   `json:"from,omitempty"`
+	Verdict Verdict `json:"verdict"`
 	// Holder is the Service that has the frontend where it is not this one.
-	Holder     string      `json:"holder,omitempty"`
-	Affinity   string      `json:"affinity,omitempty"`
+	Holder   string `json:"holder,omitempty"`
+	Affinity string `json:"affinity,omitempty"`
+	// Sources are the ranges clients must be in; none means everybody.
+	Sources    []string    `json:"sources,omitempty"`
 	Candidates []Explained `json:"candidates"`
 }
 
@@ -31,22 +37,36 @@ type Explained struct {
 // what became of each endpoint.
 func (t Table) Explain(s *desired.Service) []Explanation {
 	var all []Explanation
-	for f, port := range Frontends(s) {
-		decision := t.Lookup(f)
-		e := Explanation{Frontend: f.String(), Port: port.String(), Verdict: decision.Verdict}
-		if decision.Entry != nil && decision.Entry.Service != s.Name {
-			e.Holder = decision.Entry.Service.String()
+	for f, role := range Frontends(s, t.options) {
+		all = append(all, t.explain(s, f, role, Pod))
+		if role.local(s, Outside) != role.local(s, Pod) {
+			outside := t.explain(s, f, role, Outside)
+			outside.From = Outside
+			all = append(all, outside)
 		}
-		if s.Affinity > 0 {
-			e.Affinity = s.Affinity.String()
-		}
-		for _, c := range Candidates(s, port, f.Address.Is6(), t.state.Node) {
-			e.Candidates = append(e.Candidates, Explained{
-				Backend: netip.AddrPortFrom(c.Endpoint.Address, c.Port).String(), Pod: c.Endpoint.Pod, Node: c.Endpoint.Node,
-				Used: c.Used, Why: c.Why, Slice: c.Slice.Name.Name,
-			})
-		}
-		all = append(all, e)
 	}
 	return all
+}
+
+func (t Table) explain(s *desired.Service, f Frontend, role Role, from Place) Explanation {
+	e := Explanation{Frontend: f.String(), Kind: role.Kind, Port: role.Port.String()}
+	if entry, ok := t.Entries.Get(f); ok {
+		e.Verdict = entry.For(from).Verdict()
+		if entry.Service != s.Name {
+			e.Holder = entry.Service.String()
+		}
+		for _, prefix := range entry.Sources {
+			e.Sources = append(e.Sources, prefix.String())
+		}
+	}
+	if s.Affinity > 0 {
+		e.Affinity = s.Affinity.String()
+	}
+	for _, c := range Candidates(s, role, f.Address.Is6(), from, t.state.Node) {
+		e.Candidates = append(e.Candidates, Explained{
+			Backend: netip.AddrPortFrom(c.Endpoint.Address, c.Port).String(), Pod: c.Endpoint.Pod, Node: c.Endpoint.Node,
+			Used: c.Used, Why: c.Why, Slice: c.Slice.Name.Name,
+		})
+	}
+	return e
 }

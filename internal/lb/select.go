@@ -17,16 +17,18 @@ type Candidate struct {
 	Why  string
 }
 
-// Candidates returns every endpoint that a Service has for one port and one
-// address family, and which of them serve clients on the given node:
+// Candidates returns every endpoint that a Service has for one frontend and one
+// address family, and which of them serve clients at a place as seen from the
+// given node:
 //
-//  1. endpoints that offer the port and are ready; if no endpoint is, those
-//     that are terminating but still serving (KEP-1669);
-//  2. of these, with internalTrafficPolicy: Local, those on the node (KEP-2086);
-//  3. else those hinted for the node, else for its zone, if every endpoint
-//     carries such hints (KEP-3015, KEP-2433).
-func Candidates(s *desired.Service, port desired.Port, ipv6 bool, node desired.Node) []Candidate {
+//  1. with a traffic policy of Local, endpoints on the node (KEP-2086);
+//  2. of these, endpoints that offer the port and are ready; if no endpoint is,
+//     those that are terminating but still serving (KEP-1669);
+//  3. without such a policy, of these those hinted for the node, else for its
+//     zone, if every endpoint carries such hints (KEP-3015, KEP-2433).
+func Candidates(s *desired.Service, role Role, ipv6 bool, from Place, node desired.Node) []Candidate {
 	var all []Candidate
+	port, local := role.Port, role.local(s, from)
 	for _, slice := range s.Slices {
 		if slice.IPv6 != ipv6 {
 			continue
@@ -40,11 +42,15 @@ func Candidates(s *desired.Service, port desired.Port, ipv6 bool, node desired.N
 			all = append(all, c)
 		}
 	}
-	if s.InternalLocal {
-		keep(all, func(e *desired.Endpoint) bool { return e.Node == node.Name && node.Name != "" }, "is on another node (internalTrafficPolicy: Local)")
+	if local {
+		policy := "internalTrafficPolicy"
+		if role.Kind != ClusterIP {
+			policy = "externalTrafficPolicy"
+		}
+		keep(all, func(e *desired.Endpoint) bool { return isOn(e, node) }, "is on another node ("+policy+": Local)")
 	}
 	keepServing(all)
-	if !s.InternalLocal {
+	if !local {
 		keepNear(all, node)
 	}
 	for i := range all {

@@ -99,8 +99,19 @@ func TestCandidates(t *testing.T) {
 			slice.Endpoints = append(slice.Endpoints, endpoint(text))
 		}
 		s := &desired.Service{InternalLocal: c.local, Slices: []*desired.Slice{slice}}
-		if got := reasonsOf(Candidates(s, desired.Port{Name: "http", Protocol: desired.TCP, Port: 80}, false, c.node)); !slices.Equal(got, c.want) {
+		http := desired.Port{Name: "http", Protocol: desired.TCP, Port: 80}
+		if got := reasonsOf(Candidates(s, Role{http, ClusterIP}, false, Pod, c.node)); !slices.Equal(got, c.want) {
 			t.Errorf("%s:\n got %q\nwant %q", name, got, c.want)
+		}
+		// The policy for external traffic is the same to clients outside, and nothing to pods.
+		s = &desired.Service{ExternalLocal: c.local, Slices: s.Slices}
+		want := strings.Split(strings.ReplaceAll(strings.Join(c.want, ";"), "internalTrafficPolicy", "externalTrafficPolicy"), ";")
+		if got := reasonsOf(Candidates(s, Role{http, NodePort}, false, Outside, c.node)); !slices.Equal(got, want) {
+			t.Errorf("%s, outside:\n got %q\nwant %q", name, got, want)
+		}
+		everywhere := reasonsOf(Candidates(&desired.Service{Slices: s.Slices}, Role{http, NodePort}, false, Pod, c.node))
+		if got := reasonsOf(Candidates(s, Role{http, NodePort}, false, Pod, c.node)); !slices.Equal(got, everywhere) {
+			t.Errorf("%s, external from a pod:\n got %q\nwant %q", name, got, everywhere)
 		}
 	}
 }
@@ -118,7 +129,7 @@ func TestCandidatesOfPort(t *testing.T) {
 	}}
 	list := func(port desired.Port, ipv6 bool) string {
 		var texts []string
-		for _, c := range Candidates(s, port, ipv6, desired.Node{}) {
+		for _, c := range Candidates(s, Role{port, ClusterIP}, ipv6, Pod, desired.Node{}) {
 			texts = append(texts, fmt.Sprintf("%s:%d %t %s", c.Endpoint.Address, c.Port, c.Used, c.Why))
 		}
 		return strings.Join(texts, "\n")
@@ -140,10 +151,10 @@ func TestCandidatesOfPort(t *testing.T) {
 func TestLookup(t *testing.T) {
 	backend := netip.MustParseAddrPort("10.244.0.1:8080")
 	entries := map[string]*Entry{
-		"10.96.0.1":  {Backends: []netip.AddrPort{backend}},
+		"10.96.0.1":  {Choice: Choice{Backends: []netip.AddrPort{backend}}},
 		"10.96.0.2":  {},
-		"10.96.0.3":  {Drop: true},
-		"fd00:96::1": {Backends: []netip.AddrPort{netip.MustParseAddrPort("[fd00::1]:80")}},
+		"10.96.0.3":  {Choice: Choice{Drop: true}},
+		"fd00:96::1": {Choice: Choice{Backends: []netip.AddrPort{netip.MustParseAddrPort("[fd00::1]:80")}}},
 	}
 	table := Table{Entries: pmap.Map[Frontend, *Entry]{}}
 	for address, e := range entries {
@@ -156,13 +167,13 @@ func TestLookup(t *testing.T) {
 		"10.96.0.1": {Forward, "10.96.0.1"}, "::ffff:10.96.0.1": {Forward, "10.96.0.1"}, "10.96.0.2": {Refuse, "10.96.0.2"},
 		"::ffff:10.96.0.3": {Drop, "10.96.0.3"}, "fd00:96::1": {Forward, "fd00:96::1"}, "10.96.0.9": {Pass, ""}, "::10.96.0.1": {Pass, ""},
 	} {
-		d := table.Lookup(frontend(address))
+		d := table.Lookup(to(address))
 		if d.Verdict != want.verdict || d.Entry != entries[want.entry] || len(d.Backends) > 0 != (want.verdict == Forward) {
 			t.Errorf("%s: %+v", address, d)
 		}
 	}
 	for _, f := range []Frontend{{netip.MustParseAddr("10.96.0.1"), 81, desired.TCP}, {netip.MustParseAddr("10.96.0.1"), 80, desired.UDP}, {}} {
-		if d := table.Lookup(f); d.Verdict != Pass || d.Entry != nil {
+		if d := table.Lookup(Packet{To: f}); d.Verdict != Pass || d.Entry != nil {
 			t.Errorf("%s: %+v", f, d)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -20,48 +21,150 @@ type Table struct {
 	// from the kernel for being absent from such a Table.
 	Synced  bool
 	Entries pmap.Map[Frontend, *Entry]
+	// ClusterIPs holds every ClusterIP with the number of its frontends. What is
+	// sent to other ports of such an address is refused.
+	ClusterIPs pmap.Map[netip.Addr, int]
+	// ServiceCIDRs are the ranges ClusterIPs come from. What is sent to an address
+	// in them that no Service has is dropped.
+	ServiceCIDRs []netip.Prefix
+	// NodeAddresses are the addresses of this node at which NodePorts are served,
+	// sorted. Programs of the node itself may use loopback addresses instead.
+	NodeAddresses []netip.Addr
+	// Uplinks are the names of the interfaces by which packets come from outside
+	// the cluster or from other nodes; whatever comes by another is a pod's.
+	Uplinks []string
+	// LocalBackends holds the addresses of endpoints on this node, with the
+	// number of Entries that have them.
+	LocalBackends pmap.Map[netip.Addr, int]
+	// HealthChecks are the ports at which external load balancers ask whether
+	// this node has endpoints of a Service (externalTrafficPolicy: Local).
+	HealthChecks pmap.Map[desired.Name, HealthCheck]
+	// WithoutLocal counts the Services that have endpoints, but none on this
+	// node, though a policy wants local ones.
+	WithoutLocal struct{ Internal, External int }
 
-	state *desired.State
+	options Options
+	state   *desired.State
 	// claims lists every Service that wants a frontend, the one that has it
 	// first; contested holds the frontends that several Services want.
 	claims    pmap.Map[Frontend, *claim]
 	contested pmap.Map[Frontend, bool]
+	notices   pmap.Map[desired.Name, notice]
 }
 
-// Frontend is what a client connects to.
+// Options are choices of the cluster's administrator.
+type Options struct {
+	// ExternalIPs serves spec.externalIPs, by which whoever may write a Service
+	// can take any address (CVE-2020-8554); else they are left out.
+	ExternalIPs bool
+	// NodePortAddresses are the ranges of the node's addresses at which NodePorts
+	// are served; none means all.
+	NodePortAddresses []netip.Prefix
+}
+
+// Frontend is what a client connects to. The unspecified address of a family
+// stands for every one of the Table's NodeAddresses of that family.
 type Frontend struct {
 	Address  netip.Addr
 	Port     uint16
 	Protocol desired.Protocol
 }
 
-// String returns ADDRESS:PORT/PROTOCOL.
+// String returns ADDRESS:PORT/PROTOCOL, or NODE4 or NODE6 for the address where
+// it stands for the node's.
 func (f Frontend) String() string {
+	rest := ":" + strconv.Itoa(int(f.Port)) + "/" + f.Protocol.String()
+	switch f.Address {
+	case netip.IPv4Unspecified():
+		return "NODE4" + rest
+	case netip.IPv6Unspecified():
+		return "NODE6" + rest
+	}
 	return netip.AddrPortFrom(f.Address, f.Port).String() + "/" + f.Protocol.String()
 }
+
+// IsNodePort tells whether f stands for all addresses of the node.
+func (f Frontend) IsNodePort() bool { return f.Address.IsUnspecified() }
 
 // Compare orders frontends by address, port and protocol.
 func (f Frontend) Compare(other Frontend) int {
 	return cmp.Or(f.Address.Compare(other.Address), cmp.Compare(f.Port, other.Port), cmp.Compare(f.Protocol, other.Protocol))
 }
 
+// Kind tells where a Frontend comes from.
+type Kind string
+
+// The kinds of frontends.
+const (
+	ClusterIP      Kind = "ClusterIP"
+	NodePort       Kind = "NodePort"
+	ExternalIP     Kind = "ExternalIP"
+	LoadBalancerIP Kind = "LoadBalancerIP"
+)
+
 // Entry is what happens to a connection to a Frontend.
 type Entry struct {
 	Service desired.Name
 	// Port is the name of the Service's port, often empty.
 	Port string
+	Kind Kind
 	// Affinity keeps a client with its backend for this long after its last
 	// connection; zero means a new choice for each connection.
 	Affinity time.Duration
+	// Choice is for clients in the cluster: pods, and the node itself.
+	Choice
+	// Outside is for packets from outside where it differs; nil where not.
+	Outside *Choice
+	// Sources are the ranges clients must be in (loadBalancerSourceRanges); what
+	// comes from elsewhere is dropped. Nil: everybody.
+	Sources []netip.Prefix
+	// Local are those addresses of all backends that are on this node, sorted.
+	Local []netip.Addr
+}
+
+// Choice is what a connection may be sent to.
+type Choice struct {
 	// Backends are sorted and distinct; each is chosen with equal probability.
 	// None: the connection is refused at once, or dropped if Drop is set.
 	Backends []netip.AddrPort
-	// Drop makes an Entry without Backends silent (internalTrafficPolicy: Local
-	// without an endpoint on this node).
+	// Drop makes a Choice without Backends silent: a traffic policy of Local, and
+	// endpoints only on other nodes. A client that repeats may reach another node.
 	Drop bool
 }
 
+func (c Choice) equal(other Choice) bool {
+	return c.Drop == other.Drop && slices.Equal(c.Backends, other.Backends)
+}
+
+// For returns the Choice for clients at a place.
+func (e *Entry) For(from Place) Choice {
+	if from == Outside && e.Outside != nil {
+		return *e.Outside
+	}
+	return e.Choice
+}
+
 func (e *Entry) equal(other *Entry) bool {
-	return e.Service == other.Service && e.Port == other.Port && e.Affinity == other.Affinity &&
-		e.Drop == other.Drop && slices.Equal(e.Backends, other.Backends)
+	if (e.Outside == nil) != (other.Outside == nil) || e.Outside != nil && !e.Outside.equal(*other.Outside) {
+		return false
+	}
+	return e.Service == other.Service && e.Port == other.Port && e.Kind == other.Kind && e.Affinity == other.Affinity &&
+		e.Choice.equal(other.Choice) && slices.Equal(e.Sources, other.Sources) && slices.Equal(e.Local, other.Local)
+}
+
+// HealthCheck is what an external load balancer wants to know of one Service.
+type HealthCheck struct {
+	Port uint16
+	// Endpoints is how many ready ones are on this node; ones that terminate do
+	// not count, so that the load balancer turns away in time (KEP-1669).
+	Endpoints int
+}
+
+// notice is what is worth telling of a Service.
+type notice struct {
+	// withoutInternal and withoutExternal: the policy for traffic of this kind
+	// wants endpoints on this node, and there are none.
+	withoutInternal, withoutExternal bool
+	// withheld: its external IPs are not served, as the Options say.
+	withheld bool
 }

@@ -29,7 +29,7 @@ func oneOf[T any](w world, of ...T) T { return of[w.pick(len(of))] }
 func (w world) service(name desired.Name) *corev1.Service {
 	s := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, CreationTimestamp: metav1.NewTime(time.Unix(int64(w.pick(3)), 0))},
-		Spec:       corev1.ServiceSpec{Type: oneOf(w, corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, "", corev1.ServiceTypeExternalName)},
+		Spec:       corev1.ServiceSpec{Type: oneOf(w, corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, "", corev1.ServiceTypeExternalName, corev1.ServiceTypeLoadBalancer)},
 	}
 	for range 1 + w.pick(2) {
 		s.Spec.ClusterIPs = append(s.Spec.ClusterIPs, oneOf(w, "10.96.0.1", "10.96.0.2", "10.96.0.3", "fd00:96::1", "::ffff:10.96.0.1", "bad"))
@@ -39,6 +39,7 @@ func (w world) service(name desired.Name) *corev1.Service {
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
 			Name: oneOf(w, "http", "dns", fmt.Sprint("p", i)), Port: oneOf[int32](w, 80, 80, 53, 0),
 			Protocol: oneOf(w, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP, "ICMP"), TargetPort: intstr.FromString("web"),
+			NodePort: oneOf[int32](w, 0, 30080, 30081, 70000),
 		})
 	}
 	if w.once(3) {
@@ -48,10 +49,37 @@ func (w world) service(name desired.Name) *corev1.Service {
 		local := corev1.ServiceInternalTrafficPolicyLocal
 		s.Spec.InternalTrafficPolicy = &local
 	}
+	w.external(s)
 	if w.once(8) {
 		s.Labels = map[string]string{"service.kubernetes.io/service-proxy-name": "other"}
 	}
 	return s
+}
+
+// external adds what concerns clients outside the cluster.
+func (w world) external(s *corev1.Service) {
+	if w.once(2) {
+		s.Spec.ExternalTrafficPolicy, s.Spec.HealthCheckNodePort = corev1.ServiceExternalTrafficPolicyLocal, oneOf[int32](w, 0, 30999)
+	}
+	if w.once(3) {
+		s.Spec.ExternalIPs = []string{oneOf(w, "192.0.2.1", "192.0.2.2", "2001:db8::1", "10.96.0.1", "127.0.0.1", "bad")}
+	}
+	if w.once(3) {
+		s.Spec.LoadBalancerSourceRanges = []string{oneOf(w, "198.51.100.0/24", "192.168.0.0/16", "2001:db8::/32", " 10.0.0.0/8", "bad")}
+	}
+	for range w.pick(3) {
+		mode := oneOf(w, corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeProxy)
+		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{
+			IP: oneOf(w, "192.0.2.1", "192.0.2.3", "2001:db8::3", ""), IPMode: oneOf(w, nil, &mode),
+		})
+	}
+}
+
+// network is that of a node, or none.
+func (w world) network() *desired.Network {
+	return oneOf(w, nil,
+		&desired.Network{Addresses: []netip.Addr{netip.MustParseAddr("192.168.0.1")}, Uplinks: []string{"eth0"}},
+		&desired.Network{Addresses: []netip.Addr{netip.MustParseAddr("192.168.0.1"), netip.MustParseAddr("2001:db8::9")}})
 }
 
 func (w world) slice(name desired.Name, service string) *discoveryv1.EndpointSlice {
@@ -115,7 +143,7 @@ func check(t *testing.T, s *desired.State, table Table) {
 	t.Helper()
 	wanted := map[Frontend]bool{}
 	for _, service := range s.Services.All() {
-		for f := range Frontends(service) {
+		for f := range Frontends(service, table.options) {
 			wanted[f] = true
 		}
 	}
@@ -134,6 +162,12 @@ func check(t *testing.T, s *desired.State, table Table) {
 		}
 		if e.Drop && (len(e.Backends) > 0 || !service.InternalLocal) {
 			t.Errorf("%s: dropped without reason", f)
+		}
+		if e.Outside != nil && (!service.ExternalLocal || e.Kind == ClusterIP || e.Outside.Drop && (len(e.Outside.Backends) > 0 || len(e.Backends) == 0)) {
+			t.Errorf("%s: outside %+v without reason", f, e.Outside)
+		}
+		if (e.Sources != nil) != (e.Kind == LoadBalancerIP && len(service.SourceRanges) > 0) {
+			t.Errorf("%s: sources %v without reason", f, e.Sources)
 		}
 		delete(wanted, f)
 	}
