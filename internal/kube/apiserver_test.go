@@ -42,6 +42,8 @@ type apiServer struct {
 	// refuse answers 403 for a resource; stopping ends the watches.
 	refuse   map[string]bool
 	stopping bool
+	// unknown is a resource that the server does not have.
+	unknown string
 }
 
 type change struct {
@@ -167,6 +169,8 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	from, _ := strconv.Atoi(query.Get("resourceVersion"))
 	switch {
+	case resource == s.unknown:
+		fail(w, apierrors.NewNotFound(schema.GroupResource{Resource: resource}, ""))
 	case refused:
 		fail(w, apierrors.NewForbidden(schema.GroupResource{Resource: resource}, name, errors.New("no such right")))
 	case r.Method == http.MethodPost:
@@ -215,7 +219,7 @@ func (s *apiServer) get(w http.ResponseWriter, resource, name string) {
 func (s *apiServer) list(w http.ResponseWriter, resource string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	kind := map[string]string{"services": "ServiceList", "endpointslices": "EndpointSliceList", "namespaces": "NamespaceList", "nodes": "NodeList"}[resource]
+	kind := map[string]string{"services": "ServiceList", "endpointslices": "EndpointSliceList", "namespaces": "NamespaceList", "nodes": "NodeList", "servicecidrs": "ServiceCIDRList"}[resource]
 	items := []runtime.Object{}
 	for _, object := range s.objects[resource] {
 		items = append(items, typed(object))
@@ -276,15 +280,18 @@ func (s *apiServer) takeEvent(w http.ResponseWriter, r *http.Request) {
 }
 
 func apiVersion(resource string) string {
-	if resource == "endpointslices" {
+	switch resource {
+	case "endpointslices":
 		return "discovery.k8s.io/v1"
+	case "servicecidrs":
+		return "networking.k8s.io/v1"
 	}
 	return "v1"
 }
 
 // bookmark marks the end of the initial events.
 func bookmark(resource string, version int) any {
-	kind := map[string]string{"services": "Service", "endpointslices": "EndpointSlice", "namespaces": "Namespace", "nodes": "Node"}[resource]
+	kind := map[string]string{"services": "Service", "endpointslices": "EndpointSlice", "namespaces": "Namespace", "nodes": "Node", "servicecidrs": "ServiceCIDR"}[resource]
 	return map[string]any{"kind": kind, "apiVersion": apiVersion(resource), "metadata": map[string]any{
 		"resourceVersion": strconv.Itoa(version), "annotations": map[string]string{metav1.InitialEventsAnnotationKey: "true"},
 	}}

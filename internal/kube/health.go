@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
@@ -72,6 +73,10 @@ type observed struct {
 // ListWithContext lists and notes the outcome.
 func (o *observed) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	list, err := o.ListWatch.ListWithContext(ctx, options)
+	if apierrors.IsNotFound(err) {
+		// A cluster too old for this kind has none of them.
+		list, err = &metav1.List{}, nil
+	}
 	o.note(err)
 	return list, err
 }
@@ -79,6 +84,25 @@ func (o *observed) ListWithContext(ctx context.Context, options metav1.ListOptio
 // WatchWithContext watches and notes the outcome of its start.
 func (o *observed) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	w, err := o.ListWatch.WatchWithContext(ctx, options)
+	if apierrors.IsNotFound(err) && options.SendInitialEvents == nil {
+		// Nothing will come; looking again after some minutes finds an upgrade.
+		w, err = silence(ctx), nil
+	}
 	o.note(err)
 	return w, err
+}
+
+// silence is a watch without events that ends after some minutes.
+func silence(ctx context.Context) watch.Interface {
+	events := make(chan watch.Event)
+	w := watch.NewProxyWatcher(events)
+	go func() {
+		defer close(events)
+		select {
+		case <-time.After(5 * time.Minute):
+		case <-ctx.Done():
+		case <-w.StopChan():
+		}
+	}()
+	return w
 }

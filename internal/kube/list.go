@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -39,6 +39,14 @@ func (c *Client) List(ctx context.Context, node string) (View, error) {
 		o := &namespaces.Items[i]
 		v.Objects.Namespaces = v.Objects.Namespaces.Set(o.Name, stripNamespace(o))
 	}
+	cidrs, err := c.clientset.NetworkingV1().ServiceCIDRs().List(ctx, all)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return v, fmt.Errorf("list ServiceCIDRs: %w", err)
+	}
+	for i := range cidrs.Items {
+		o := &cidrs.Items[i]
+		v.Objects.ServiceCIDRs = v.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
+	}
 	if node == "" {
 		return v, nil
 	}
@@ -46,6 +54,6 @@ func (c *Client) List(ctx context.Context, node string) (View, error) {
 	if err != nil {
 		return v, fmt.Errorf("get Node %s: %w; 'kubectl get nodes' lists the names", node, err)
 	}
-	v.Node.Zone = o.Labels[corev1.LabelTopologyZone]
+	v.setNode(o)
 	return v, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -110,6 +111,8 @@ func (m *Manifests) add(object runtime.Object) error {
 		m.Objects.Slices = m.Objects.Slices.Set(namespacedName(o), stripSlice(o))
 	case *corev1.Namespace:
 		m.Objects.Namespaces = m.Objects.Namespaces.Set(o.Name, stripNamespace(o))
+	case *networkingv1.ServiceCIDR:
+		m.Objects.ServiceCIDRs = m.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
 	case *corev1.List:
 		for i := range o.Items {
 			if err := m.document(o.Items[i].Raw); err != nil {

@@ -3,6 +3,7 @@ package kube
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -32,8 +33,11 @@ func stripMeta(m metav1.ObjectMeta, labels ...string) metav1.ObjectMeta {
 }
 
 func stripService(o *corev1.Service) *corev1.Service {
-	kept := &corev1.Service{ObjectMeta: stripMeta(o.ObjectMeta, "service.kubernetes.io/service-proxy-name"), Spec: o.Spec}
+	kept := &corev1.Service{ObjectMeta: stripMeta(o.ObjectMeta, desired.LabelProxyName, desired.LabelHeadless), Spec: o.Spec}
 	kept.Spec.Selector = nil
+	for _, ingress := range o.Status.LoadBalancer.Ingress {
+		kept.Status.LoadBalancer.Ingress = append(kept.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: ingress.IP, IPMode: ingress.IPMode})
+	}
 	return kept
 }
 
@@ -41,6 +45,9 @@ func stripSlice(o *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	kept := &discoveryv1.EndpointSlice{
 		ObjectMeta:  stripMeta(o.ObjectMeta, discoveryv1.LabelServiceName),
 		AddressType: o.AddressType, Endpoints: o.Endpoints, Ports: o.Ports,
+	}
+	if trigger, ok := o.Annotations[corev1.EndpointsLastChangeTriggerTime]; ok {
+		kept.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: trigger}
 	}
 	for i := range kept.Endpoints {
 		e := &kept.Endpoints[i]
@@ -57,5 +64,11 @@ func stripNamespace(o *corev1.Namespace) *corev1.Namespace {
 }
 
 func stripNode(o *corev1.Node) *corev1.Node {
-	return &corev1.Node{ObjectMeta: stripMeta(o.ObjectMeta, corev1.LabelTopologyZone)}
+	kept := &corev1.Node{ObjectMeta: stripMeta(o.ObjectMeta, corev1.LabelTopologyZone)}
+	kept.DeletionTimestamp, kept.Spec.Taints, kept.Status.Addresses = o.DeletionTimestamp, o.Spec.Taints, o.Status.Addresses
+	return kept
+}
+
+func stripServiceCIDR(o *networkingv1.ServiceCIDR) *networkingv1.ServiceCIDR {
+	return &networkingv1.ServiceCIDR{ObjectMeta: stripMeta(o.ObjectMeta), Spec: o.Spec}
 }

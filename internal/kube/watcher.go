@@ -3,11 +3,14 @@ package kube
 import (
 	"context"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -17,10 +20,18 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
+// taintToBeDeleted is how the cluster autoscaler marks a node that it removes.
+const taintToBeDeleted = "ToBeDeletedByClusterAutoscaler"
+
 // View is what a process sees of the cluster: the objects, and its own node.
 type View struct {
 	Objects desired.Objects
 	Node    desired.Node
+	// NodeAddresses are those in the status of the Node object.
+	NodeAddresses []netip.Addr
+	// Leaving tells that the node is about to be removed, so load balancers
+	// should turn away from it (KEP-3836).
+	Leaving bool
 }
 
 // Watcher follows the objects that Fairlead needs.
@@ -34,6 +45,7 @@ type Watcher struct {
 	services   *store[desired.Name, *corev1.Service]
 	slices     *store[desired.Name, *discoveryv1.EndpointSlice]
 	namespaces *store[string, *corev1.Namespace]
+	cidrs      *store[string, *networkingv1.ServiceCIDR]
 	nodes      *store[string, *corev1.Node]
 }
 
@@ -45,6 +57,7 @@ func NewWatcher(client *Client, node string, log *slog.Logger) *Watcher {
 	w.services = &store[desired.Name, *corev1.Service]{key: namespacedName, strip: stripService, changed: changed}
 	w.slices = &store[desired.Name, *discoveryv1.EndpointSlice]{key: namespacedName, strip: stripSlice, changed: changed}
 	w.namespaces = &store[string, *corev1.Namespace]{key: clusterName, strip: stripNamespace, changed: changed}
+	w.cidrs = &store[string, *networkingv1.ServiceCIDR]{key: clusterName, strip: stripServiceCIDR, changed: changed}
 	w.nodes = &store[string, *corev1.Node]{key: clusterName, strip: stripNode, changed: changed, synced: node == ""}
 	return w
 }
@@ -67,6 +80,7 @@ func (w *Watcher) Run(ctx context.Context, out chan<- View) error {
 	w.follow(ctx, &running, core, "services", &corev1.Service{}, w.services, all)
 	w.follow(ctx, &running, discovery, "endpointslices", &discoveryv1.EndpointSlice{}, w.slices, all)
 	w.follow(ctx, &running, core, "namespaces", &corev1.Namespace{}, w.namespaces, all)
+	w.follow(ctx, &running, w.client.clientset.NetworkingV1().RESTClient(), "servicecidrs", &networkingv1.ServiceCIDR{}, w.cidrs, all)
 	if w.node != "" {
 		w.follow(ctx, &running, core, "nodes", &corev1.Node{}, w.nodes, fields.OneTermEqualSelector("metadata.name", w.node))
 	}
@@ -97,18 +111,30 @@ func (w *Watcher) send(ctx context.Context, out chan<- View) {
 
 func (w *Watcher) view() View {
 	var v View
-	var synced [4]bool
+	var synced [5]bool
 	v.Objects.Services, synced[0] = w.services.snapshot()
 	v.Objects.Slices, synced[1] = w.slices.snapshot()
 	v.Objects.Namespaces, synced[2] = w.namespaces.snapshot()
 	nodes, nodesSynced := w.nodes.snapshot()
 	synced[3] = nodesSynced
-	v.Objects.Synced = synced == [4]bool{true, true, true, true}
+	v.Objects.ServiceCIDRs, synced[4] = w.cidrs.snapshot()
+	v.Objects.Synced = synced == [5]bool{true, true, true, true, true}
 	v.Node.Name = w.node
 	if node, ok := nodes.Get(w.node); ok {
-		v.Node.Zone = node.Labels[corev1.LabelTopologyZone]
+		v.setNode(node)
 	}
 	return v
+}
+
+func (v *View) setNode(node *corev1.Node) {
+	v.Node.Zone = node.Labels[corev1.LabelTopologyZone]
+	for _, a := range node.Status.Addresses {
+		if address, err := netip.ParseAddr(a.Address); err == nil {
+			v.NodeAddresses = append(v.NodeAddresses, address)
+		}
+	}
+	v.Leaving = node.DeletionTimestamp != nil ||
+		slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == taintToBeDeleted })
 }
 
 // follow keeps store equal to what the API server has of one resource.

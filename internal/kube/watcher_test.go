@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -200,4 +203,44 @@ func TestWatcherForbidden(t *testing.T) {
 	s.setRefused("endpointslices", false)
 	until(t, views, "all is read", synced)
 	eventually(t, "Health is well", func() bool { return w.Health() == "" })
+}
+
+// TestWatcherServiceCIDRs follows the ranges of ClusterIPs.
+func TestWatcherServiceCIDRs(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	s.set("servicecidrs", &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16"}}})
+	_, views := watched(t, s, "worker-1")
+	v := until(t, views, "all is read", synced)
+	if cidr, ok := v.Objects.ServiceCIDRs.Get("kubernetes"); !ok || !slices.Equal(cidr.Spec.CIDRs, []string{"10.96.0.0/16"}) {
+		t.Errorf("ServiceCIDR kubernetes: %v", cidr)
+	}
+}
+
+// TestWatcherOldCluster knows no ServiceCIDRs, as Kubernetes before 1.33.
+func TestWatcherOldCluster(t *testing.T) {
+	s := newAPIServer(t)
+	s.unknown = "servicecidrs"
+	clusterObjects(s)
+	w, views := watched(t, s, "worker-1")
+	until(t, views, "all else is read", synced)
+	eventually(t, "Health is well", func() bool { return w.Health() == "" })
+}
+
+// TestWatcherLeavingNode sees the node's addresses, and the mark of a node that
+// the autoscaler is about to remove.
+func TestWatcherLeavingNode(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1"}}
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: "worker-1"}, {Type: corev1.NodeInternalIP, Address: "192.0.2.7"}}
+	s.set("nodes", node)
+	_, views := watched(t, s, "worker-1")
+	v := until(t, views, "all is read", synced)
+	if v.Leaving || !slices.Equal(v.NodeAddresses, []netip.Addr{netip.MustParseAddr("192.0.2.7")}) {
+		t.Errorf("leaving %t, addresses %v", v.Leaving, v.NodeAddresses)
+	}
+	node.Spec.Taints = []corev1.Taint{{Key: "ToBeDeletedByClusterAutoscaler", Effect: corev1.TaintEffectNoSchedule}}
+	s.set("nodes", node)
+	until(t, views, "the node is leaving", func(v View) bool { return v.Leaving })
 }
