@@ -20,6 +20,9 @@ func (p *Plane) adopt() error {
 	if err != nil {
 		return err
 	}
+	if err := p.adoptAddresses(); err != nil {
+		return err
+	}
 	p.known = contents.frontends
 	p.next = contents.last + 1
 	for f := range p.known {

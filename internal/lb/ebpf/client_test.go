@@ -16,7 +16,7 @@ import (
 // request is one thing that the client process, which sits in the served
 // cgroup, is to do. Sockets are made on first use and kept by ID.
 type request struct {
-	Do     string // connect, talk, send, close, storm, calm, bench
+	Do     string // bind, connect, talk, send, close, storm, calm, bench
 	Socket int
 	IPv6   bool // socket family; IPv4 addresses are then mapped
 	UDP    bool
@@ -74,6 +74,12 @@ func (c *client) do(r request) (answer, error) {
 		return answer{Text: text}, err
 	case "send":
 		return c.send(r)
+	case "bind":
+		fd, err := c.socket(r)
+		if err == nil {
+			err = unix.Bind(fd, sockaddr(r))
+		}
+		return answer{}, err
 	case "close":
 		return answer{}, c.close(r.Socket)
 	case "storm":

@@ -19,7 +19,10 @@ type Config struct {
 	// Directory is where maps and links are pinned, on a mounted bpffs.
 	Directory string
 	Sizes     Sizes
-	Logger    *slog.Logger
+	// Netns is the cookie of the node's network namespace (SO_NETNS_COOKIE); 0
+	// means that of this process.
+	Netns  uint64
+	Logger *slog.Logger
 }
 
 // Sizes are the most entries that each map may have; zero takes the default.
@@ -48,6 +51,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Netns == 0 {
+		cookie, err := netnsCookie()
+		if err != nil {
+			return c, err
+		}
+		c.Netns = cookie
 	}
 	if c.Cgroup == "" {
 		root, err := FindCgroup("/")

@@ -26,7 +26,7 @@ type oracle struct {
 
 func newOracle(t testing.TB, p *Plane) oracle {
 	t.Helper()
-	spec, err := specs(p.config.sizes())
+	spec, err := specs(p.config.sizes(), p.config.Netns)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,11 @@ func newOracle(t testing.TB, p *Plane) oracle {
 
 func (o oracle) ask(f lb.Frontend, netns, cookie uint64) (socketVerdict, netip.AddrPort) {
 	o.t.Helper()
-	q := socketQuestion{To: keyOf(f), Netns: netns, Cookie: cookie}
+	return o.answer(socketQuestion{To: keyOf(f), Netns: netns, Cookie: cookie})
+}
+
+func (o oracle) answer(q socketQuestion) (socketVerdict, netip.AddrPort) {
+	o.t.Helper()
 	var in bytes.Buffer
 	if err := binary.Write(&in, binary.NativeEndian, q); err != nil {
 		o.t.Fatal(err)
@@ -70,26 +74,34 @@ func (o oracle) time(f lb.Frontend, repeat int) time.Duration {
 	return took
 }
 
-// check asks for one frontend and compares with its Entry; nil is no Service.
-func (o oracle) check(f lb.Frontend, e *lb.Entry, rng *rand.Rand) {
+// check asks where a connection goes, from a pod and from the node, and compares
+// with what the Table says.
+func (o oracle) check(table lb.Table, to lb.Frontend, rng *rand.Rand) {
 	o.t.Helper()
-	verdict, backend := o.ask(f, rng.Uint64N(3)+1, rng.Uint64())
-	var want socketVerdict
-	switch {
-	case e == nil || !handles(f):
-		want = socketVerdictNO_SERVICE
-	case len(e.Backends) > 0:
-		want = socketVerdictCHOSEN
-	case e.Drop:
-		want = socketVerdictDROPPED
-	default:
-		want = socketVerdictREFUSED
-	}
-	if verdict != want {
-		o.t.Fatalf("%s: verdict %d, want %d for %+v", f, verdict, want, e)
-	}
-	if verdict == socketVerdictCHOSEN && !slices.Contains(e.Backends, backend) {
-		o.t.Fatalf("%s: chose %s, which is not in %v", f, backend, e.Backends)
+	for _, from := range []lb.Place{lb.Pod, lb.Host} {
+		q := socketQuestion{To: keyOf(to), Netns: rng.Uint64N(3) + 1, Cookie: rng.Uint64()}
+		if from == lb.Host {
+			q.Host = 1
+		}
+		verdict, backend := o.answer(q)
+		d := table.Lookup(lb.Packet{From: from, To: to})
+		var want socketVerdict
+		switch {
+		case d.Entry == nil || !handles(to) || leaves(d.Entry):
+			want = socketVerdictNO_SERVICE
+		case d.Verdict == lb.Forward:
+			want = socketVerdictCHOSEN
+		case d.Verdict == lb.Drop:
+			want = socketVerdictDROPPED
+		default:
+			want = socketVerdictREFUSED
+		}
+		if verdict != want {
+			o.t.Fatalf("%s from %s: verdict %d, want %d for %+v", to, from, verdict, want, d)
+		}
+		if verdict == socketVerdictCHOSEN && !slices.Contains(d.Backends, backend) {
+			o.t.Fatalf("%s from %s: chose %s, which is not in %v", to, from, backend, d.Backends)
+		}
 	}
 }
 
@@ -99,12 +111,41 @@ func randomFrontend(rng *rand.Rand) lb.Frontend {
 	if rng.IntN(2) == 0 {
 		address = netip.MustParseAddr(fmt.Sprintf("fd96::%x", rng.IntN(12)))
 	}
+	switch rng.IntN(6) {
+	case 0:
+		address = netip.IPv4Unspecified()
+	case 1:
+		address = netip.IPv6Unspecified()
+	}
 	protocols := []desired.Protocol{desired.TCP, desired.UDP, desired.SCTP}
 	return lb.Frontend{Address: address, Port: uint16(rng.IntN(3) + 80), Protocol: protocols[rng.IntN(3)]}
 }
 
+// nodeAddresses are those that a node may have in these tests.
+func nodeAddresses() []netip.Addr {
+	var addresses []netip.Addr
+	for _, text := range []string{"10.96.0.3", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "fd96::5"} {
+		addresses = append(addresses, netip.MustParseAddr(text))
+	}
+	return addresses
+}
+
+// randomTarget is a frontend, or what may stand for one that is a NodePort.
+func randomTarget(rng *rand.Rand) lb.Frontend {
+	f := randomFrontend(rng)
+	if rng.IntN(2) == 0 {
+		others := append(nodeAddresses(), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.3.2.1"),
+			netip.IPv6Loopback(), netip.MustParseAddr("::2"), netip.MustParseAddr("128.0.0.1"))
+		f.Address = others[rng.IntN(len(others))]
+	}
+	return f
+}
+
 func randomEntry(rng *rand.Rand, f lb.Frontend) *lb.Entry {
 	e := &lb.Entry{Drop: rng.IntN(3) == 0}
+	if rng.IntN(8) == 0 && !f.IsNodePort() {
+		e.Sources = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	}
 	if rng.IntN(3) == 0 {
 		e.Affinity = time.Duration(rng.IntN(20_000)+1) * time.Millisecond
 	}
@@ -142,7 +183,12 @@ func TestDecision(t *testing.T) {
 			e.Set(f, entry)
 			entries[f] = entry
 		}
-		want.Entries = e.Map()
+		want.Entries, want.NodeAddresses = e.Map(), nil
+		for _, address := range nodeAddresses() {
+			if rng.IntN(2) == 0 {
+				want.NodeAddresses = append(want.NodeAddresses, address)
+			}
+		}
 		want.Synced = rng.IntN(4) > 0
 		w.apply(p, want)
 		if !want.Synced {
@@ -150,11 +196,10 @@ func TestDecision(t *testing.T) {
 			w.apply(p, want)
 		}
 		for range 150 {
-			f := randomFrontend(rng)
-			o.check(f, entries[f], rng)
+			o.check(want, randomTarget(rng), rng)
 		}
-		for f, entry := range entries {
-			o.check(f, entry, rng)
+		for f := range entries {
+			o.check(want, f, rng)
 		}
 		w.holds(p, entries)
 		if round%10 == 9 {

@@ -48,6 +48,10 @@ func handles(f lb.Frontend) bool {
 	return f.Address.IsValid() && (f.Protocol == desired.TCP || f.Protocol == desired.UDP)
 }
 
+// leaves tells whether an Entry is left to the packet plane: it matters which
+// address the client has, and a socket that connects has none yet.
+func leaves(e *lb.Entry) bool { return e.Sources != nil }
+
 // affinitySeconds rounds up: a client must not lose its backend early.
 func affinitySeconds(e *lb.Entry) uint32 {
 	return uint32((e.Affinity + time.Second - 1) / time.Second)
@@ -56,6 +60,9 @@ func affinitySeconds(e *lb.Entry) uint32 {
 // valueOf returns what the frontends map holds for an Entry whose backends are
 // in a list.
 func valueOf(e *lb.Entry, list uint64) socketFrontend {
+	if leaves(e) {
+		return socketFrontend{WhenEmpty: socketWhenEmptyLEAVE_TO_PACKETS}
+	}
 	if len(e.Backends) == 0 {
 		value := socketFrontend{WhenEmpty: socketWhenEmptyREFUSE_WHEN_EMPTY}
 		if e.Drop {
@@ -66,8 +73,12 @@ func valueOf(e *lb.Entry, list uint64) socketFrontend {
 	return socketFrontend{List: list, Count: uint32(len(e.Backends)), Affinity: affinitySeconds(e)}
 }
 
-// entry returns what valueOf was given, as far as the kernel knows it.
+// entry returns what valueOf was given, as far as the kernel knows it: of
+// Sources only that there are some.
 func (v socketFrontend) entry(backends []netip.AddrPort) *lb.Entry {
+	if v.WhenEmpty == socketWhenEmptyLEAVE_TO_PACKETS {
+		return &lb.Entry{Sources: []netip.Prefix{}}
+	}
 	return &lb.Entry{
 		Affinity: time.Duration(v.Affinity) * time.Second,
 		Backends: backends,
@@ -77,6 +88,9 @@ func (v socketFrontend) entry(backends []netip.AddrPort) *lb.Entry {
 
 // alike tells whether two Entries are the same to the kernel.
 func alike(a, b *lb.Entry) bool {
+	if leaves(a) || leaves(b) {
+		return leaves(a) && leaves(b)
+	}
 	if len(a.Backends) == 0 && len(b.Backends) == 0 {
 		return a.Drop == b.Drop
 	}
@@ -90,6 +104,9 @@ func hasMembers(protocol desired.Protocol, e *lb.Entry) bool {
 
 // slotsOf returns the keys and values of a list in the backends map.
 func slotsOf(list uint64, protocol desired.Protocol, e *lb.Entry) ([]socketSlot, []socketEndpoint) {
+	if leaves(e) {
+		return nil, nil
+	}
 	keys := make([]socketSlot, len(e.Backends))
 	values := make([]socketEndpoint, len(e.Backends))
 	for i, backend := range e.Backends {
@@ -101,7 +118,7 @@ func slotsOf(list uint64, protocol desired.Protocol, e *lb.Entry) ([]socketSlot,
 
 // membersOf returns the keys of a list in the members map.
 func membersOf(list uint64, protocol desired.Protocol, e *lb.Entry) []socketMember {
-	if !hasMembers(protocol, e) {
+	if leaves(e) || !hasMembers(protocol, e) {
 		return nil
 	}
 	keys := make([]socketMember, len(e.Backends))

@@ -21,6 +21,8 @@ type hook struct {
 // hooks are in the order of attachment: replies must be translated before the
 // first request is.
 var hooks = []hook{
+	{socketProgPostBind4, ebpf.AttachCGroupInet4PostBind, "programs on the node can take a NodePort and then get no IPv4 connections at it"},
+	{socketProgPostBind6, ebpf.AttachCGroupInet6PostBind, "programs on the node can take a NodePort and then get no IPv6 connections at it"},
 	{socketProgGetpeername4, ebpf.AttachCgroupInet4GetPeername, "IPv4 applications that ask for their peer see the backend's address"},
 	{socketProgGetpeername6, ebpf.AttachCgroupInet6GetPeername, "IPv6 applications that ask for their peer see the backend's address"},
 	{socketProgRecvmsg4, ebpf.AttachCGroupUDP4Recvmsg, ""},
@@ -33,8 +35,9 @@ var hooks = []hook{
 
 const needs = "needs Linux 5.15 or later with CONFIG_CGROUP_BPF, and CAP_BPF with CAP_NET_ADMIN and CAP_PERFMON, or CAP_SYS_ADMIN"
 
-// specs returns the programs and maps to load, in the wanted sizes.
-func specs(sizes map[string]uint32) (*ebpf.CollectionSpec, error) {
+// specs returns the programs and maps to load, in the wanted sizes, for a node
+// whose network namespace has this cookie.
+func specs(sizes map[string]uint32, netns uint64) (*ebpf.CollectionSpec, error) {
 	spec, err := loadSocket()
 	if err != nil {
 		return nil, err
@@ -44,6 +47,9 @@ func specs(sizes map[string]uint32) (*ebpf.CollectionSpec, error) {
 			spec.Maps[name].MaxEntries = size
 		}
 	}
+	if err := spec.Variables[socketVarHostNetns].Set(netns); err != nil {
+		return nil, fmt.Errorf("setting a constant of the programs: %w", err)
+	}
 	return spec, nil
 }
 
@@ -51,7 +57,7 @@ func specs(sizes map[string]uint32) (*ebpf.CollectionSpec, error) {
 func mapSpecs(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
 	pinned := map[string]*ebpf.MapSpec{}
 	for _, name := range []string{
-		socketMapFrontends, socketMapBackends, socketMapMembers,
+		socketMapFrontends, socketMapBackends, socketMapMembers, socketMapAddresses,
 		socketMapAffinity, socketMapConnected, socketMapUnconnected,
 	} {
 		pinned[name] = spec.Maps[name]

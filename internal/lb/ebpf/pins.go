@@ -17,7 +17,7 @@ import (
 const (
 	// layout is the version of what keys and values mean; raise it whenever a
 	// program of the version before would misread the maps.
-	layout = 1
+	layout = 2
 
 	mapsPrefix = "maps-v"
 	linksName  = "links"

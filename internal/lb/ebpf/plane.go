@@ -41,6 +41,8 @@ type Plane struct {
 	applied pmap.Map[lb.Frontend, *lb.Entry]
 	pending map[lb.Frontend]struct{}
 	known   map[lb.Frontend]known
+	// addresses are those of the node that the kernel knows.
+	addresses map[socketAddress]bool
 	// next is the number of the next list.
 	next uint64
 	// sweep is true while the maps may hold lists that no frontend names.
@@ -73,7 +75,7 @@ func New(config Config) (_ *Plane, err error) {
 	if p.lock, err = lockDirectory(config.Directory); err != nil {
 		return nil, err
 	}
-	spec, err := specs(config.sizes())
+	spec, err := specs(config.sizes(), config.Netns)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +124,7 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 		p.pending[change.Key] = struct{}{}
 	}
 	p.applied = want.Entries
-	written := p.write(ctx, want)
+	written := errors.Join(p.writeAddresses(want), p.write(ctx, want))
 	if ctx.Err() != nil || p.foreign && !p.mayTakeOver(want, written) {
 		return written
 	}

@@ -68,7 +68,8 @@ func (w *world) holds(p *Plane, entries map[lb.Frontend]*lb.Entry) {
 	for f, e := range entries {
 		if handles(f) {
 			want[f] = valueOf(e, 0).entry(e.Backends)
-			backends += len(e.Backends)
+			slots, _ := slotsOf(0, f.Protocol, e)
+			backends += len(slots)
 			members += len(membersOf(0, f.Protocol, e))
 		}
 	}

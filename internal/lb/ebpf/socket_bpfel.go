@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type socketAddress struct {
+	_       structs.HostLayout
+	Address [4]uint32
+}
+
 type socketClient struct {
 	_        structs.HostLayout
 	Netns    uint64
@@ -58,7 +63,7 @@ type socketQuestion struct {
 	Netns   uint64
 	Cookie  uint64
 	Backend socketEndpoint
-	Pad     uint32
+	Host    uint32
 }
 
 type socketRing struct {
@@ -98,12 +103,14 @@ type socketWhenEmpty uint32
 const (
 	socketWhenEmptyREFUSE_WHEN_EMPTY socketWhenEmpty = 0
 	socketWhenEmptyDROP_WHEN_EMPTY   socketWhenEmpty = 1
+	socketWhenEmptyLEAVE_TO_PACKETS  socketWhenEmpty = 2
 )
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	socketMapAddresses     = "addresses"
 	socketMapAffinity      = "affinity"
 	socketMapBackends      = "backends"
 	socketMapConnected     = "connected"
@@ -115,11 +122,14 @@ const (
 	socketProgConnect6     = "connect6"
 	socketProgGetpeername4 = "getpeername4"
 	socketProgGetpeername6 = "getpeername6"
+	socketProgPostBind4    = "post_bind4"
+	socketProgPostBind6    = "post_bind6"
 	socketProgRecvmsg4     = "recvmsg4"
 	socketProgRecvmsg6     = "recvmsg6"
 	socketProgSendmsg4     = "sendmsg4"
 	socketProgSendmsg6     = "sendmsg6"
 	socketVarCanSetErrno   = "can_set_errno"
+	socketVarHostNetns     = "host_netns"
 	socketVarQuestionType  = "question_type"
 )
 
@@ -170,6 +180,8 @@ type socketProgramSpecs struct {
 	Connect6     *ebpf.ProgramSpec `ebpf:"connect6"`
 	Getpeername4 *ebpf.ProgramSpec `ebpf:"getpeername4"`
 	Getpeername6 *ebpf.ProgramSpec `ebpf:"getpeername6"`
+	PostBind4    *ebpf.ProgramSpec `ebpf:"post_bind4"`
+	PostBind6    *ebpf.ProgramSpec `ebpf:"post_bind6"`
 	Recvmsg4     *ebpf.ProgramSpec `ebpf:"recvmsg4"`
 	Recvmsg6     *ebpf.ProgramSpec `ebpf:"recvmsg6"`
 	Sendmsg4     *ebpf.ProgramSpec `ebpf:"sendmsg4"`
@@ -180,6 +192,7 @@ type socketProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type socketMapSpecs struct {
+	Addresses   *ebpf.MapSpec `ebpf:"addresses"`
 	Affinity    *ebpf.MapSpec `ebpf:"affinity"`
 	Backends    *ebpf.MapSpec `ebpf:"backends"`
 	Connected   *ebpf.MapSpec `ebpf:"connected"`
@@ -193,6 +206,7 @@ type socketMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type socketVariableSpecs struct {
 	CanSetErrno  *ebpf.VariableSpec `ebpf:"can_set_errno"`
+	HostNetns    *ebpf.VariableSpec `ebpf:"host_netns"`
 	QuestionType *ebpf.VariableSpec `ebpf:"question_type"`
 }
 
@@ -216,6 +230,7 @@ func (o *socketObjects) Close() error {
 //
 // It can be passed to loadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type socketMaps struct {
+	Addresses   *ebpf.Map `ebpf:"addresses"`
 	Affinity    *ebpf.Map `ebpf:"affinity"`
 	Backends    *ebpf.Map `ebpf:"backends"`
 	Connected   *ebpf.Map `ebpf:"connected"`
@@ -226,6 +241,7 @@ type socketMaps struct {
 
 func (m *socketMaps) Close() error {
 	return _SocketClose(
+		m.Addresses,
 		m.Affinity,
 		m.Backends,
 		m.Connected,
@@ -240,6 +256,7 @@ func (m *socketMaps) Close() error {
 // It can be passed to loadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type socketVariables struct {
 	CanSetErrno  *ebpf.Variable `ebpf:"can_set_errno"`
+	HostNetns    *ebpf.Variable `ebpf:"host_netns"`
 	QuestionType *ebpf.Variable `ebpf:"question_type"`
 }
 
@@ -252,6 +269,8 @@ type socketPrograms struct {
 	Connect6     *ebpf.Program `ebpf:"connect6"`
 	Getpeername4 *ebpf.Program `ebpf:"getpeername4"`
 	Getpeername6 *ebpf.Program `ebpf:"getpeername6"`
+	PostBind4    *ebpf.Program `ebpf:"post_bind4"`
+	PostBind6    *ebpf.Program `ebpf:"post_bind6"`
 	Recvmsg4     *ebpf.Program `ebpf:"recvmsg4"`
 	Recvmsg6     *ebpf.Program `ebpf:"recvmsg6"`
 	Sendmsg4     *ebpf.Program `ebpf:"sendmsg4"`
@@ -265,6 +284,8 @@ func (p *socketPrograms) Close() error {
 		p.Connect6,
 		p.Getpeername4,
 		p.Getpeername6,
+		p.PostBind4,
+		p.PostBind6,
 		p.Recvmsg4,
 		p.Recvmsg6,
 		p.Sendmsg4,

@@ -144,7 +144,7 @@ func TestRefuse(t *testing.T) {
 func TestRefuseWithoutErrno(t *testing.T) {
 	w := newWorld(t)
 	p := w.plane()
-	spec, err := specs(nil)
+	spec, err := specs(nil, p.config.Netns)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func (p *Plane) plan(f lb.Frontend, want lb.Table) (change, bool) {
 		return change{}, false
 	}
 	c := change{frontend: f, entry: entry}
-	if wanted && len(entry.Backends) > 0 {
+	if wanted && len(entry.Backends) > 0 && !leaves(entry) {
 		c.list = p.next
 		p.next++
 	}

@@ -23,6 +23,7 @@ enum verdict {
 
 // caller is what a choice may depend on besides the frontend.
 struct caller {
+	bool host;             // in the node's own network namespace
 	__u64 netns;
 	__u64 cookie;          // of the socket
 	struct endpoint used;  // by this socket for this frontend before; protocol 0 if none
@@ -106,12 +107,69 @@ static __always_inline void remember(const struct client *client, const struct e
 	bpf_map_update_elem(&affinity, client, &memory, BPF_ANY);
 }
 
+static __always_inline bool is_ipv4(const struct endpoint *e)
+{
+	return e->address[0] == 0 && e->address[1] == 0 && e->address[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool is_unspecified(const struct endpoint *e)
+{
+	return e->address[3] == 0 && e->address[0] == 0 && e->address[1] == 0 &&
+	       (e->address[2] == 0 || e->address[2] == bpf_htonl(0xffff));
+}
+
+static __always_inline bool is_loopback(const struct endpoint *e)
+{
+	if (is_ipv4(e))
+		return (e->address[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return e->address[0] == 0 && e->address[1] == 0 && e->address[2] == 0 && e->address[3] == bpf_htonl(1);
+}
+
+static __always_inline bool is_node(const struct endpoint *e)
+{
+	struct address key = { .address = { e->address[0], e->address[1], e->address[2], e->address[3] } };
+
+	return bpf_map_lookup_elem(&addresses, &key) != NULL;
+}
+
+// generalize replaces an address by the unspecified one of its family.
+static __always_inline void generalize(struct endpoint *e)
+{
+	if (!is_ipv4(e))
+		e->address[0] = e->address[1] = e->address[2] = 0;
+	e->address[3] = 0;
+}
+
+// find turns what a client asked for into the key of its frontend: NodePorts
+// are kept once for all addresses of the node. Loopback is the node's only for
+// programs in its own network namespace.
+static __always_inline bool find(struct endpoint *to, bool host)
+{
+	struct endpoint node = *to;
+
+	if (is_unspecified(to))
+		return false;
+	if (bpf_map_lookup_elem(&frontends, to))
+		return true;
+	generalize(&node);
+	if (!bpf_map_lookup_elem(&frontends, &node) || !(is_node(to) || (host && is_loopback(to))))
+		return false;
+	*to = node;
+	return true;
+}
+
 // decide finds the backend for a connection to an address.
-static __always_inline enum verdict decide(const struct endpoint *to, const struct caller *caller,
+static __always_inline enum verdict decide(const struct endpoint *asked, const struct caller *caller,
 					   struct endpoint *backend)
 {
-	struct client client = { .netns = caller->netns, .frontend = *to };
+	struct endpoint key = *asked;
+	const struct endpoint *to = &key;
 
+	struct client client = { .netns = caller->netns };
+
+	if (!find(&key, caller->host))
+		return NO_SERVICE;
+	client.frontend = key;
 	for (int i = 0; i < ATTEMPTS; i++) {
 		struct frontend *found = bpf_map_lookup_elem(&frontends, to);
 		struct frontend front;
@@ -122,7 +180,14 @@ static __always_inline enum verdict decide(const struct endpoint *to, const stru
 		if (front.count == 0) {
 			if (!unchanged(to, &front))
 				continue;
-			return front.when_empty == DROP_WHEN_EMPTY ? DROPPED : REFUSED;
+			switch (front.when_empty) {
+			case LEAVE_TO_PACKETS:
+				return NO_SERVICE;
+			case DROP_WHEN_EMPTY:
+				return DROPPED;
+			default:
+				return REFUSED;
+			}
 		}
 		if (!(front.affinity && remembered(&client, &front, backend)) &&
 		    !choose(to, &front, caller, backend))

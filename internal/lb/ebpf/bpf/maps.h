@@ -26,6 +26,7 @@ struct endpoint {
 enum when_empty {
 	REFUSE_WHEN_EMPTY = 0, // ECONNREFUSED
 	DROP_WHEN_EMPTY = 1,   // EPERM
+	LEAVE_TO_PACKETS = 2,  // nothing is done here
 };
 
 // frontend says which list of backends serves an address. A list is never
@@ -36,6 +37,12 @@ struct frontend {
 	__u32 affinity; // seconds; 0 for none
 	enum when_empty when_empty;
 	__u32 pad;
+};
+
+// address is one of this node, or the unspecified one of a family, which as a
+// frontend's address stands for all of this node.
+struct address {
+	__be32 address[4];
 };
 
 struct slot {
@@ -86,6 +93,15 @@ struct {
 	__type(key, struct endpoint);
 	__type(value, struct frontend);
 } frontends SEC(".maps");
+
+// addresses are those of this node at which NodePorts are served.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct address);
+	__type(value, __u32);
+} addresses SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

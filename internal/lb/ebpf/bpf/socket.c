@@ -9,6 +9,7 @@
 //   sendmsg4, sendmsg6          unconnected UDP: the same for one datagram
 //   recvmsg4, recvmsg6          UDP: source of a datagram -> Service
 //   getpeername4, getpeername6  peer of a connection -> Service
+//   post_bind4, post_bind6      a NodePort is nobody else's on the node
 //   ask                         attached nowhere; answers decide() for a tuple
 //
 // The programs read the maps frontends, backends and members (maps.h), which
@@ -30,6 +31,9 @@
 // can_set_errno is decided when the programs are loaded: bpf_set_retval exists
 // in these hooks only from Linux 6.1 on. Without it a refusal is EPERM.
 const volatile bool can_set_errno = false;
+
+// host_netns is the cookie of the node's own network namespace.
+const volatile __u64 host_netns = 0;
 
 static __always_inline void read4(struct bpf_sock_addr *ctx, struct endpoint *e)
 {
@@ -71,14 +75,22 @@ static __always_inline int deny(enum verdict verdict)
 	return DENY;
 }
 
-// resolve_connect turns the address of a Service into that of a backend.
-static __always_inline enum verdict resolve_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
+static __always_inline struct caller caller_of(struct bpf_sock_addr *ctx)
 {
-	struct endpoint service = *to;
 	struct caller caller = {
 		.netns = bpf_get_netns_cookie(ctx),
 		.cookie = bpf_get_socket_cookie(ctx),
 	};
+
+	caller.host = caller.netns == host_netns;
+	return caller;
+}
+
+// resolve_connect turns the address of a Service into that of a backend.
+static __always_inline enum verdict resolve_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
+{
+	struct endpoint service = *to;
+	struct caller caller = caller_of(ctx);
 	enum verdict verdict = decide(&service, &caller, to);
 
 	if (verdict == CHOSEN)
@@ -93,10 +105,7 @@ static __always_inline enum verdict resolve_connect(struct bpf_sock_addr *ctx, s
 static __always_inline enum verdict resolve_send(struct bpf_sock_addr *ctx, struct endpoint *to)
 {
 	struct endpoint service = *to;
-	struct caller caller = {
-		.netns = bpf_get_netns_cookie(ctx),
-		.cookie = bpf_get_socket_cookie(ctx),
-	};
+	struct caller caller = caller_of(ctx);
 	enum verdict verdict;
 
 	used_before(ctx->sk, &service, &caller.used);
@@ -202,6 +211,60 @@ int getpeername6(struct bpf_sock_addr *ctx)
 	return ALLOW;
 }
 
+// keep_node_port keeps a program of the node from taking a NodePort, which it
+// would never see a connection at.
+static __always_inline int keep_node_port(struct bpf_sock *ctx, struct endpoint *to)
+{
+	struct endpoint node;
+
+	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
+		return ALLOW;
+	if (bpf_get_netns_cookie(ctx) != host_netns)
+		return ALLOW;
+	to->port = bpf_htons(ctx->src_port);
+	to->protocol = ctx->protocol;
+	node = *to;
+	generalize(&node);
+	if (!bpf_map_lookup_elem(&frontends, &node))
+		return ALLOW;
+	if (!is_unspecified(to) && !is_loopback(to) && !is_node(to))
+		return ALLOW;
+	if (can_set_errno)
+		bpf_set_retval(-EADDRINUSE);
+	return DENY;
+}
+
+SEC("cgroup/post_bind4")
+int post_bind4(struct bpf_sock *ctx)
+{
+	struct endpoint to = {};
+
+	to.address[2] = bpf_htonl(0xffff);
+	to.address[3] = ctx->src_ip4;
+	return keep_node_port(ctx, &to);
+}
+
+// post_bind6 guards both families where the address is unspecified: such a
+// socket takes the port in both, unless it says otherwise.
+SEC("cgroup/post_bind6")
+int post_bind6(struct bpf_sock *ctx)
+{
+	struct endpoint to = {};
+
+	to.address[0] = ctx->src_ip6[0];
+	to.address[1] = ctx->src_ip6[1];
+	to.address[2] = ctx->src_ip6[2];
+	to.address[3] = ctx->src_ip6[3];
+	if (is_unspecified(&to)) {
+		struct endpoint to4 = {};
+
+		to4.address[2] = bpf_htonl(0xffff);
+		if (keep_node_port(ctx, &to4) == DENY)
+			return DENY;
+	}
+	return keep_node_port(ctx, &to);
+}
+
 // question is what ask reads from a packet and writes back into it.
 struct question {
 	struct endpoint to;
@@ -209,7 +272,7 @@ struct question {
 	__u64 netns;
 	__u64 cookie;
 	struct endpoint backend;
-	__u32 pad;
+	__u32 host; // 1 if asked by a program of the node
 };
 
 // bpf2go emits Go types only for what it finds in the object's BTF.
@@ -225,6 +288,7 @@ int ask(struct __sk_buff *skb)
 	if ((void *)(question + 1) > (void *)(long)skb->data_end)
 		return -1;
 	to = question->to;
+	caller.host = question->host;
 	caller.netns = question->netns;
 	caller.cookie = question->cookie;
 	question->verdict = decide(&to, &caller, &backend);
