@@ -21,7 +21,10 @@ type Config struct {
 	Sizes     Sizes
 	// Netns is the cookie of the node's network namespace (SO_NETNS_COOKIE); 0
 	// means that of this process.
-	Netns  uint64
+	Netns uint64
+	// NetnsDirectory holds the network namespaces of pods, as container runtimes
+	// mount them; empty means /run/netns.
+	NetnsDirectory string
 	Logger *slog.Logger
 }
 
@@ -51,6 +54,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.NetnsDirectory == "" {
+		c.NetnsDirectory = "/run/netns"
 	}
 	if c.Netns == 0 {
 		cookie, err := netnsCookie()

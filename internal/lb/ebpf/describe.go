@@ -19,6 +19,9 @@ func (p *Plane) Describe() []string {
 	default:
 		lines = append(lines, "nothing applied yet")
 	}
+	if problem := p.released.Load(); problem != nil && *problem != "" {
+		lines = append(lines, *problem)
+	}
 	if len(p.pending) > 0 {
 		lines = append(lines, fmt.Sprintf("%d frontends wait to be written or removed, such as %s", len(p.pending), p.examples()))
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ type Plane struct {
 	programs map[string]*ebpf.Program
 	links    *links
 	notes    []string
+	releaser *releaser              // nil where the kernel cannot do it
+	released atomic.Pointer[string] // what went wrong last
 
 	mu       sync.Mutex
 	closed   bool
@@ -85,6 +88,7 @@ func New(config Config) (_ *Plane, err error) {
 	if p.programs, p.notes, err = loadPrograms(spec, p.maps); err != nil {
 		return nil, err
 	}
+	p.startReleaser(spec)
 	if p.links, err = openLinks(config.Directory, config.Cgroup); err != nil {
 		return nil, err
 	}
@@ -92,6 +96,24 @@ func New(config Config) (_ *Plane, err error) {
 		return nil, err
 	}
 	return p, p.adopt()
+}
+
+func (p *Plane) startReleaser(spec *ebpf.CollectionSpec) {
+	const without = "a UDP socket that is connected to an endpoint which is gone stays so until its program closes it"
+	r, err := newReleaser(spec, p.maps, p.config.NetnsDirectory, func(err error) {
+		problem := ""
+		if err != nil {
+			problem = without + ": " + err.Error()
+			p.log.Error("UDP sockets not released", "error", err)
+		}
+		p.released.Store(&problem)
+	})
+	if err != nil {
+		p.notes = append(p.notes, without+": "+err.Error())
+		return
+	}
+	p.releaser = r
+	p.notes = append(p.notes, "UDP sockets connected to an endpoint that is gone are ended, in all network namespaces below "+p.config.NetnsDirectory)
 }
 
 // lockDirectory keeps two processes from writing the same maps. The lock ends
@@ -243,6 +265,7 @@ func (p *Plane) Close() error {
 }
 
 func (p *Plane) release() {
+	p.releaser.close()
 	p.maps.close()
 	closePrograms(p.programs)
 	if p.links != nil {

@@ -126,6 +126,7 @@ const (
 	socketProgPostBind6    = "post_bind6"
 	socketProgRecvmsg4     = "recvmsg4"
 	socketProgRecvmsg6     = "recvmsg6"
+	socketProgRelease      = "release"
 	socketProgSendmsg4     = "sendmsg4"
 	socketProgSendmsg6     = "sendmsg6"
 	socketVarCanSetErrno   = "can_set_errno"
@@ -184,6 +185,7 @@ type socketProgramSpecs struct {
 	PostBind6    *ebpf.ProgramSpec `ebpf:"post_bind6"`
 	Recvmsg4     *ebpf.ProgramSpec `ebpf:"recvmsg4"`
 	Recvmsg6     *ebpf.ProgramSpec `ebpf:"recvmsg6"`
+	Release      *ebpf.ProgramSpec `ebpf:"release"`
 	Sendmsg4     *ebpf.ProgramSpec `ebpf:"sendmsg4"`
 	Sendmsg6     *ebpf.ProgramSpec `ebpf:"sendmsg6"`
 }
@@ -273,6 +275,7 @@ type socketPrograms struct {
 	PostBind6    *ebpf.Program `ebpf:"post_bind6"`
 	Recvmsg4     *ebpf.Program `ebpf:"recvmsg4"`
 	Recvmsg6     *ebpf.Program `ebpf:"recvmsg6"`
+	Release      *ebpf.Program `ebpf:"release"`
 	Sendmsg4     *ebpf.Program `ebpf:"sendmsg4"`
 	Sendmsg6     *ebpf.Program `ebpf:"sendmsg6"`
 }
@@ -288,6 +291,7 @@ func (p *socketPrograms) Close() error {
 		p.PostBind6,
 		p.Recvmsg4,
 		p.Recvmsg6,
+		p.Release,
 		p.Sendmsg4,
 		p.Sendmsg6,
 	)

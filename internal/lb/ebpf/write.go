@@ -191,8 +191,10 @@ type oldList struct {
 // needs.
 func (p *Plane) commit(set, gone []change) []oldList {
 	var old []oldList
+	release := false
 	for _, c := range slices.Concat(set, gone) {
 		if have, ok := p.known[c.frontend]; ok && have.list != 0 {
+			release = release || c.loses(have)
 			old = append(old, oldList{frontend: c.frontend, known: have})
 		}
 		delete(p.pending, c.frontend)
@@ -202,6 +204,9 @@ func (p *Plane) commit(set, gone []change) []oldList {
 	}
 	for _, c := range gone {
 		delete(p.known, c.frontend)
+	}
+	if release {
+		p.releaser.release()
 	}
 	return old
 }

@@ -10,6 +10,7 @@
 //   recvmsg4, recvmsg6          UDP: source of a datagram -> Service
 //   getpeername4, getpeername6  peer of a connection -> Service
 //   post_bind4, post_bind6      a NodePort is nobody else's on the node
+//   release                     iterates over UDP sockets; ends those whose backend is gone
 //   ask                         attached nowhere; answers decide() for a tuple
 //
 // The programs read the maps frontends, backends and members (maps.h), which
@@ -21,6 +22,7 @@
 // An IPv6 socket that uses ::ffff:a.b.c.d passes the *6 hooks to connect and
 // the *4 hooks to send; both make the same key of it.
 
+#include "release.h"
 #include "reverse.h"
 
 #include <linux/errno.h>
@@ -263,6 +265,25 @@ int post_bind6(struct bpf_sock *ctx)
 			return DENY;
 	}
 	return keep_node_port(ctx, &to);
+}
+
+SEC("iter/udp")
+int release(struct bpf_iter__udp *ctx)
+{
+	struct udp_sock *sk = ctx->udp_sk;
+	struct endpoint peer = {};
+	struct translation *entry;
+
+	if (!sk)
+		return 0;
+	entry = bpf_sk_storage_get(&connected, sk, NULL, 0);
+	if (!entry || serves(&entry->service, &entry->backend))
+		return 0;
+	// It may have been disconnected since, which no hook tells of.
+	peer_of(sk, &peer);
+	if (same(&peer, &entry->backend))
+		bpf_sock_destroy(&sk->inet.sk.__sk_common);
+	return 0;
 }
 
 // question is what ask reads from a packet and writes back into it.
