@@ -185,7 +185,7 @@ func TestPrivileges(t *testing.T) {
 	for _, role := range r.roles {
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
-				if !regexp.MustCompile(`^(services|namespaces|endpointslices|nodes|events)$`).MatchString(resource) {
+				if !regexp.MustCompile(`^(services|namespaces|endpointslices|servicecidrs|nodes|events)$`).MatchString(resource) {
 					t.Errorf("%s may use %s", role.Name, resource)
 				}
 				for _, verb := range rule.Verbs {
