@@ -38,6 +38,8 @@ type Program struct {
 	Tags     string
 	// Stamps are -X settings of the linker.
 	Stamps []string
+	// Test says that Packages is one package whose tests are the program (go test -c).
+	Test bool
 }
 
 // Builder runs builds and reports on Progress.
@@ -48,11 +50,33 @@ func (b Builder) Build(ctx context.Context, p Program) error {
 	if err := os.MkdirAll(filepath.Dir(p.Output), 0o755); err != nil {
 		return fmt.Errorf("make the folder for %s: %w", p.Name, err)
 	}
+	if !p.Test {
+		return b.run(ctx, p, "build", "-v", "-ldflags", p.linkerFlags(), "-tags", p.Tags, "-o", p.Output)
+	}
+	// go test -c is silent for the minutes it takes, so what the tests import is built first; what is left
+	// is one package and the link.
+	imports, err := testImports(ctx, p)
+	if err != nil {
+		return err
+	}
+	of := p
+	of.Packages = imports
+	if err := b.run(ctx, of, "build", "-v", "-tags", p.Tags); err != nil {
+		return err
+	}
+	return b.run(ctx, p, "test", "-c", "-ldflags", p.linkerFlags(), "-tags", p.Tags, "-o", p.Output)
+}
+
+func (p Program) linkerFlags() string {
 	flags := "-s -w"
 	for _, stamp := range p.Stamps {
 		flags += " -X " + stamp
 	}
-	args := []string{"build", "-v", "-ldflags", flags, "-tags", p.Tags, "-o", p.Output}
+	return flags
+}
+
+// run runs one go command on the program's packages and reports how far it is.
+func (b Builder) run(ctx context.Context, p Program, args ...string) error {
 	cmd := command(ctx, p.Module, append(args, p.Packages...)...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -116,6 +140,20 @@ func dependencies(ctx context.Context, p Program) int {
 		return 0 // only the progress line is the poorer for it
 	}
 	return strings.Count(string(out), "\n")
+}
+
+// testImports are the packages that a test program is made of, beside the one it tests.
+func testImports(ctx context.Context, p Program) ([]string, error) {
+	const format = `{{join .Imports "\n"}}{{"\n"}}{{join .TestImports "\n"}}{{"\n"}}{{join .XTestImports "\n"}}`
+	out, err := command(ctx, p.Module, append([]string{"list", "-f", format, "-tags", p.Tags}, p.Packages...)...).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return nil, fmt.Errorf("%w: %s: %s", ErrBuild, p.Name, exit.Stderr)
+		}
+		return nil, fmt.Errorf("build %s (is Go installed?): %w", p.Name, err)
+	}
+	return strings.Fields(string(out)), nil
 }
 
 func command(ctx context.Context, dir string, args ...string) *exec.Cmd {

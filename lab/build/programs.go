@@ -15,18 +15,13 @@ const (
 
 // Machines are the programs that machines run: without them there is no cluster.
 func Machines(l layout.Layout) []Program {
-	const version = "k8s.io/component-base/version."
 	const containerd = "github.com/containerd/containerd/v2/cmd/"
 	const cni = "github.com/containernetworking/plugins/plugins/"
 	return []Program{
 		{
 			Name: "kubernetes", Module: l.Source(), Output: l.Bin("kube"),
 			Packages: []string{"./cmd/kube"},
-			// Kubernetes stamps its version at link time; unstamped nodes report v0.0.0.
-			Stamps: []string{
-				version + "gitVersion=" + Kubernetes, version + "gitMajor=1",
-				version + "gitMinor=37", version + "gitTreeState=clean",
-			},
+			Stamps:   kubernetesStamps(),
 		},
 		{
 			Name: "containerd", Module: l.Source(), Output: l.Bin() + "/",
@@ -37,6 +32,39 @@ func Machines(l layout.Layout) []Program {
 		{
 			Name: "CNI plugins", Module: l.Source(), Output: l.Bin("cni") + "/",
 			Packages: []string{cni + "main/ptp", cni + "main/loopback", cni + "ipam/host-local", cni + "meta/portmap"},
+		},
+	}
+}
+
+// kubernetesStamps is the version: Kubernetes stamps it at link time, and unstamped nodes report v0.0.0.
+func kubernetesStamps() []string {
+	const version = "k8s.io/component-base/version."
+	return []string{
+		version + "gitVersion=" + Kubernetes, version + "gitMajor=1",
+		version + "gitMinor=37", version + "gitTreeState=clean",
+	}
+}
+
+// Conformance are the programs of Kubernetes' own end-to-end suite: what runs it, and what its images hold.
+// Only `lab conformance` needs them; the first build takes some minutes.
+func Conformance(l layout.Layout) []Program {
+	const images = "k8s.io/kubernetes/test/images/"
+	return []Program{
+		{
+			Name: "ginkgo", Module: l.Source(), Output: l.Bin("ginkgo"),
+			Packages: []string{"github.com/onsi/ginkgo/v2/ginkgo"},
+		},
+		{
+			Name: "agnhost", Module: l.Source(), Output: l.Bin("agnhost"),
+			Packages: []string{images + "agnhost"},
+		},
+		{
+			Name: "regression-issue-74839", Module: l.Source(), Output: l.Bin("regression-issue-74839"),
+			Packages: []string{images + "regression-issue-74839"},
+		},
+		{
+			Name: "e2e.test", Module: l.Source(), Output: l.Bin("e2e.test"),
+			Packages: []string{"k8s.io/kubernetes/test/e2e"}, Test: true, Stamps: kubernetesStamps(),
 		},
 	}
 }

@@ -1,9 +1,12 @@
 package image
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,4 +47,29 @@ func DebianTree(ctx context.Context, cache string, packages []string, note func(
 		return "", fmt.Errorf("keep the Debian tree: %w", err)
 	}
 	return tree, nil
+}
+
+// Extract copies one program out of the tarball of a file tree. name is the end of its path: where Debian
+// keeps /bin has changed.
+func Extract(tree, name, to string) error {
+	f, err := os.Open(tree)
+	if err != nil {
+		return fmt.Errorf("open a file tree: %w", err)
+	}
+	defer f.Close()
+	for r := tar.NewReader(f); ; {
+		header, err := r.Next()
+		if err != nil {
+			return fmt.Errorf("find %s in %s: %w", name, tree, err)
+		}
+		if header.Typeflag != tar.TypeReg || !strings.HasSuffix(header.Name, "/"+name) {
+			continue
+		}
+		out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+		if err != nil {
+			return fmt.Errorf("copy %s: %w", name, err)
+		}
+		_, err = io.Copy(out, r)
+		return errors.Join(err, out.Close())
+	}
 }

@@ -130,9 +130,6 @@ func write(ref, path string, layer v1.Layer, config v1.Config) (Image, error) {
 		return fail(err)
 	}
 	out := Image{Ref: ref, ID: id.String(), Tarball: path}
-	if old, err := os.ReadFile(path + ".id"); err == nil && string(old) == out.ID {
-		return out, nil
-	}
 	tags := map[name.Tag]v1.Image{}
 	for _, ref := range []string{out.Ref, out.Unique()} {
 		tag, err := name.NewTag(ref)
@@ -141,15 +138,5 @@ func write(ref, path string, layer v1.Layer, config v1.Config) (Image, error) {
 		}
 		tags[tag] = img
 	}
-	partial := path + ".partial" // a crash must not leave half an image under the name of a whole one
-	if err := tarball.MultiWriteToFile(partial, tags); err != nil {
-		return fail(err)
-	}
-	if err := os.Rename(partial, path); err != nil {
-		return fail(err)
-	}
-	if err := os.WriteFile(path+".id", []byte(out.ID), 0o644); err != nil {
-		return fail(err)
-	}
-	return out, nil
+	return out, out.place(tags)
 }

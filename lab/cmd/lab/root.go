@@ -15,6 +15,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newUp(), newDown(), newStatus(), newKubeconfig(), newImage(), newLoad(), newClient(), newNode(), newLogs())
+	root.AddCommand(newConformance())
 	root.AddCommand(newMachineBoot(), newMachineInit(), newServeUpstream(), newServeForward())
 	return root
 }

@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"strings"
+
+	"github.com/fairlead-net/fairlead/lab/image"
+)
+
+// suitePackages are the tools that specs run in the suite's images. Where upstream's images have Alpine's or
+// their own builds, these have Debian's: what matters is the command line.
+var suitePackages = []string{
+	"ca-certificates", "curl", "wget", "dnsutils", "netcat-openbsd", "iproute2", "iputils-ping", "iperf", "socat",
+	"util-linux", "procps", "conntrack", "iptables", "nftables", "busybox-static", "nginx-light",
+}
+
+// suiteRegistries are where images lie that the suite may use here; it names others that need a login.
+var suiteRegistries = []string{"registry.k8s.io/", "registry.k8s.io/e2e-test-images/", "registry.k8s.io/build-image/"}
+
+// suiteImages builds the images of the specs that can run here, under the names that the suite says.
+func (c *Cluster) suiteImages(ctx context.Context, listed string) (image.Image, error) {
+	tree, err := image.DebianTree(ctx, c.Layout.Dir("cache"), suitePackages, c.note)
+	if err != nil {
+		return image.Image{}, err
+	}
+	busybox, err := c.busybox(ctx, tree)
+	if err != nil {
+		return image.Image{}, err
+	}
+	if err := os.MkdirAll(c.Layout.Dir("images"), 0o755); err != nil {
+		return image.Image{}, fmt.Errorf("make the image folder: %w", err)
+	}
+	recipes := []image.Recipe{
+		{
+			Refs: suiteRefs(listed, "agnhost"), Tree: tree, Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
+			Files: map[string]image.File{
+				"/agnhost": {Program: c.Layout.Bin("agnhost")}, "/agnhost-2": {Link: "agnhost"}, "/uploads": {},
+			},
+		},
+		{Refs: suiteRefs(listed, "glibc-dns-testing"), Tree: tree, Cmd: []string{"sleep", "infinity"}},
+		{Refs: suiteRefs(listed, "distroless-iptables"), Tree: tree, Cmd: []string{"sleep", "infinity"}},
+		{Refs: suiteRefs(listed, "nginx"), Tree: tree, Cmd: []string{"nginx", "-g", "daemon off;"}},
+		{Refs: suiteRefs(listed, "busybox"), Files: busybox, Cmd: []string{"sh"}},
+		{
+			Refs: suiteRefs(listed, "regression-issue-74839"), Entrypoint: []string{"/regression-issue-74839"},
+			Files: map[string]image.File{"/regression-issue-74839": {Program: c.Layout.Bin("regression-issue-74839")}},
+		},
+		{
+			Refs: suiteRefs(listed, "pause"), Entrypoint: []string{"/pause"},
+			Files: map[string]image.File{"/pause": {Program: c.Layout.Bin("pause")}},
+		},
+	}
+	return image.Bundle("the end-to-end suite's", recipes, c.Layout.Image("conformance"))
+}
+
+// suiteRefs are the names of an image among those that e2e.test --list-images printed, one a line.
+func suiteRefs(listed, name string) []string {
+	var out []string
+	for ref := range strings.FieldsSeq(listed) {
+		for _, registry := range suiteRegistries {
+			if strings.HasPrefix(ref, registry+name+":") {
+				out = append(out, ref)
+			}
+		}
+	}
+	return out
+}
+
+// busybox is Debian's busybox as the files of an image: the program, and a link for each of its names.
+func (c *Cluster) busybox(ctx context.Context, tree string) (map[string]image.File, error) {
+	program := c.Layout.Bin("busybox")
+	if err := image.Extract(tree, "bin/busybox", program); err != nil {
+		return nil, err
+	}
+	names, err := exec.CommandContext(ctx, program, "--list").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask busybox for its names: %w", err)
+	}
+	files := map[string]image.File{
+		"/bin": {}, "/tmp": {}, "/etc": {}, "/root": {}, "/bin/busybox": {Program: program},
+		"/etc/passwd": {Text: "root:x:0:0:root:/root:/bin/sh\n"}, "/etc/group": {Text: "root:x:0:\n"},
+	}
+	for name := range strings.FieldsSeq(string(names)) {
+		if name != "busybox" {
+			files[path.Join("/bin", name)] = image.File{Link: "busybox"}
+		}
+	}
+	return files, nil
+}
