@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/fairlead-net/fairlead/lab/layout"
 )
 
 // Toolchain is the Go that builds everything, fetched as a module where it isn't installed.
@@ -154,6 +156,15 @@ func testImports(ctx context.Context, p Program) ([]string, error) {
 		return nil, fmt.Errorf("build %s (is Go installed?): %w", p.Name, err)
 	}
 	return strings.Fields(string(out)), nil
+}
+
+// ModuleFolder is where the source of a module that the lab requires lies.
+func ModuleFolder(ctx context.Context, l layout.Layout, module string) (string, error) {
+	out, err := command(ctx, l.Source(), "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		return "", fmt.Errorf("find the source of %s: %w", module, err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 func command(ctx context.Context, dir string, args ...string) *exec.Cmd {

@@ -62,6 +62,7 @@ func Conformance(l layout.Layout) []Program {
 			Name: "regression-issue-74839", Module: l.Source(), Output: l.Bin("regression-issue-74839"),
 			Packages: []string{images + "regression-issue-74839"},
 		},
+		{Name: "hostsdns", Module: l.Source(), Output: l.Bin("hostsdns"), Packages: []string{"./cmd/hostsdns"}},
 		{
 			Name: "e2e.test", Module: l.Source(), Output: l.Bin("e2e.test"),
 			Packages: []string{"k8s.io/kubernetes/test/e2e"}, Test: true, Stamps: kubernetesStamps(),

@@ -6,8 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"strings"
 
+	"github.com/fairlead-net/fairlead/lab/build"
+	"github.com/fairlead-net/fairlead/lab/config"
 	"github.com/fairlead-net/fairlead/lab/image"
 )
 
@@ -34,12 +37,14 @@ func (c *Cluster) suiteImages(ctx context.Context, listed string) (image.Image, 
 	if err := os.MkdirAll(c.Layout.Dir("images"), 0o755); err != nil {
 		return image.Image{}, fmt.Errorf("make the image folder: %w", err)
 	}
+	agnhost, err := c.agnhost(ctx)
+	if err != nil {
+		return image.Image{}, err
+	}
 	recipes := []image.Recipe{
 		{
-			Refs: suiteRefs(listed, "agnhost"), Tree: tree, Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
-			Files: map[string]image.File{
-				"/agnhost": {Program: c.Layout.Bin("agnhost")}, "/agnhost-2": {Link: "agnhost"}, "/uploads": {},
-			},
+			Refs: suiteRefs(listed, "agnhost"), Tree: tree, Files: agnhost,
+			Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
 		},
 		{Refs: suiteRefs(listed, "glibc-dns-testing"), Tree: tree, Cmd: []string{"sleep", "infinity"}},
 		{Refs: suiteRefs(listed, "distroless-iptables"), Tree: tree, Cmd: []string{"sleep", "infinity"}},
@@ -55,6 +60,34 @@ func (c *Cluster) suiteImages(ctx context.Context, listed string) (image.Image, 
 		},
 	}
 	return image.Bundle("the end-to-end suite's", recipes, c.Layout.Image("conformance"))
+}
+
+// agnhost is what that image holds beside the tools: the program, what its servers serve, and a DNS server.
+func (c *Cluster) agnhost(ctx context.Context) (map[string]image.File, error) {
+	pause, err := image.Static(config.PauseImage, c.Layout.Bin("pause"), "/pause", c.Layout.Image("pause"))
+	if err != nil {
+		return nil, err
+	}
+	files, err := image.Registry("/var/registry", "pause", "testing", pause)
+	if err != nil {
+		return nil, err
+	}
+	source, err := build.ModuleFolder(ctx, c.Layout, "k8s.io/kubernetes")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"localhost.crt", "localhost.key"} {
+		text, err := os.ReadFile(filepath.Join(source, "test", "images", "agnhost", "porter", name))
+		if err != nil {
+			return nil, fmt.Errorf("read what agnhost serves TLS with: %w", err)
+		}
+		files["/"+name] = image.File{Text: string(text)}
+	}
+	files["/agnhost"] = image.File{Program: c.Layout.Bin("agnhost")}
+	files["/agnhost-2"] = image.File{Link: "agnhost"}
+	files["/coredns"] = image.File{Program: c.Layout.Bin("hostsdns")}
+	files["/uploads"] = image.File{}
+	return files, nil
 }
 
 // suiteRefs are the names of an image among those that e2e.test --list-images printed, one a line.

@@ -2,10 +2,14 @@ package image
 
 import (
 	"archive/tar"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -110,4 +114,43 @@ func TestExtract(t *testing.T) {
 	if err := Extract(tree(t), "bin/gone", to); err == nil {
 		t.Error("a missing program is no error")
 	}
+}
+
+func TestRegistryHoldsEverythingUnderItsDigest(t *testing.T) {
+	img, err := Static(ref, program(t, "machine code"), "/fairlead", filepath.Join(t.TempDir(), "image.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Registry("/registry", "pause", "testing", img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(kind, digest string) string {
+		algorithm, hex, _ := strings.Cut(digest, ":")
+		content := files["/registry/pause/"+kind+"/"+algorithm+"/"+hex[:2]+"/"+hex+"/data"].Text
+		if got := fmt.Sprintf("%x", sha256.Sum256([]byte(content))); got != hex {
+			t.Fatalf("%s %s holds %d bytes of digest %s", kind, digest, len(content), got)
+		}
+		return content
+	}
+	var list, manifest struct {
+		MediaType         string
+		Manifests, Layers []struct{ Digest string }
+		Config            struct{ Digest string }
+	}
+	tag := strings.TrimSpace(files["/registry/pause/manifests/testing"].Text)
+	if err := json.Unmarshal([]byte(at("manifests", tag)), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Manifests) != 1 || list.MediaType == "" {
+		t.Fatalf("the list is %+v", list)
+	}
+	if err := json.Unmarshal([]byte(at("manifests", list.Manifests[0].Digest)), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	if manifest.Config.Digest != img.ID || len(manifest.Layers) != 1 {
+		t.Errorf("the manifest is %+v, want configuration %s", manifest, img.ID)
+	}
+	at("blobs", manifest.Config.Digest)
+	at("blobs", manifest.Layers[0].Digest)
 }
