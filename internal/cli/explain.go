@@ -20,7 +20,7 @@ func newExplain() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newExplainService())
+	cmd.AddCommand(newExplainService(), newExplainConnection())
 	return cmd
 }
 

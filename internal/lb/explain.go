@@ -1,10 +1,6 @@
 package lb
 
-import (
-	"net/netip"
-
-	"github.com/fairlead-net/fairlead/internal/desired"
-)
+import "github.com/fairlead-net/fairlead/internal/desired"
 
 // Explanation says how one frontend of a Service is served.
 type Explanation struct {
@@ -62,11 +58,6 @@ func (t Table) explain(s *desired.Service, f Frontend, role Role, from Place) Ex
 	if s.Affinity > 0 {
 		e.Affinity = s.Affinity.String()
 	}
-	for _, c := range Candidates(s, role, f.Address.Is6(), from, t.state.Node) {
-		e.Candidates = append(e.Candidates, Explained{
-			Backend: netip.AddrPortFrom(c.Endpoint.Address, c.Port).String(), Pod: c.Endpoint.Pod, Node: c.Endpoint.Node,
-			Used: c.Used, Why: c.Why, Slice: c.Slice.Name.Name,
-		})
-	}
+	e.Candidates = t.explained(s, role, f, from)
 	return e
 }
