@@ -57,12 +57,14 @@ func TestReadReport(t *testing.T) {
 
 func TestCleanKeepsOneShortLine(t *testing.T) {
 	for message, want := range map[string]string{
-		"dial tcp [fd00:30::11]:30123: i/o timeout":         "dial tcp ADDRESS:PORT: i/o timeout",
-		"Tries 34 Command curl -g -q":                       "Tries N Command curl -g -q",
-		"error running /home/me/.lab/bin/kubectl --v=1":     "error running kubectl --v=1",
-		"at 2026-11-24T00:29:16.518Z 0xc000123456":          "at TIME POINTER",
-		"pod 1b4e28ba-2fa1-11d2-883f-0016d3cca427 is there": "pod UID is there",
-		"within 2m0s timeout of 7 tries":                    "within 2m0s timeout of 7 tries",
+		"dial tcp [fd00:30::11]:30123: i/o timeout":            "dial tcp ADDRESS:PORT: i/o timeout",
+		"Tries 34 Command curl -g -q":                          "Tries N Command curl -g -q",
+		"error running /home/me/.lab/bin/kubectl --v=1":        "error running kubectl --v=1",
+		"at 2026-11-24T00:29:16.518Z 0xc000123456":             "at TIME POINTER",
+		"pod 1b4e28ba-2fa1-11d2-883f-0016d3cca427 is there":    "pod UID is there",
+		"Date: Tue, 24 Nov 2026 00:44:18 GMT took 16.277928ms": "Date: TIME took DURATION",
+		"pod web-779bf9796d-mdbd6 on services-12":              "pod web-X on services-N",
+		"within 2m0s timeout of 7 tries":                       "within 2m0s timeout of 7 tries",
 	} {
 		if got := clean(message); got != want {
 			t.Errorf("clean(%q) = %q, want %q", message, got, want)

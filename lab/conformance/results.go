@@ -94,14 +94,17 @@ var noise = []struct {
 	{regexp.MustCompile(`(/[\w.@+-]+)+/`), ""}, // folders of this machine
 	{regexp.MustCompile(`0x[0-9a-f]{4,}`), "POINTER"},
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22,}\b`), "UID"},
+	{regexp.MustCompile(`\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\b`), "TIME"},
+	{regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs)`), "DURATION"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*`), "TIME"},
 	{regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`), "ADDRESS"},
 	{regexp.MustCompile(`\[?\b[0-9a-f]{1,4}(:[0-9a-f]{0,4}){3,}\b\]?`), "ADDRESS"},
 	{regexp.MustCompile(`(ADDRESS[:' ]+)\d{2,5}\b`), "${1}PORT"},
-	{regexp.MustCompile(`\b3[0-2]\d{3}\b`), "PORT"},                                           // NodePorts
-	{regexp.MustCompile(`\b([Tt]ries:? )\d+`), "${1}N"},                                       // as many as there was time for
-	{regexp.MustCompile(`\b([a-z][a-z0-9-]*-)\d{1,5}\b`), "${1}N"},                            // namespaces
-	{regexp.MustCompile(`\b(execpod[a-z-]*?)-?[bcdfghjklmnpqrstvwxz2456789]{5}\b`), "${1}-X"}, // generated names
+	{regexp.MustCompile(`\b3[0-2]\d{3}\b`), "PORT"},                                                          // NodePorts
+	{regexp.MustCompile(`\b([Tt]ries:? )\d+`), "${1}N"},                                                      // as many as there was time for
+	{regexp.MustCompile(`\b([a-z][a-z0-9-]*-)\d{1,5}\b`), "${1}N"},                                           // namespaces
+	{regexp.MustCompile(`\b([a-z][a-z0-9-]*)-[bcdf-hj-np-tv-z2-9]{8,10}-[bcdf-hj-np-tv-z2-9]{5}\b`), "$1-X"}, // a Deployment's pods
+	{regexp.MustCompile(`\b(execpod[a-z-]*?)-?[bcdfghjklmnpqrstvwxz2456789]{5}\b`), "${1}-X"},                // generated names
 	{regexp.MustCompile(`\b([a-z][a-z0-9-]*-)[bcdfghjklmnpqrstvwxz2456789]{5}\b`), "${1}X"},
 }
 
