@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/liveness"
+	"github.com/fairlead-net/fairlead/internal/network"
 )
 
 // ErrConfigChanged is what Run returns when the configuration file holds a new,
@@ -50,6 +51,7 @@ type Agent struct {
 	options   Options
 	log       *slog.Logger
 	watcher   *kube.Watcher
+	network   *network.Watcher
 	liveness  *liveness.Server
 	pipelines []pipeline
 	services  []func(context.Context) error
@@ -58,6 +60,7 @@ type Agent struct {
 
 	revision atomic.Uint64
 	synced   atomic.Bool
+	leaving  atomic.Bool
 	configProblem,
 	livenessProblem atomic.Pointer[string]
 }
@@ -71,17 +74,17 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		options: o, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
-		watcher: kube.NewWatcher(client, o.Node, o.Log),
+		watcher: kube.NewWatcher(client, o.Node, o.Log), network: network.New(o.Config.LB.Uplinks, o.Log),
 	}
 	if len(o.Planes) == 0 {
 		return nil, errors.New("no planes to run: name some with --planes (lb, dns, status)")
 	}
 	for _, name := range o.Planes {
-		p, err := a.newPlane(name, client)
+		made, err := a.newPlane(name, client)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("plane %s: %w", name, err), a.close())
 		}
-		a.pipelines = append(a.pipelines, p)
+		a.pipelines = append(a.pipelines, made...)
 	}
 	a.connect()
 	a.registerMetrics()
@@ -93,7 +96,7 @@ func (a *Agent) connect() {
 	o := a.options
 	a.liveness = liveness.NewServer(o.Socket, []uint32{0, unprivileged}, a.log)
 	if slices.Contains(o.Planes, "lb") {
-		a.services = append(a.services, a.watchLiveness)
+		a.services = append(a.services, a.watchLiveness, a.network.Run)
 	}
 	if slices.Contains(o.Planes, "dns") && len(o.PodIPs) > 0 {
 		a.services = append(a.services, func(ctx context.Context) error {
@@ -102,16 +105,17 @@ func (a *Agent) connect() {
 	}
 }
 
-func (a *Agent) newPlane(name string, client *kube.Client) (pipeline, error) {
+func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 	switch name {
 	case "lb":
 		return a.newLB()
 	case "dns":
-		return a.newDNS()
+		p, err := a.newDNS()
+		return []pipeline{p}, err
 	case "status":
-		return a.newStatus(client), nil
+		return []pipeline{a.newStatus(client)}, nil
 	}
-	return pipeline{}, errors.New("there is no plane of this name; known are lb, dns and status")
+	return nil, errors.New("there is no plane of this name; known are lb, dns and status")
 }
 
 // watchLiveness listens for the node's other processes. A node where that fails
@@ -155,8 +159,12 @@ func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
 		case <-ctx.Done():
 			return nil
 		case view = <-views:
+			a.network.SetNodeAddresses(view.NodeAddresses)
+			a.leaving.Store(view.Leaving)
 		case <-a.liveness.Changed():
+		case <-a.network.Changed():
 		}
+		view.Node.Network = a.network.Current()
 		next, statuses := desired.Build(without(view.Objects, dnsService, a.liveness.Dead()), view.Node, state)
 		a.logReasons(statuses)
 		changed := state == nil || next.Revision != state.Revision

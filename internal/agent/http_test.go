@@ -166,15 +166,17 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// TestOnceSynced expects that a State that may lack objects is kept from the
-// kernel.
-func TestOnceSynced(t *testing.T) {
+// TestOnceKnown expects that a State that may lack objects, or the node's
+// network, is kept from the kernel.
+func TestOnceKnown(t *testing.T) {
 	var revisions []uint64
-	p := onceSynced(pipeline{offer: func(s *desired.State) { revisions = append(revisions, s.Revision) }})
-	p.offer(&desired.State{Revision: 1})
+	p := onceKnown(pipeline{offer: func(s *desired.State) { revisions = append(revisions, s.Revision) }})
+	here := desired.Node{Network: &desired.Network{}}
+	p.offer(&desired.State{Revision: 1, Node: here})
 	p.offer(&desired.State{Revision: 2, Synced: true})
-	if len(revisions) != 1 || revisions[0] != 2 {
-		t.Errorf("offered %v, want 2 alone", revisions)
+	p.offer(&desired.State{Revision: 3, Synced: true, Node: here})
+	if len(revisions) != 1 || revisions[0] != 3 {
+		t.Errorf("offered %v, want 3 alone", revisions)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/liveness"
+	"github.com/fairlead-net/fairlead/internal/network"
 )
 
 // eventServer is an API server that knows every Service and takes Events.
@@ -92,6 +93,7 @@ func bare(t *testing.T, o Options) *Agent {
 	a := &Agent{
 		options: o, log: o.Log, registry: prometheus.NewRegistry(),
 		watcher:  kube.NewWatcher(clientOf(t, "http://127.0.0.1:1"), o.Node, o.Log),
+		network:  network.New(nil, o.Log),
 		liveness: liveness.NewServer(filepath.Join(t.TempDir(), "node.sock"), nil, o.Log),
 	}
 	a.registerMetrics()

@@ -35,6 +35,13 @@ type Config struct {
 	Status   Status `yaml:"status"`
 }
 
+// The values of lb.serviceDataplane.
+const (
+	Auto     = "auto"
+	EBPF     = "ebpf"
+	Nftables = "nftables"
+)
+
 // LB configures load balancing on the nodes.
 type LB struct {
 	// CgroupRoot is the cgroup2 folder whose processes get Services; empty means
@@ -91,7 +98,7 @@ func Default() Config {
 	return Config{
 		ClusterDomain: "cluster.local",
 		LogLevel:      "info",
-		LB:            LB{BPFFS: "/sys/fs/bpf/fairlead", MaxFrontends: 1 << 17, MaxBackends: 1 << 19, ServiceDataplane: "auto"},
+		LB:            LB{BPFFS: "/sys/fs/bpf/fairlead", MaxFrontends: 1 << 17, MaxBackends: 1 << 19, ServiceDataplane: Auto},
 		DNS: DNS{
 			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 53)},
 			TTL:    30, Pods: "insecure", ResolvConf: "/etc/resolv.conf",
@@ -142,7 +149,7 @@ func (c Config) validate() error {
 	if c.LB.MaxFrontends == 0 || c.LB.MaxBackends == 0 {
 		bad("lb", "maxFrontends and maxBackends must be above 0")
 	}
-	if d := c.LB.ServiceDataplane; d != "auto" && d != "ebpf" && d != "nftables" {
+	if d := c.LB.ServiceDataplane; d != Auto && d != EBPF && d != Nftables {
 		bad("lb.serviceDataplane", "%q is none of auto, ebpf and nftables", d)
 	}
 	for i, pattern := range c.LB.Uplinks {

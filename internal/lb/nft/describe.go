@@ -1,0 +1,44 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Describe says in human lines what the table holds and what is amiss.
+func (p *Plane) Describe() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.written {
+		return []string{"nothing applied yet"}
+	}
+	lines := []string{fmt.Sprintf("table inet %s: %d frontends, NodePorts at %d addresses, uplinks %v", p.config.Table, p.have.entries.Len(), len(p.have.node), p.have.uplinks)}
+	if p.restored > 0 {
+		lines = append(lines, fmt.Sprintf("others removed rules of ours %d times; they were restored. Does a firewall flush the whole ruleset?", p.restored))
+	}
+	if len(p.refused) > 0 {
+		lines = append(lines, fmt.Sprintf("the kernel refuses %d frontends", len(p.refused)))
+	}
+	return lines
+}
+
+// Remove removes the table, if there is one, from the network namespace of this
+// thread. Connections that it translated stay translated.
+func Remove() error {
+	s, err := openSocket()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if _, exists, err := s.getTable(DefaultTable); err != nil || !exists {
+		return err
+	}
+	t := newTransaction(newLayout(DefaultTable))
+	t.deleteTable()
+	if err := t.commit(s, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("deleting nftables table inet %s: %w", DefaultTable, err)
+	}
+	return nil
+}

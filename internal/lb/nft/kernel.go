@@ -1,0 +1,146 @@
+package nft
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernelTable is what the kernel says about our table.
+type kernelTable struct {
+	handle  uint64 // another one after a table of this name was made anew
+	comment string
+}
+
+// request makes a message that asks about an inet table.
+func request(kind, flags uint16, write func(*attributes)) *messages {
+	m := &messages{}
+	m.begin(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags, unix.NFPROTO_INET, 0)
+	var a attributes
+	write(&a)
+	m.end(a)
+	return m
+}
+
+// getTable returns the table, and whether there is one.
+func (s *socket) getTable(name string) (kernelTable, bool, error) {
+	var t kernelTable
+	m := request(unix.NFT_MSG_GETTABLE, unix.NLM_F_ACK, func(a *attributes) { a.string(unix.NFTA_TABLE_NAME, name) })
+	err := s.query(m, func(data []byte) {
+		if handle := find(data, tableHandle); len(handle) == 8 {
+			t.handle = binary.BigEndian.Uint64(handle)
+		}
+		if user := find(data, tableUserData); len(user) > 2 && user[0] == userDataComment {
+			t.comment = text(user[2:])
+		}
+	})
+	if errors.Is(err, unix.ENOENT) {
+		return t, false, nil
+	}
+	if err != nil {
+		return t, false, fmt.Errorf("reading about table %s: %w", name, err)
+	}
+	return t, true, nil
+}
+
+func text(data []byte) string {
+	s, _, _ := strings.Cut(string(data), "\x00")
+	return s
+}
+
+// generation returns the number that rises with every change of any table.
+func (s *socket) generation() (uint32, error) {
+	var generation uint32
+	m := request(unix.NFT_MSG_GETGEN, unix.NLM_F_ACK, func(*attributes) {})
+	err := s.query(m, func(data []byte) {
+		if id := find(data, unix.NFTA_GEN_ID); len(id) == 4 {
+			generation = binary.BigEndian.Uint32(id)
+		}
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reading the generation of nftables: %w", err)
+	}
+	return generation, nil
+}
+
+// names lists what a table has of one kind: chains, sets or rules, which all
+// say their table and own name in attributes 1 and 2 (a rule its chain's).
+func (s *socket) names(kind uint16, table string) ([]string, error) {
+	var names []string
+	m := request(kind, unix.NLM_F_DUMP, func(a *attributes) { a.string(1, table) })
+	err := s.dump(m, func() { names = nil }, func(data []byte) {
+		if text(find(data, 1)) == table {
+			names = append(names, text(find(data, 2)))
+		}
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("listing table %s: %w", table, err)
+	}
+	return names, nil
+}
+
+// kernelElement is an element as the kernel has it. The data of a map to
+// verdicts is nil.
+type kernelElement struct{ key, end, data []byte }
+
+// readElements calls visit for each element of a set; restart as in dump.
+func (s *socket) readElements(table, set string, restart func(), visit func(kernelElement)) error {
+	m := request(unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, func(a *attributes) {
+		a.string(unix.NFTA_SET_ELEM_LIST_TABLE, table)
+		a.string(unix.NFTA_SET_ELEM_LIST_SET, set)
+	})
+	err := s.dump(m, restart, func(data []byte) {
+		each(find(data, unix.NFTA_SET_ELEM_LIST_ELEMENTS), func(_ uint16, x []byte) {
+			visit(kernelElement{
+				key:  find(x, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE),
+				end:  find(x, elementEnd, unix.NFTA_DATA_VALUE),
+				data: find(x, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE),
+			})
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("reading %s of table %s: %w", set, table, err)
+	}
+	return nil
+}
+
+// getElement returns the data of one element, and whether there is one.
+func (s *socket) getElement(table, set string, key []byte) ([]byte, bool, error) {
+	var data []byte
+	found := false
+	m := request(unix.NFT_MSG_GETSETELEM, unix.NLM_F_ACK, func(a *attributes) {
+		a.string(unix.NFTA_SET_ELEM_LIST_TABLE, table)
+		a.string(unix.NFTA_SET_ELEM_LIST_SET, set)
+		a.nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(a *attributes) {
+			a.nested(unix.NFTA_LIST_ELEM, func(a *attributes) { a.value(unix.NFTA_SET_ELEM_KEY, key) })
+		})
+	})
+	err := s.query(m, func(answer []byte) {
+		found = true
+		data = append([]byte(nil), find(answer, unix.NFTA_SET_ELEM_LIST_ELEMENTS, unix.NFTA_LIST_ELEM, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE)...)
+	})
+	if errors.Is(err, unix.ENOENT) {
+		return nil, false, nil
+	}
+	return data, found, err
+}
+
+// counter returns how many packets a named counter has seen.
+func (s *socket) counter(table, name string) (uint64, error) {
+	const counterPackets = 2 // NFTA_COUNTER_PACKETS
+	var n uint64
+	m := request(unix.NFT_MSG_GETOBJ, unix.NLM_F_ACK, func(a *attributes) {
+		a.string(unix.NFTA_OBJ_TABLE, table)
+		a.string(unix.NFTA_OBJ_NAME, name)
+		a.u32(unix.NFTA_OBJ_TYPE, objectCounter)
+	})
+	err := s.query(m, func(data []byte) {
+		if packets := find(data, unix.NFTA_OBJ_DATA, counterPackets); len(packets) == 8 {
+			n = binary.BigEndian.Uint64(packets)
+		}
+	})
+	return n, err
+}
