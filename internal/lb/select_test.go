@@ -98,21 +98,28 @@ func TestCandidates(t *testing.T) {
 		for _, text := range c.endpoints {
 			slice.Endpoints = append(slice.Endpoints, endpoint(text))
 		}
-		s := &desired.Service{InternalLocal: c.local, Slices: []*desired.Slice{slice}}
-		http := desired.Port{Name: "http", Protocol: desired.TCP, Port: 80}
-		if got := reasonsOf(Candidates(s, Role{http, ClusterIP}, false, Pod, c.node)); !slices.Equal(got, c.want) {
-			t.Errorf("%s:\n got %q\nwant %q", name, got, c.want)
-		}
-		// The policy for external traffic is the same to clients outside, and nothing to pods.
-		s = &desired.Service{ExternalLocal: c.local, Slices: s.Slices}
-		want := strings.Split(strings.ReplaceAll(strings.Join(c.want, ";"), "internalTrafficPolicy", "externalTrafficPolicy"), ";")
-		if got := reasonsOf(Candidates(s, Role{http, NodePort}, false, Outside, c.node)); !slices.Equal(got, want) {
-			t.Errorf("%s, outside:\n got %q\nwant %q", name, got, want)
-		}
-		everywhere := reasonsOf(Candidates(&desired.Service{Slices: s.Slices}, Role{http, NodePort}, false, Pod, c.node))
-		if got := reasonsOf(Candidates(s, Role{http, NodePort}, false, Pod, c.node)); !slices.Equal(got, everywhere) {
-			t.Errorf("%s, external from a pod:\n got %q\nwant %q", name, got, everywhere)
-		}
+		checkCandidates(t, name, slice, c.local, c.node, c.want)
+	}
+}
+
+// checkCandidates expects the policy for internal traffic to do to all clients of
+// a ClusterIP what that for external traffic does to clients outside, and the
+// latter to do nothing to pods.
+func checkCandidates(t *testing.T, name string, slice *desired.Slice, local bool, node desired.Node, want []string) {
+	t.Helper()
+	all := []*desired.Slice{slice}
+	http := desired.Port{Name: "http", Protocol: desired.TCP, Port: 80}
+	internal, external := &desired.Service{InternalLocal: local, Slices: all}, &desired.Service{ExternalLocal: local, Slices: all}
+	if got := reasonsOf(Candidates(internal, Role{http, ClusterIP}, false, Pod, node)); !slices.Equal(got, want) {
+		t.Errorf("%s:\n got %q\nwant %q", name, got, want)
+	}
+	want = strings.Split(strings.ReplaceAll(strings.Join(want, ";"), "internalTrafficPolicy", "externalTrafficPolicy"), ";")
+	if got := reasonsOf(Candidates(external, Role{http, NodePort}, false, Outside, node)); !slices.Equal(got, want) {
+		t.Errorf("%s, outside:\n got %q\nwant %q", name, got, want)
+	}
+	everywhere := reasonsOf(Candidates(&desired.Service{Slices: all}, Role{http, NodePort}, false, Pod, node))
+	if got := reasonsOf(Candidates(external, Role{http, NodePort}, false, Pod, node)); !slices.Equal(got, everywhere) {
+		t.Errorf("%s, external from a pod:\n got %q\nwant %q", name, got, everywhere)
 	}
 }
 
