@@ -15,7 +15,7 @@ fi
 
 step "what the tests need"
 missing=()
-for need in gcc:gcc ip:iproute2; do
+for need in gcc:gcc ip:iproute2 nft:nftables; do
 	command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
 done
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev) # for the race detector

@@ -25,7 +25,7 @@ type Config struct {
 	// NetnsDirectory holds the network namespaces of pods, as container runtimes
 	// mount them; empty means /run/netns.
 	NetnsDirectory string
-	Logger *slog.Logger
+	Logger         *slog.Logger
 }
 
 // Sizes are the most entries that each map may have; zero takes the default.

@@ -66,14 +66,19 @@ func (s *socket) generation() (uint32, error) {
 	return generation, nil
 }
 
-// names lists what a table has of one kind: chains, sets or rules, which all
-// say their table and own name in attributes 1 and 2 (a rule its chain's).
+// names lists what a table has of one kind: chains, sets or rules. All say their
+// table in attribute 1; sets say their name and rules their chain's in attribute
+// 2, where a chain has its handle.
 func (s *socket) names(kind uint16, table string) ([]string, error) {
 	var names []string
+	name := uint16(2)
+	if kind == unix.NFT_MSG_GETCHAIN {
+		name = unix.NFTA_CHAIN_NAME
+	}
 	m := request(kind, unix.NLM_F_DUMP, func(a *attributes) { a.string(1, table) })
 	err := s.dump(m, func() { names = nil }, func(data []byte) {
 		if text(find(data, 1)) == table {
-			names = append(names, text(find(data, 2)))
+			names = append(names, text(find(data, name)))
 		}
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
