@@ -79,6 +79,9 @@ func (c *Cluster) Conformance(ctx context.Context, s *Suite) error {
 	if err := errors.Join(err, c.perform(restore, []Action{{"Put the lab back as it was", s.restore}})); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("no report is written: %w", ctx.Err())
+	}
 	return s.report()
 }
 

@@ -72,9 +72,10 @@ func (p Pass) Run(ctx context.Context) ([]Result, error) {
 	counter := &counter{out: p.Progress, total: len(p.Specs), started: time.Now()}
 	cmd.Stdout = io.MultiWriter(log, counter)
 	cmd.Stderr = cmd.Stdout
-	// A group of its own: only ginkgo is to hear of an interrupt, and passes it on to its processes.
+	// A group of its own, which hears of an interrupt as a whole, as it would from a terminal. By SIGTERM:
+	// who starts a command in the background has it ignore SIGINT.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace + 30*time.Second
 	runErr := cmd.Run()
 	text, err := os.ReadFile(report)
