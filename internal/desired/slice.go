@@ -31,6 +31,7 @@ func parseSlice(o *discoveryv1.EndpointSlice) (*Slice, []Reason) {
 		IPv6:    o.AddressType == discoveryv1.AddressTypeIPv6,
 		service: Name{o.Namespace, intern(service)},
 	}
+	_, s.Headless = o.Labels[LabelHeadless]
 	var r reasons
 	if !s.IPv6 && o.AddressType != discoveryv1.AddressTypeIPv4 {
 		r.add("AddressTypeUnknown", "addressType %q is neither IPv4 nor IPv6; the EndpointSlice is left out", o.AddressType)

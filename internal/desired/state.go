@@ -108,6 +108,9 @@ type Slice struct {
 	IPv6      bool           `json:"ipv6,omitempty"`
 	Ports     []EndpointPort `json:"ports,omitempty"`
 	Endpoints []Endpoint     `json:"endpoints,omitempty"`
+	// Headless: these endpoints are for DNS alone, and no proxy is to send to them
+	// (label service.kubernetes.io/headless).
+	Headless bool `json:"headless,omitempty"`
 
 	service Name
 }

@@ -43,7 +43,7 @@ func stripService(o *corev1.Service) *corev1.Service {
 
 func stripSlice(o *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	kept := &discoveryv1.EndpointSlice{
-		ObjectMeta:  stripMeta(o.ObjectMeta, discoveryv1.LabelServiceName),
+		ObjectMeta:  stripMeta(o.ObjectMeta, discoveryv1.LabelServiceName, desired.LabelHeadless),
 		AddressType: o.AddressType, Endpoints: o.Endpoints, Ports: o.Ports,
 	}
 	if trigger, ok := o.Annotations[corev1.EndpointsLastChangeTriggerTime]; ok {

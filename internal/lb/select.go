@@ -35,9 +35,12 @@ func Candidates(s *desired.Service, role Role, ipv6 bool, from Place, node desir
 		}
 		number, offered := slice.Port(port.Name, port.Protocol)
 		for i := range slice.Endpoints {
-			c := Candidate{Endpoint: &slice.Endpoints[i], Slice: slice, Port: number, Used: offered}
-			if !offered {
+			c := Candidate{Endpoint: &slice.Endpoints[i], Slice: slice, Port: number, Used: offered && !slice.Headless}
+			switch {
+			case !offered:
 				c.Why = "does not offer port " + port.String()
+			case slice.Headless:
+				c.Why = "is for DNS alone (label " + desired.LabelHeadless + " on its EndpointSlice)"
 			}
 			all = append(all, c)
 		}

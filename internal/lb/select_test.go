@@ -132,6 +132,7 @@ func TestCandidatesOfPort(t *testing.T) {
 		{Ports: tcp("http", 8080), Endpoints: []desired.Endpoint{endpoint("10.0.0.1 ready")}},
 		{Ports: tcp("http", 8081), Endpoints: []desired.Endpoint{endpoint("10.0.0.2 ready")}},
 		{Ports: tcp("other", 9090), Endpoints: []desired.Endpoint{endpoint("10.0.0.3 ready"), endpoint("10.0.0.4")}},
+		{Headless: true, Ports: tcp("http", 8080), Endpoints: []desired.Endpoint{endpoint("10.0.0.5 ready")}},
 		{IPv6: true, Ports: tcp("http", 8080), Endpoints: []desired.Endpoint{endpoint("fd00::1 ready")}},
 	}}
 	list := func(port desired.Port, ipv6 bool) string {
@@ -143,7 +144,7 @@ func TestCandidatesOfPort(t *testing.T) {
 	}
 	const missing = "does not offer port http (80/TCP)"
 	http := desired.Port{Name: "http", Protocol: desired.TCP, Port: 80}
-	if got := list(http, false); got != "10.0.0.1:8080 true ready\n10.0.0.2:8081 true ready\n10.0.0.3:0 false "+missing+"\n10.0.0.4:0 false "+missing {
+	if got := list(http, false); got != "10.0.0.1:8080 true ready\n10.0.0.2:8081 true ready\n10.0.0.3:0 false "+missing+"\n10.0.0.4:0 false "+missing+"\n10.0.0.5:8080 false is for DNS alone (label service.kubernetes.io/headless on its EndpointSlice)" {
 		t.Errorf("IPv4:\n%s", got)
 	}
 	if got := list(http, true); got != "fd00::1:8080 true ready" {
