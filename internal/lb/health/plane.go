@@ -1,0 +1,156 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/lb"
+)
+
+// Config is what a Plane is made with.
+type Config struct {
+	// Addresses are the ranges of the node's addresses to listen on, as in
+	// lb.Options.NodePortAddresses; none means all addresses, loopback included.
+	Addresses []netip.Prefix
+	// Healthy tells whether the proxy does its work on this node.
+	Healthy func() bool
+	Log     *slog.Logger
+}
+
+// Plane serves the health check ports of Services. Make one with New.
+type Plane struct {
+	config Config
+	log    *slog.Logger
+
+	mu sync.Mutex
+	// open holds every listener by where it listens; the unspecified IPv6
+	// address stands for all addresses of both families.
+	open map[netip.AddrPort]*port
+	// failed and shared say what Describe has to tell.
+	failed, shared []string
+	closed         bool
+}
+
+// port is one listener.
+type port struct {
+	*server
+	check *check
+}
+
+// New returns a Plane that listens nowhere yet.
+func New(config Config) *Plane {
+	return &Plane{config: config, log: config.Log.With("component", "health"), open: map[netip.AddrPort]*port{}}
+}
+
+// Apply serves the health checks of want and, if want is synced, no others. It
+// opens before it closes. The error names each Service and port that cannot be
+// served and why; all others are served nevertheless.
+func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
+	answers, shared := byPort(want)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errors.New("health checks are served no more")
+	}
+	p.shared, p.failed = shared, nil
+	var problems []error
+	wanted := map[netip.AddrPort]bool{}
+	for _, number := range slices.Sorted(maps.Keys(answers)) {
+		for _, at := range p.places(want, number) {
+			wanted[at] = true
+			if err := p.serve(ctx, at, answers[number]); err != nil {
+				problems = append(problems, err)
+				p.failed = append(p.failed, err.Error())
+			}
+		}
+	}
+	for at, open := range p.open {
+		if want.Synced && !wanted[at] {
+			p.log.Info("health check port is closed", "address", at)
+			open.close()
+			delete(p.open, at)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// byPort returns what each port has to answer, and in words which Services want
+// one that another has: the first by name gets it.
+func byPort(t lb.Table) (map[uint16]answer, []string) {
+	answers, shared := map[uint16]answer{}, []string(nil)
+	for name, c := range t.HealthChecks.All() {
+		this := answer{service: name, endpoints: c.Endpoints}
+		if other, taken := answers[c.Port]; taken {
+			if other.service.Compare(name) < 0 {
+				this, other = other, this
+			}
+			shared = append(shared, fmt.Sprintf("Service %s is not served at health check port %d, which Service %s has: give it another", other.service, c.Port, this.service))
+		}
+		answers[c.Port] = this
+	}
+	slices.Sort(shared)
+	return answers, shared
+}
+
+// places returns where a port is to be served.
+func (p *Plane) places(t lb.Table, number uint16) []netip.AddrPort {
+	if len(p.config.Addresses) == 0 {
+		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), number)}
+	}
+	var places []netip.AddrPort
+	for _, a := range t.NodeAddresses {
+		if slices.ContainsFunc(p.config.Addresses, func(r netip.Prefix) bool { return r.Contains(a) }) {
+			places = append(places, netip.AddrPortFrom(a, number))
+		}
+	}
+	return places
+}
+
+// serve makes a place give an answer; only if nothing listens there it opens a
+// socket.
+func (p *Plane) serve(ctx context.Context, at netip.AddrPort, a answer) error {
+	if open := p.open[at]; open != nil && open.alive() {
+		open.check.answer.Store(&a)
+		return nil
+	}
+	c := &check{healthy: p.config.Healthy}
+	c.answer.Store(&a)
+	listener, err := listen(ctx, at)
+	if err != nil {
+		return fmt.Errorf("health check of Service %s: %w", a.service, err)
+	}
+	p.open[at] = &port{server: newServer(listener, c, p.log), check: c}
+	p.log.Info("health check port is open", "address", at, "service", a.service.String())
+	return nil
+}
+
+// Close closes every port.
+func (p *Plane) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for at, open := range p.open {
+		open.close()
+		delete(p.open, at)
+	}
+	return nil
+}
+
+// Describe says in words what is served, and what is not and why.
+func (p *Plane) Describe() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	services := map[desired.Name]bool{}
+	for _, open := range p.open {
+		services[open.check.answer.Load().service] = true
+	}
+	lines := []string{fmt.Sprintf("answers health checks of %d Services at %d listeners", len(services), len(p.open))}
+	return append(append(lines, p.shared...), p.failed...)
+}
