@@ -1,5 +1,21 @@
 package nft
 
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/vishvananda/netns"
+)
+
 // serve answers each line or datagram with the name of the backend and the
 // client's address, until the test ends or stop is called.
 func (w *world) serve(ns netns.NsHandle, protocol desired.Protocol, backend string) (stop func()) {
@@ -126,4 +142,3 @@ func (w *world) ask(ns netns.NsHandle, protocol desired.Protocol, to string, wai
 	defer c.Close()
 	return talk(c, wait)
 }
-

@@ -1,10 +1,8 @@
 package nft
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -12,7 +10,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,7 +17,6 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
