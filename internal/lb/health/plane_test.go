@@ -17,8 +17,6 @@ import (
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
-var _ reconcile.Plane[lb.Table] = (*Plane)(nil)
-
 const (
 	webWithTwo  = `{"service":{"namespace":"shop","name":"web"},"localEndpoints":2,"serviceProxyHealthy":true}`
 	webWithNone = `{"service":{"namespace":"shop","name":"web"},"localEndpoints":0,"serviceProxyHealthy":true}`
@@ -30,6 +28,7 @@ const (
 func TestAnswers(t *testing.T) {
 	newNamespace(t)
 	p, healthy := newPlane(t)
+	var _ reconcile.Plane[lb.Table] = p
 	apply(t, p, table(checks{"web": {Port: 30001, Endpoints: 2}, "api": {Port: 30002, Endpoints: 1}}))
 	for _, request := range []string{"GET /", "GET /healthz", "POST /any?path", "OPTIONS *"} {
 		for _, address := range []string{"127.0.0.1:30001", "[::1]:30001"} {
