@@ -3,6 +3,8 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +21,28 @@ func (p *Plane) Describe() []string {
 		lines = append(lines, fmt.Sprintf("others removed rules of ours %d times; they were restored. Does a firewall flush the whole ruleset?", p.restored))
 	}
 	if len(p.refused) > 0 {
-		lines = append(lines, fmt.Sprintf("the kernel refuses %d frontends", len(p.refused)))
+		var names []string
+		for f := range p.refused {
+			names = append(names, f.String())
+		}
+		slices.Sort(names)
+		lines = append(lines, fmt.Sprintf("%d frontends cannot be written, such as %s", len(names), strings.Join(names[:min(3, len(names))], ", ")))
+	}
+	if !p.dropInvalid {
+		lines = append(lines, "packets that conntrack calls invalid pass, as net.netfilter.nf_conntrack_tcp_be_liberal is 1")
 	}
 	return lines
+}
+
+// InvalidDropped returns how many packets were dropped because conntrack called
+// them invalid (Kubernetes issue 74839).
+func (p *Plane) InvalidDropped() (uint64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || !p.written || !p.dropInvalid {
+		return 0, nil
+	}
+	return p.socket.counter(p.config.Table, invalidCounter)
 }
 
 // Remove removes the table, if there is one, from the network namespace of this

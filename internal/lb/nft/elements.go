@@ -202,6 +202,7 @@ type edits struct {
 	remove, add map[string]*pieces
 	// alone are frontends whose elements get messages of their own.
 	alone map[lb.Frontend]bool
+	spoil func(*element)
 }
 
 func newEdits(alone map[lb.Frontend]bool) *edits {
@@ -218,6 +219,9 @@ type piece struct {
 
 // put appends an element; owner is the frontend it belongs to, if any.
 func (e *edits) put(to map[string]*pieces, x element, owner *lb.Frontend) {
+	if e.spoil != nil {
+		e.spoil(&x)
+	}
 	list := to[x.set]
 	if list == nil {
 		list = new(pieces)

@@ -56,6 +56,7 @@ type Plane struct {
 	// restored counts how often others had removed the rules.
 	restored int
 	pending  stale
+	spoil    func(*element) // see transaction
 }
 
 // New opens the kernel's nftables. It changes nothing; the first Apply does.

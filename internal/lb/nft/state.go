@@ -62,6 +62,7 @@ func newUpdate(t *transaction, have *state, want lb.Table, skip, alone map[lb.Fr
 		transaction: t, edits: newEdits(alone), have: have, want: want,
 		changed: map[lb.Frontend]changed{}, picks: map[pick]int{},
 	}
+	u.edits.spoil = t.spoil
 	u.addresses()
 	for c := range pmap.Diff(have.entries, want.Entries) {
 		if skip[c.Key] {

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"bufio"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +17,8 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// serve answers each line or datagram with the name of the backend and the
-// client's address, until the test ends or stop is called.
+// serve answers each line or datagram with itself, the name of the backend and
+// the client's address, until the test ends or stop is called.
 func (w *world) serve(ns netns.NsHandle, protocol desired.Protocol, backend string) (stop func()) {
 	w.t.Helper()
 	var closer io.Closer
@@ -52,7 +53,7 @@ func serveTCP(listener net.Listener, name string) {
 		go func() {
 			defer connection.Close()
 			for lines := bufio.NewScanner(connection); lines.Scan(); {
-				fmt.Fprintf(connection, "%s %s\n", name, connection.RemoteAddr())
+				fmt.Fprintf(connection, "%s %s %s\n", lines.Text(), name, connection.RemoteAddr())
 			}
 		}()
 	}
@@ -61,11 +62,11 @@ func serveTCP(listener net.Listener, name string) {
 func serveUDP(socket net.PacketConn, name string) {
 	buffer := make([]byte, 256)
 	for {
-		_, from, err := socket.ReadFrom(buffer)
+		n, from, err := socket.ReadFrom(buffer)
 		if err != nil {
 			return
 		}
-		fmt.Fprintf(packetWriter{socket, from}, "%s %s\n", name, from)
+		fmt.Fprintf(packetWriter{socket, from}, "%s %s %s\n", strings.TrimSpace(string(buffer[:n])), name, from)
 	}
 }
 
@@ -118,18 +119,22 @@ func (w *world) dial(ns netns.NsHandle, protocol desired.Protocol, to string, wa
 	return c, err
 }
 
-// talk sends a line and returns the answer.
+// talk sends a line and returns the answer to it, and not one to an earlier line.
 func talk(c net.Conn, wait time.Duration) answer {
 	c.SetDeadline(time.Now().Add(wait))
-	if _, err := fmt.Fprintln(c, "hello"); err != nil {
+	question := rand.Text()
+	if _, err := fmt.Fprintln(c, question); err != nil {
 		return answer{err: err}
 	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		return answer{err: err}
+	for lines := bufio.NewReader(c); ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return answer{err: err}
+		}
+		if words := strings.Fields(line); len(words) == 3 && words[0] == question {
+			return answer{backend: words[1], seen: netip.MustParseAddrPort(words[2])}
+		}
 	}
-	backend, seen, _ := strings.Cut(strings.TrimSpace(line), " ")
-	return answer{backend: backend, seen: netip.MustParseAddrPort(seen)}
 }
 
 // ask makes one connection and one exchange.

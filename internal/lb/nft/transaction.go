@@ -23,6 +23,8 @@ type transaction struct {
 	rules  int // that are added
 	// owners are the frontends whose elements a message holds, by its number.
 	owners map[uint32][]lb.Frontend
+	// spoil changes elements before they are written; tests break them there.
+	spoil func(*element)
 }
 
 func newTransaction(l *layout) *transaction {

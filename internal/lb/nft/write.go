@@ -93,6 +93,7 @@ func (u *update) isolate(no refused, skip, alone map[lb.Frontend]bool) (about bo
 // the kernel is not known to be whole.
 func (p *Plane) update(want lb.Table, skip, alone map[lb.Frontend]bool) (*update, error) {
 	t := newTransaction(p.layout)
+	t.spoil = p.spoil
 	if p.written {
 		return newUpdate(t, p.have, want, skip, alone), nil
 	}
