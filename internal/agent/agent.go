@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/lb/health"
 	"github.com/fairlead-net/fairlead/internal/liveness"
 	"github.com/fairlead-net/fairlead/internal/network"
 )
@@ -52,6 +53,7 @@ type Agent struct {
 	log       *slog.Logger
 	watcher   *kube.Watcher
 	network   *network.Watcher
+	healthz   *health.Healthz // of a process with plane lb, as kube-proxy's
 	liveness  *liveness.Server
 	pipelines []pipeline
 	services  []func(context.Context) error

@@ -24,7 +24,11 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 		fmt.Fprintln(w, "ok")
 	}
 	mux.HandleFunc("GET /readyz", ready)
-	mux.HandleFunc("GET /healthz", ready)
+	if a.healthz != nil {
+		mux.Handle("GET /healthz", a.healthz.HealthzHandler())
+	} else {
+		mux.HandleFunc("GET /healthz", ready)
+	}
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(a.Status()); err != nil {

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/lb/ebpf"
+	"github.com/fairlead-net/fairlead/internal/lb/health"
 	"github.com/fairlead-net/fairlead/internal/lb/nft"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
@@ -47,6 +50,9 @@ func (a *Agent) newLB() ([]pipeline, error) {
 		alone := &withoutSockets{Plane: packets, bpffs: a.options.Config.LB.BPFFS}
 		add("lb-nft", alone, func() []string { return append([]string{why}, packets.Describe()...) })
 	}
+	checks := health.New(health.Config{Addresses: a.options.Config.LB.NodePortAddresses, Healthy: allHealthy(loops), Log: a.log})
+	add("lb-health", checks, checks.Describe)
+	a.healthz = health.NewHealthz(health.HealthzConfig{Healthy: a.proxyHealth, Eligible: func() bool { return !a.leaving.Load() }, Log: a.log})
 	var last lb.Table
 	pipelines[0].offer = func(s *desired.State) {
 		last, _ = lb.Compile(s, last, a.lbOptions())
@@ -56,6 +62,27 @@ func (a *Agent) newLB() ([]pipeline, error) {
 	}
 	pipelines[0] = onceKnown(pipelines[0])
 	return pipelines, nil
+}
+
+// allHealthy tells whether all these loops have applied something and have no
+// problem.
+func allHealthy(loops []*reconcile.Loop[lb.Table]) func() bool {
+	loops = slices.Clone(loops)
+	return func() bool {
+		return !slices.ContainsFunc(loops, func(l *reconcile.Loop[lb.Table]) bool { return !l.Health().Healthy() })
+	}
+}
+
+// proxyHealth tells whether this process does its work, and when it last applied
+// a change.
+func (a *Agent) proxyHealth() (healthy bool, last time.Time) {
+	status := a.Status()
+	for _, p := range status.Planes {
+		if p.AppliedAt.After(last) {
+			last = p.AppliedAt
+		}
+	}
+	return status.ready() == "", last
 }
 
 // newSockets returns the eBPF plane and why it was chosen, or nil and why not.

@@ -8,6 +8,9 @@ import (
 // registerMetrics registers the process's own metrics. They are read from the
 // same health that /status shows, so the two cannot differ.
 func (a *Agent) registerMetrics() {
+	if a.healthz != nil {
+		a.registry.MustRegister(a.healthz.Metrics()...)
+	}
 	a.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&planeMetrics{agent: a},
