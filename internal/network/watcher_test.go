@@ -242,3 +242,51 @@ func TestGoesOn(t *testing.T) {
 	until(t, w, "192.0.2.1 192.0.2.2 192.0.2.3", "eth0")
 	expect(t, w, "uplink eth0: lb.uplinks has eth0")
 }
+
+// TestNews counts what makes the watcher read again, on an interface that the
+// kernel has nothing to say of by itself.
+func TestNews(t *testing.T) {
+	newNamespace(t)
+	lo := loopback(t).Attrs().Index
+	done := make(chan struct{})
+	defer close(done)
+	poke := make(chan struct{}, 100)
+	_, err := subscribe(done, poke)
+	must(t, err)
+	everywhere := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+	uplink := netlink.Route{LinkIndex: lo, Dst: everywhere, Scope: unix.RT_SCOPE_LINK}
+	route(t, uplink)
+	route(t, netlink.Route{LinkIndex: lo, Dst: &net.IPNet{IP: net.IPv4(10, 0, 0, 5), Mask: net.CIDRMask(32, 32)}, Scope: unix.RT_SCOPE_LINK})
+	route(t, netlink.Route{Dst: everywhere, Type: unix.RTN_BLACKHOLE, Priority: 9})
+	route(t, netlink.Route{LinkIndex: lo, Dst: everywhere, Scope: unix.RT_SCOPE_LINK, Table: 100})
+	must(t, netlink.RouteDel(&uplink))
+	for range 2 {
+		select {
+		case <-poke:
+		case <-time.After(patience):
+			t.Fatal("no news of default routes that come and go")
+		}
+	}
+	// News of routes come in order, so what lay between has been judged.
+	if len(poke) > 0 {
+		t.Errorf("%d news that do not matter", len(poke))
+	}
+}
+
+// TestNodeAddressesPoke asks for another reading only if they changed.
+func TestNodeAddressesPoke(t *testing.T) {
+	w := New(nil, quiet())
+	one, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("::ffff:192.0.2.2")
+	for i, step := range []struct {
+		addresses []netip.Addr
+		pokes     int
+	}{{nil, 0}, {[]netip.Addr{one, other}, 1}, {[]netip.Addr{other.Unmap(), one, one}, 0}, {nil, 1}} {
+		w.SetNodeAddresses(step.addresses)
+		if n := len(w.poke); n != step.pokes {
+			t.Errorf("step %d: %d pokes, want %d", i, n, step.pokes)
+		}
+		for len(w.poke) > 0 {
+			<-w.poke
+		}
+	}
+}

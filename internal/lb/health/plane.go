@@ -84,16 +84,19 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 // byPort returns what each port has to answer, and in words which Services want
 // one that another has: the first by name gets it.
 func byPort(t lb.Table) (map[uint16]answer, []string) {
-	answers, shared := map[uint16]answer{}, []string(nil)
+	answers := map[uint16]answer{}
 	for name, c := range t.HealthChecks.All() {
-		this := answer{service: name, endpoints: c.Endpoints}
-		if other, taken := answers[c.Port]; taken {
-			if other.service.Compare(name) < 0 {
-				this, other = other, this
-			}
-			shared = append(shared, fmt.Sprintf("Service %s is not served at health check port %d, which Service %s has: give it another", other.service, c.Port, this.service))
+		if has, taken := answers[c.Port]; !taken || name.Compare(has.service) < 0 {
+			answers[c.Port] = answer{service: name, endpoints: c.Endpoints}
 		}
-		answers[c.Port] = this
+	}
+	var shared []string
+	if len(answers) < t.HealthChecks.Len() {
+		for name, c := range t.HealthChecks.All() {
+			if has := answers[c.Port].service; has != name {
+				shared = append(shared, fmt.Sprintf("Service %s is not served at health check port %d, which Service %s has: give it another", name, c.Port, has))
+			}
+		}
 	}
 	slices.Sort(shared)
 	return answers, shared

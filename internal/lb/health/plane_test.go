@@ -2,6 +2,7 @@ package health
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -140,13 +141,18 @@ func TestTakeover(t *testing.T) {
 	expect(t, "127.0.0.1:30001", 200, webWithTwo)
 }
 
-// TestSharedPort gives a port that two Services want to the first by name.
+// TestSharedPort gives a port that several Services want to the first by name.
 func TestSharedPort(t *testing.T) {
 	newNamespace(t)
 	p, _ := newPlane(t)
-	apply(t, p, table(checks{"web": {Port: 30001, Endpoints: 2}, "api": {Port: 30001, Endpoints: 1}}))
+	all := checks{"api": {Port: 30001, Endpoints: 1}, "web": {Port: 30001, Endpoints: 2}}
+	for i := range 20 {
+		all[fmt.Sprint("more", i)] = lb.HealthCheck{Port: 30001}
+	}
+	apply(t, p, table(all))
 	expect(t, "127.0.0.1:30001", 200, apiWithOne)
-	if notes := p.Describe(); !slices.Contains(notes, "Service shop/web is not served at health check port 30001, which Service shop/api has: give it another") {
+	notes := p.Describe()
+	if !slices.Contains(notes, "Service shop/web is not served at health check port 30001, which Service shop/api has: give it another") || len(notes) != 22 {
 		t.Errorf("%q", notes)
 	}
 	apply(t, p, table(checks{"web": {Port: 30001, Endpoints: 2}}))
@@ -200,6 +206,42 @@ func TestCrowd(t *testing.T) {
 	must(t, last.SetReadDeadline(start.Add(patience)))
 	if _, err := last.Read(one[:]); err == nil || strings.Contains(err.Error(), "timeout") {
 		t.Errorf("a connection that says nothing is never closed: %v", err)
+	}
+}
+
+// TestCrowdedListener sees who has to go, without the server's time limits.
+func TestCrowdedListener(t *testing.T) {
+	newNamespace(t)
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer inner.Close()
+	listener := &crowded{Listener: inner}
+	var clients, accepted []net.Conn
+	enter := func() {
+		client, err := net.Dial("tcp", inner.Addr().String())
+		must(t, err)
+		must(t, client.SetDeadline(time.Now().Add(patience)))
+		conn, err := listener.Accept()
+		must(t, err)
+		t.Cleanup(func() { client.Close(); conn.Close() })
+		clients, accepted = append(clients, client), append(accepted, conn)
+	}
+	var one [1]byte
+	for range maxConnections + 1 {
+		enter()
+	}
+	if _, err := clients[0].Read(one[:]); !errors.Is(err, io.EOF) {
+		t.Errorf("the oldest connection: %v", err)
+	}
+	// A place that becomes free is nobody else's loss.
+	must(t, accepted[5].Close())
+	enter()
+	_, err = accepted[1].Write(one[:])
+	must(t, err)
+	_, err = clients[1].Read(one[:])
+	must(t, err)
+	if n := listener.kept.Len(); n != maxConnections {
+		t.Errorf("%d connections are kept", n)
 	}
 }
 
