@@ -49,16 +49,18 @@ type Options struct {
 
 // Agent is one process.
 type Agent struct {
-	options   Options
-	log       *slog.Logger
-	watcher   *kube.Watcher
-	network   *network.Watcher
-	healthz   *health.Healthz // of a process with plane lb, as kube-proxy's
-	liveness  *liveness.Server
-	pipelines []pipeline
-	services  []func(context.Context) error
-	registry  *prometheus.Registry
-	started   time.Time
+	options Options
+	log     *slog.Logger
+	watcher *kube.Watcher
+	network *network.Watcher
+	// Of a process with plane lb, as kube-proxy has them; else nil.
+	healthz     *health.Healthz
+	programming *programming
+	liveness    *liveness.Server
+	pipelines   []pipeline
+	services    []func(context.Context) error
+	registry    *prometheus.Registry
+	started     time.Time
 
 	revision atomic.Uint64
 	synced   atomic.Bool
@@ -156,6 +158,7 @@ func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
 	dnsService := desired.Name{Namespace: namespace, Name: name}
 	var state *desired.State
 	var view kube.View
+	var objects desired.Objects
 	for {
 		select {
 		case <-ctx.Done():
@@ -167,12 +170,17 @@ func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
 		case <-a.network.Changed():
 		}
 		view.Node.Network = a.network.Current()
-		next, statuses := desired.Build(without(view.Objects, dnsService, a.liveness.Dead()), view.Node, state)
+		before := objects
+		objects = without(view.Objects, dnsService, a.liveness.Dead())
+		next, statuses := desired.Build(objects, view.Node, state)
 		a.logReasons(statuses)
 		changed := state == nil || next.Revision != state.Revision
 		state = next
 		if !changed {
 			continue
+		}
+		if a.programming != nil {
+			a.programming.note(state.Revision, before, objects)
 		}
 		a.revision.Store(state.Revision)
 		a.synced.Store(state.Synced)

@@ -36,6 +36,7 @@ func (a *Agent) newLB() ([]pipeline, error) {
 		return nil, errors.Join(fmt.Errorf("nftables: %w", err), closeIf(sockets))
 	}
 	revision := func(t lb.Table) uint64 { return t.Revision }
+	a.programming = newProgramming()
 	var loops []*reconcile.Loop[lb.Table]
 	var pipelines []pipeline
 	add := func(name string, plane reconcile.Plane[lb.Table], describe func() []string) {
@@ -45,10 +46,10 @@ func (a *Agent) newLB() ([]pipeline, error) {
 	}
 	if sockets != nil {
 		add("lb-ebpf", sockets, func() []string { return append([]string{why}, sockets.Describe()...) })
-		add("lb-nft", packets, packets.Describe)
+		add("lb-nft", timed{packets, a.programming}, packets.Describe)
 	} else {
 		alone := &withoutSockets{Plane: packets, bpffs: a.options.Config.LB.BPFFS}
-		add("lb-nft", alone, func() []string { return append([]string{why}, packets.Describe()...) })
+		add("lb-nft", timed{alone, a.programming}, func() []string { return append([]string{why}, packets.Describe()...) })
 	}
 	checks := health.New(health.Config{Addresses: a.options.Config.LB.NodePortAddresses, Healthy: allHealthy(loops), Log: a.log})
 	add("lb-health", checks, checks.Describe)

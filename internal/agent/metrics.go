@@ -11,6 +11,9 @@ func (a *Agent) registerMetrics() {
 	if a.healthz != nil {
 		a.registry.MustRegister(a.healthz.Metrics()...)
 	}
+	if a.programming != nil {
+		a.registry.MustRegister(a.programming.proxy)
+	}
 	a.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&planeMetrics{agent: a},
