@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
 )
@@ -122,28 +120,12 @@ func TestUDPStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine := func() map[uint16]uint32 {
-		handle, err := netlink.NewHandleAt(w.node)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer handle.Close()
-		flows, err := handle.ConntrackTableList(netlink.ConntrackTable, 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := map[uint16]uint32{}
-		for _, flow := range flows {
-			if flow.Forward.DstIP.String() == "10.96.0.1" {
-				found[flow.Forward.SrcPort]++
-			}
-		}
-		return found
-	}
+	watcher := w.watcher()
+	port := netip.MustParseAddrPort(c.LocalAddr().String()).Port()
 	follows(t, c, first)
 	for _, list := range [][]string{{first, second}, {second, first}, {first}} {
 		w.apply(p, table(map[lb.Frontend]*lb.Entry{f: {Choice: choiceOf(list...)}}))
-		if len(mine()) != 1 {
+		if _, found := watcher.flow(t, f, port); !found {
 			t.Fatalf("with %v conntrack forgot the connection", list)
 		}
 		if got := talk(c, long); got.backend != first {

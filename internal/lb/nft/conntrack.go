@@ -2,12 +2,8 @@ package nft
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
@@ -77,23 +73,29 @@ func (p *Plane) forget() error {
 		return nil
 	}
 	filter := &staleFilter{stale: p.pending, have: p.have, backends: map[lb.Frontend]map[netip.AddrPort]bool{}}
-	var failed error
-	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		if !p.pending.concerns(family == unix.AF_INET6) {
+	var failed []error
+	forgotten := 0
+	for _, six := range []bool{false, true} {
+		if !p.pending.concerns(six) {
 			continue
 		}
-		n, err := p.conntrack.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("making conntrack forget UDP connections to backends that left: %w", err))
-		}
-		if n > 0 {
-			p.log.Info("conntrack forgot UDP connections to backends that left", "connections", n)
+		flows, err := p.socket.flows(six, desired.UDP)
+		failed = append(failed, err)
+		for _, f := range flows {
+			if filter.matches(f) {
+				failed = append(failed, p.socket.forgetFlow(f))
+				forgotten++
+			}
 		}
 	}
-	if failed == nil {
+	if forgotten > 0 {
+		p.log.Info("conntrack forgot UDP connections to backends that left", "connections", forgotten)
+	}
+	err := errors.Join(failed...)
+	if err == nil {
 		p.pending = stale{frontends: map[lb.Frontend]bool{}}
 	}
-	return failed
+	return err
 }
 
 func (s stale) concerns(six bool) bool {
@@ -115,17 +117,9 @@ type staleFilter struct {
 	backends map[lb.Frontend]map[netip.AddrPort]bool
 }
 
-// MatchConntrackFlow tells whether a connection is to be forgotten.
-func (s *staleFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
-	if flow.Forward.Protocol != unix.IPPROTO_UDP {
-		return false
-	}
-	to, ok1 := netip.AddrFromSlice(flow.Forward.DstIP)
-	from, ok2 := netip.AddrFromSlice(flow.Reverse.SrcIP)
-	if !ok1 || !ok2 {
-		return false
-	}
-	f := s.frontendAt(lb.Frontend{Address: to.Unmap(), Port: flow.Forward.DstPort, Protocol: desired.UDP})
+// matches tells whether a connection is to be forgotten.
+func (s *staleFilter) matches(flow flow) bool {
+	f := s.frontendAt(lb.Frontend{Address: flow.asked.Addr(), Port: flow.asked.Port(), Protocol: desired.UDP})
 	entry, has := s.have.entries.Get(f)
 	switch {
 	case !has && s.frontends[f]:
@@ -138,7 +132,7 @@ func (s *staleFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	if s.backends[f] == nil {
 		s.backends[f] = backendsOf(entry)
 	}
-	return !s.backends[f][netip.AddrPortFrom(from.Unmap(), flow.Reverse.SrcPort)]
+	return !s.backends[f][flow.answers]
 }
 
 // frontendAt returns the frontend that serves, or served, what a client asked for.

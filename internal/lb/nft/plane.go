@@ -10,9 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/fairlead-net/fairlead/internal/lb"
 )
 
@@ -40,11 +37,10 @@ type Plane struct {
 	stop        context.CancelFunc
 	watching    sync.WaitGroup
 
-	mu        sync.Mutex
-	closed    bool
-	socket    *socket
-	conntrack *netlink.Handle
-	have      *state
+	mu     sync.Mutex
+	closed bool
+	socket *socket
+	have   *state
 	// written is false until the table in the kernel is ours and whole.
 	written bool
 	table   kernelTable
@@ -78,15 +74,10 @@ func New(config Config) (*Plane, error) {
 		s.close()
 		return nil, fmt.Errorf("the kernel has no nftables (module nf_tables), or CAP_NET_ADMIN is missing: %w", err)
 	}
-	conntrack, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
-	if err != nil {
-		s.close()
-		return nil, fmt.Errorf("opening conntrack: %w", err)
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Plane{
 		config: config, log: config.Logger, layout: newLayout(config.Table), dropInvalid: !liberal(),
-		stop: stop, socket: s, conntrack: conntrack, have: emptyState(), refused: map[lb.Frontend]bool{},
+		stop: stop, socket: s, have: emptyState(), refused: map[lb.Frontend]bool{},
 		pending: stale{frontends: map[lb.Frontend]bool{}},
 	}
 	p.watching.Go(func() { p.watch(ctx) })
@@ -142,6 +133,5 @@ func (p *Plane) Close() error {
 	}
 	p.closed = true
 	p.socket.close()
-	p.conntrack.Close()
 	return nil
 }

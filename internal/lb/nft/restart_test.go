@@ -15,7 +15,7 @@ import (
 )
 
 // inNamespace runs the rest of a test in a network namespace of its own.
-func inNamespace(t *testing.T) {
+func inNamespace(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	namespace, err := netns.New()
@@ -25,7 +25,7 @@ func inNamespace(t *testing.T) {
 	t.Cleanup(func() { namespace.Close() })
 }
 
-func open(t *testing.T) *Plane {
+func open(t testing.TB) *Plane {
 	t.Helper()
 	p, err := New(Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
@@ -60,8 +60,10 @@ func choiceOf(texts ...string) lb.Choice {
 }
 
 // contents is what the kernel has in every set of the table.
-func contents(t *testing.T, p *Plane) map[string][]string {
+func contents(t testing.TB, p *Plane) map[string][]string {
 	t.Helper()
+	p.mu.Lock() // the Plane watches by the same socket
+	defer p.mu.Unlock()
 	all := map[string][]string{}
 	for _, s := range p.layout.sets() {
 		var elements []string
@@ -80,7 +82,7 @@ func contents(t *testing.T, p *Plane) map[string][]string {
 }
 
 // anew is what the kernel has of a table in a namespace where nothing was before.
-func anew(t *testing.T, table lb.Table) map[string][]string {
+func anew(t testing.TB, table lb.Table) map[string][]string {
 	t.Helper()
 	result := make(chan map[string][]string)
 	go func() {
