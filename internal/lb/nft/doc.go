@@ -8,4 +8,46 @@
 // package talks netlink itself. It never marks packets or connections, never
 // touches a table of others, and forgets connections only of UDP endpoints that
 // are gone.
+//
+// # Maps
+//
+// What differs from Service to Service is data in maps, one for IPv4 and one for
+// IPv6 of each:
+//
+//	inside             frontend            -> what to do, how long a client is remembered
+//	outside            frontend            -> the same for packets from outside, where it differs
+//	actions            what, how long      -> a chain
+//	backends           frontend, slot      -> address, port
+//	ids                frontend, slot      -> what affinity remembers
+//	members            frontend, id        -> address, port
+//	affinity           client, frontend    -> id; written by the rules
+//	restricted         frontend               that has source ranges
+//	allowed            frontend, range        that is let in
+//	node, cluster-ips, local, hairpin         addresses
+//
+// A frontend is address, protocol and port; that of a NodePort has the address
+// zero, and rules look there for each address in the set node. The lists for
+// packets from outside are in maps of their own (outside-backends and so on).
+//
+// Only actions leads to chains: whenever such a value is added, the kernel checks
+// the table for loops, and whenever a chain is added that uses a map, it checks
+// the map. So there is a chain for each number of backends and each timeout in
+// use, which stays for a while after its last use, and none for a Service. The
+// chain pick4-3 takes one of three slots by chance. Where clients are remembered,
+// a backend counts for as long as it is in members, so nothing has to be searched
+// for when one leaves.
+//
+// # Order of writing
+//
+// Each Apply is one transaction: a packet meets the rules before it or after it.
+// The first one replaces all that the table has, but for the clients that
+// affinity remembers; later ones write what differs, in as few slots as possible.
+// A transaction is bound to the generation of rules that it was made for, so
+// nothing is written upon what others flushed meanwhile, and a look every second
+// restores what they removed.
+//
+// # Limits
+//
+// NodePorts at loopback addresses are not served: the kernel routes no packet
+// from 127.0.0.1 to a pod. Sockets that eBPF programs serve have them.
 package nft

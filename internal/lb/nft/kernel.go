@@ -112,27 +112,6 @@ func (s *socket) readElements(table, set string, restart func(), visit func(kern
 	return nil
 }
 
-// getElement returns the data of one element, and whether there is one.
-func (s *socket) getElement(table, set string, key []byte) ([]byte, bool, error) {
-	var data []byte
-	found := false
-	m := request(unix.NFT_MSG_GETSETELEM, unix.NLM_F_ACK, func(a *attributes) {
-		a.string(unix.NFTA_SET_ELEM_LIST_TABLE, table)
-		a.string(unix.NFTA_SET_ELEM_LIST_SET, set)
-		a.nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(a *attributes) {
-			a.nested(unix.NFTA_LIST_ELEM, func(a *attributes) { a.value(unix.NFTA_SET_ELEM_KEY, key) })
-		})
-	})
-	err := s.query(m, func(answer []byte) {
-		found = true
-		data = append([]byte(nil), find(answer, unix.NFTA_SET_ELEM_LIST_ELEMENTS, unix.NFTA_LIST_ELEM, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE)...)
-	})
-	if errors.Is(err, unix.ENOENT) {
-		return nil, false, nil
-	}
-	return data, found, err
-}
-
 // counter returns how many packets a named counter has seen.
 func (s *socket) counter(table, name string) (uint64, error) {
 	const counterPackets = 2 // NFTA_COUNTER_PACKETS

@@ -1,12 +1,17 @@
 package nft
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
@@ -34,6 +39,33 @@ func nodeHas(a netip.Addr) bool {
 	return slices.Contains([]string{nodeIP4, nodeIP6, "10.244.0.254", "fd00:244::fffe"}, a.String())
 }
 
+// oddSource makes the node connect to ClusterIPs from an address that nobody else
+// knows, and returns it.
+func (w *world) oddSource(a addresses) string {
+	w.t.Helper()
+	odd, bits, services := "198.51.100.1", 32, "10.96.0.0/16"
+	if a.six {
+		odd, bits, services = "2001:db8:5::1", 128, "fd00:96::/112"
+	}
+	w.in(w.node, func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		address, err := netlink.ParseAddr(fmt.Sprintf("%s/%d", odd, bits))
+		if err != nil {
+			return err
+		}
+		if a.six {
+			address.Flags = unix.IFA_F_NODAD
+		}
+		_, dst, err := net.ParseCIDR(services)
+		return errors.Join(err, netlink.AddrAdd(lo, address),
+			netlink.RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(a.outside), Src: net.ParseIP(odd)}))
+	})
+	return odd
+}
+
 // TestWhoseAddress expects backends to see the client's address wherever replies
 // find back by themselves, and the node's address everywhere else.
 func TestWhoseAddress(t *testing.T) {
@@ -50,6 +82,7 @@ func TestWhoseAddress(t *testing.T) {
 		}
 		p := w.plane()
 		w.apply(p, table(entries))
+		odd := w.oddSource(a)
 		const theNode = "the node"
 		for _, c := range []struct {
 			from     lb.Place
@@ -61,7 +94,7 @@ func TestWhoseAddress(t *testing.T) {
 			{lb.Pod, a.node, "82", a.pod(1)},
 			{lb.Pod, a.clusterIP, "81", theNode}, // hairpin
 			{lb.Pod, a.node, "81", theNode},
-			{lb.Host, a.clusterIP, "82", theNode},
+			{lb.Host, a.clusterIP, "82", odd}, // the reply is for the node itself
 			{lb.Host, a.clusterIP, "87", theNode},
 			{lb.Host, a.node, "82", theNode},
 			{lb.Outside, a.node, "82", a.outside},

@@ -113,6 +113,3 @@ func (m *messages) end(a attributes) {
 	m.data = append(m.data, a...)
 	binary.NativeEndian.PutUint32(m.data[m.start:], uint32(len(m.data)-m.start))
 }
-
-// size is how long the message being written is.
-func (m *messages) size() int { return len(m.data) - m.start }
