@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -26,10 +27,14 @@ func TestNftablesAlone(t *testing.T) {
 			t.Errorf("to %s: %d of %d new connections and %d of %d held ones failed: %v", dataplane, r.Failures, r.Attempts, r.Broken, r.Held, r.Errors)
 		}
 	}
+	l := lab(t)
 	t.Cleanup(func() {
-		out, err := fairlead(t, "status")
-		if must(t, out, err); !strings.Contains(out, "eBPF in sockets") {
-			t.Errorf("eBPF is not in use again:\n%s", out)
+		if !t.Failed() {
+			return
+		}
+		cmd := exec.Command(l.Bin("fairlead"), "upgrade", "--set", "config.lb.serviceDataplane=auto", "--kubeconfig", l.Kubeconfig())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("clean up: %v\n%s", err, out)
 		}
 	})
 	use("nftables")
@@ -44,4 +49,8 @@ func TestNftablesAlone(t *testing.T) {
 		t.Run(name, test)
 	}
 	use("auto")
+	out, err = fairlead(t, "status")
+	if must(t, out, err); !strings.Contains(out, "eBPF in sockets") {
+		t.Errorf("eBPF is not in use again:\n%s", out)
+	}
 }
