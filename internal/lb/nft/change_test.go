@@ -234,6 +234,8 @@ func TestOthersFlush(t *testing.T) {
 		w.nft("add table inet other; flush table inet other")
 		w.apply(p, []lb.Table{want, more}[i%2])
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	restored := p.restored
 	w.nft("add table inet other; add chain inet other c")
 	if err := p.look(); err != nil || !p.written || p.restored != restored {
@@ -273,14 +275,15 @@ func TestRefused(t *testing.T) {
 	for i := range 3000 {
 		entries[lb.Frontend{Address: netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}), Port: 1000, Protocol: desired.TCP}] = good
 	}
-	// The kernel takes no element twice with different data.
-	twice := frontendOf("10.96.0.8:80", desired.TCP)
-	entries[twice] = &lb.Entry{Choice: choiceOf("10.244.0.2:8080")}
+	odd := frontendOf("10.96.0.8:80", desired.TCP)
+	entries[odd] = &lb.Entry{Choice: choiceOf("10.244.0.2:8080")}
+	p.mu.Lock()
 	p.spoil = func(x *element) {
-		if x.set == "inside4" && string(x.key) == string(frontendKey(twice)) {
+		if x.set == "inside4" && string(x.key) == string(frontendKey(odd)) {
 			x.key = x.key[:4] // no key of this map has 4 bytes
 		}
 	}
+	p.mu.Unlock()
 	for round := range 3 {
 		err := p.Apply(t.Context(), table(entries))
 		if err == nil {
@@ -299,7 +302,9 @@ func TestRefused(t *testing.T) {
 	if lines := p.Describe(); len(lines) < 2 {
 		t.Errorf("Describe says only %q", lines)
 	}
+	p.mu.Lock()
 	p.spoil = nil
+	p.mu.Unlock()
 	delete(entries, frontendOf("10.96.0.9:80", desired.TCP))
 	w.apply(p, table(entries))
 	if got, err := p.Dump(); err != nil || len(got) != len(entries) {
