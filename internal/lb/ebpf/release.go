@@ -115,7 +115,7 @@ func (r *releaser) within(path string) error {
 	if err != nil {
 		return fmt.Errorf("opening network namespace %s: %w", path, err)
 	}
-	defer namespace.Close()
+	defer func() { _ = namespace.Close() }()
 	if err := netns.Set(namespace); err != nil {
 		if !isNamespace(path) {
 			return nil
@@ -138,7 +138,7 @@ func (r *releaser) here() error {
 	if err != nil {
 		return fmt.Errorf("iterating over UDP sockets: %w", err)
 	}
-	defer sockets.Close()
+	defer func() { _ = sockets.Close() }()
 	if _, err := io.Copy(io.Discard, sockets); err != nil {
 		return fmt.Errorf("iterating over UDP sockets: %w", err)
 	}

@@ -40,7 +40,7 @@ func (t *transaction) addChains(dropInvalid bool) {
 	for _, f := range t.layout.families {
 		from := f.rule("from outside the cluster, or from another node")
 		from.meta(0, unix.NFT_META_IIFNAME)
-		from.in(0, t.layout.uplinks)
+		from.in(t.layout.uplinks)
 		from.goTo("outside" + f.suffix)
 		t.newRule("prerouting", from)
 		for _, chain := range []string{"prerouting", "output"} {
@@ -51,7 +51,7 @@ func (t *transaction) addChains(dropInvalid bool) {
 		translated := f.rule("")
 		translated.ct(0, unix.NFT_CT_STATUS, false)
 		translated.mask(0, binary.NativeEndian.AppendUint32(nil, statusDNAT))
-		translated.number(0, unix.NFT_CMP_NEQ, 0)
+		translated.zero(0, unix.NFT_CMP_NEQ)
 		translated.goTo("translated" + f.suffix)
 		t.newRule("postrouting", translated)
 	}
@@ -63,7 +63,7 @@ func (t *transaction) addChains(dropInvalid bool) {
 	r := rule{comment: "else replies that conntrack does not know would leave untranslated"}
 	r.ct(0, unix.NFT_CT_STATE, false)
 	r.mask(0, binary.NativeEndian.AppendUint32(nil, stateInvalid))
-	r.number(0, unix.NFT_CMP_NEQ, 0)
+	r.zero(0, unix.NFT_CMP_NEQ)
 	r.count(invalidCounter)
 	r.drop()
 	t.newRule("forward", r)
@@ -97,7 +97,7 @@ func (t *transaction) addFamily(f *family) {
 	t.newChain("unallocated"+f.suffix, nil)
 	other := f.rule("a port that the Service does not have")
 	other.load(0, f, f.destination)
-	other.in(0, f.clusterIPs)
+	other.in(f.clusterIPs)
 	other.goTo(chainRefuse)
 	t.newRule("misses"+f.suffix, other)
 	var unallocated rule
@@ -112,7 +112,7 @@ func (t *transaction) addFamily(f *family) {
 		t.addLookups(name+f.suffix, f, false, outside)
 		node := f.rule("")
 		node.load(0, f, f.destination)
-		node.in(0, f.node)
+		node.in(f.node)
 		node.jump("node-" + name + f.suffix)
 		t.newRule(name+f.suffix, node)
 		var miss rule
@@ -134,7 +134,7 @@ func (t *transaction) addLookups(chain string, f *family, node, outside bool) {
 	size := words(f.inside.key)
 	sources := f.rule("loadBalancerSourceRanges")
 	sources.frontend(0, f, node)
-	sources.in(0, f.restricted)
+	sources.in(f.restricted)
 	sources.load(size, f, f.source)
 	sources.notIn(0, f.allowed)
 	sources.drop()
@@ -148,7 +148,7 @@ func (t *transaction) addLookups(chain string, f *family, node, outside bool) {
 		r.frontend(0, f, node)
 		r.stand(size+1, 2)
 		r.get(0, m, size)
-		r.number(size, unix.NFT_CMP_EQ, 0)
+		r.zero(size, unix.NFT_CMP_EQ)
 		r.follow(size+1, f.actions)
 		t.newRule(chain, r)
 	}
@@ -189,14 +189,14 @@ func (t *transaction) addPostrouting(f *family) {
 		var r rule
 		r.ct(0, f.ctOriginal, true)
 		if node {
-			r.in(0, f.node)
+			r.in(f.node)
 			r.constant(0, f.any.AsSlice())
 		}
 		word := f.address.words()
 		r.ct(word, unix.NFT_CT_PROTOCOL, true)
 		r.ct(word+1, unix.NFT_CT_PROTO_DST, true)
 		r.get(0, f.inside, size)
-		r.number(size, unix.NFT_CMP_GTE, 0) // whatever it is, it is ours
+		r.zero(size, unix.NFT_CMP_GTE) // whatever it is, it is ours
 		r.goTo(masquerade)
 		t.newRule(chain, r)
 	}
@@ -205,28 +205,28 @@ func (t *transaction) addPostrouting(f *family) {
 func (t *transaction) addMasquerade(chain string, f *family) {
 	hairpin := f.rule("a pod that is its own backend must answer by way of the node")
 	hairpin.meta(0, unix.NFT_META_IIF)
-	hairpin.number(0, unix.NFT_CMP_NEQ, 0)
+	hairpin.zero(0, unix.NFT_CMP_NEQ)
 	hairpin.load(0, f, f.source)
 	hairpin.load(f.address.words(), f, f.destination)
-	hairpin.in(0, f.hairpin)
+	hairpin.in(f.hairpin)
 	hairpin.masquerade()
 	t.newRule(chain, hairpin)
 
 	local := f.rule("replies pass here anyway")
 	local.load(0, f, f.destination)
-	local.in(0, f.local)
+	local.in(f.local)
 	local.accept()
 	t.newRule(chain, local)
 
 	self := rule{comment: "from the node itself"}
 	self.meta(0, unix.NFT_META_IIF)
-	self.number(0, unix.NFT_CMP_EQ, 0)
+	self.zero(0, unix.NFT_CMP_EQ)
 	self.masquerade()
 	t.newRule(chain, self)
 
 	transit := rule{comment: "came by an uplink and leaves the node again"}
 	transit.meta(0, unix.NFT_META_IIFNAME)
-	transit.in(0, t.layout.uplinks)
+	transit.in(t.layout.uplinks)
 	transit.masquerade()
 	t.newRule(chain, transit)
 }

@@ -31,7 +31,7 @@ func follows(t *testing.T, c net.Conn, backend string) {
 	t.Helper()
 	eventually(t, func() error {
 		if a := talk(c, patience); a.backend != backend {
-			return fmt.Errorf("answer from %q, %v; want %s", a.backend, a.err, backend)
+			return fmt.Errorf("answer %+v, want one from %s", a, backend)
 		}
 		return nil
 	})
@@ -338,7 +338,7 @@ func TestInvalid(t *testing.T) {
 	w.in(w.pods[1], func() error { return sendRaw(desired.TCP, "10.244.0.2", tcpNonsense(40000, 80)) })
 	eventually(t, func() error {
 		if n, err := p.InvalidDropped(); err != nil || n == 0 {
-			return fmt.Errorf("%d packets counted, %v", n, err)
+			return errors.Join(fmt.Errorf("%d packets counted", n), err)
 		}
 		return nil
 	})

@@ -1,8 +1,6 @@
 package nft
 
 import (
-	"encoding/binary"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -90,9 +88,9 @@ func (r *rule) mask(word int, bits []byte) {
 	})
 }
 
-// number compares a word in the processor's order, as the kernel keeps them.
-func (r *rule) number(word int, op, v uint32) {
-	r.compare(word, op, binary.NativeEndian.AppendUint32(nil, v))
+// zero compares a word with 0.
+func (r *rule) zero(word int, op uint32) {
+	r.compare(word, op, make([]byte, bytesOfWord))
 }
 
 // constant loads data.
@@ -103,11 +101,11 @@ func (r *rule) constant(word int, data []byte) {
 	})
 }
 
-// in goes on if the key is in the set.
-func (r *rule) in(word int, s set) {
+// in goes on if the key that begins at word 0 is in the set.
+func (r *rule) in(s set) {
 	r.expression("lookup", func(a *attributes) {
 		a.string(unix.NFTA_LOOKUP_SET, s.name)
-		a.u32(unix.NFTA_LOOKUP_SREG, register(word))
+		a.u32(unix.NFTA_LOOKUP_SREG, register(0))
 	})
 }
 
