@@ -46,10 +46,10 @@ func (a *Agent) newLB() ([]pipeline, error) {
 	}
 	if sockets != nil {
 		add("lb-ebpf", sockets, func() []string { return append([]string{why}, sockets.Describe()...) })
-		add("lb-nft", timed{packets, a.programming}, packets.Describe)
+		add("lb-nft", timed{packets, a.programming}, func() []string { return a.describePackets(packets) })
 	} else {
 		alone := &withoutSockets{Plane: packets, bpffs: a.options.Config.LB.BPFFS}
-		add("lb-nft", timed{alone, a.programming}, func() []string { return append([]string{why}, packets.Describe()...) })
+		add("lb-nft", timed{alone, a.programming}, func() []string { return append([]string{why}, a.describePackets(packets)...) })
 	}
 	checks := health.New(health.Config{Addresses: a.options.Config.LB.NodePortAddresses, Healthy: allHealthy(loops), Log: a.log})
 	add("lb-health", checks, checks.Describe)
@@ -63,6 +63,12 @@ func (a *Agent) newLB() ([]pipeline, error) {
 	}
 	pipelines[0] = onceKnown(pipelines[0])
 	return pipelines, nil
+}
+
+// describePackets says what nftables serves, and which interfaces it takes for
+// uplinks and why: a pattern in lb.uplinks that matches none is seen here.
+func (a *Agent) describePackets(packets *nft.Plane) []string {
+	return slices.Concat(packets.Describe(), a.network.Describe())
 }
 
 // allHealthy tells whether all these loops have applied something and have no
