@@ -62,12 +62,27 @@ func benchSlice(i, version int) *discoveryv1.EndpointSlice {
 	return s
 }
 
-func benchObjects(n int) desired.Objects {
+// written are objects as the API server gives them.
+type written struct {
+	service *corev1.Service
+	slice   *discoveryv1.EndpointSlice
+}
+
+func benchWritten(n int) []written {
+	all := make([]written, n)
+	for i := range all {
+		all[i] = written{benchService(i), benchSlice(i, 0)}
+	}
+	return all
+}
+
+func benchObjects(all []written) desired.Objects {
 	services, slices, namespaces := desired.Objects{}.Services.Edit(), desired.Objects{}.Slices.Edit(), desired.Objects{}.Namespaces.Edit()
-	for i := range n {
-		services.Set(benchName(i), benchService(i))
-		slices.Set(benchName(i), benchSlice(i, 0))
-		namespaces.Set(benchName(i).Namespace, nil)
+	for _, w := range all {
+		service, slice := desired.ParseService(w.service), desired.ParseSlice(w.slice)
+		services.Set(service.Name, service)
+		slices.Set(slice.Name, slice)
+		namespaces.Set(service.Name.Namespace, nil)
 	}
 	return desired.Objects{Services: services.Map(), Slices: slices.Map(), Namespaces: namespaces.Map(), Synced: true}
 }
@@ -86,43 +101,43 @@ func (c compiled) next(o desired.Objects) compiled {
 	return c
 }
 
-// BenchmarkChange is the way of one changed EndpointSlice through Build and all
-// compile steps.
+// BenchmarkChange is the way of one changed EndpointSlice through ParseSlice, Build
+// and all compile steps.
 func BenchmarkChange(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(size.name, func(b *testing.B) {
-			o := benchObjects(size.services)
+			o := benchObjects(benchWritten(size.services))
 			c := compiled{}.next(o)
 			runtime.GC()
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				at := i * 7 % size.services
-				o.Slices = o.Slices.Set(benchName(at), benchSlice(at, 1+i/size.services%2))
+				o.Slices = o.Slices.Set(benchName(at), desired.ParseSlice(benchSlice(at, 1+i/size.services%2)))
 				c = c.next(o)
 			}
 		})
 	}
 }
 
-// BenchmarkCold builds and compiles everything from nothing.
+// BenchmarkCold parses, builds and compiles everything from nothing.
 func BenchmarkCold(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(size.name, func(b *testing.B) {
-			o := benchObjects(size.services)
+			all := benchWritten(size.services)
 			for b.Loop() {
-				compiled{}.next(o)
+				compiled{}.next(benchObjects(all))
 			}
 		})
 	}
 }
 
 // BenchmarkHeap reports the live heap per Service, two endpoints each, that
-// the State, the tables of all features and the stripped objects take together.
+// the State, the tables of all features and the parsed objects take together.
 func BenchmarkHeap(b *testing.B) {
 	const services = 50_000
 	for b.Loop() {
 		before := liveHeap()
-		c := compiled{}.next(benchObjects(services))
+		c := compiled{}.next(benchObjects(benchWritten(services)))
 		b.ReportMetric(float64(liveHeap()-before)/services, "B/service")
 		runtime.KeepAlive(c)
 	}

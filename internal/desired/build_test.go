@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,8 +44,8 @@ func cluster(n int) Objects {
 	services, slices := Objects{}.Services.Edit(), Objects{}.Slices.Edit()
 	for i := range n {
 		name := Name{"demo", fmt.Sprintf("service-%d", i)}
-		services.Set(name, testService(name.Namespace, name.Name, i))
-		slices.Set(name, testSlice(name.Namespace, name.Name, name.Name, address(10, 128, 2*i), address(10, 128, 2*i+1)))
+		services.Set(name, ParseService(testService(name.Namespace, name.Name, i)))
+		slices.Set(name, ParseSlice(testSlice(name.Namespace, name.Name, name.Name, address(10, 128, 2*i), address(10, 128, 2*i+1))))
 	}
 	return Objects{Services: services.Map(), Slices: slices.Map(), Synced: true}
 }
@@ -73,7 +74,7 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 		}
 		state, _ = Build(o, Node{Name: "a"}, state)
 		fresh, _ := Build(o, Node{Name: "a"}, nil)
-		if diff := cmp.Diff(plain(fresh), plain(state), cmp.AllowUnexported(Slice{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(plain(fresh), plain(state), cmp.AllowUnexported(Service{}, Slice{}), cmpopts.IgnoreFields(Slice{}, "Trigger"), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Fatalf("step %d, -fresh +incremental:\n%s", step, diff)
 		}
 	}
@@ -91,16 +92,18 @@ func mutate(rng *rand.Rand, o Objects) Objects {
 		if rng.IntN(4) == 0 {
 			s.Spec.Ports[0].Name = "other"
 		}
-		o.Services = o.Services.Set(name, s)
+		o.Services = o.Services.Set(name, ParseService(s))
 	case 3:
 		o.Slices = o.Slices.Delete(slice)
 	default:
-		o.Slices = o.Slices.Set(slice, testSlice("demo", slice.Name, service, address(10, 128, rng.IntN(300)), "nonsense"[:rng.IntN(9)]))
+		s := testSlice("demo", slice.Name, service, address(10, 128, rng.IntN(300)), "nonsense"[:rng.IntN(9)])
+		s.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: fmt.Sprintf("2026-11-24T00:00:0%dZ", rng.IntN(9))}
+		o.Slices = o.Slices.Set(slice, ParseSlice(s))
 	}
 	return o
 }
 
-// TestRevisionRisesOnlyForWhatCanBeSeen changes an annotation, which no feature
+// TestRevisionRisesOnlyForWhatCanBeSeen changes annotations, which no feature
 // reads, and then a port.
 func TestRevisionRisesOnlyForWhatCanBeSeen(t *testing.T) {
 	o := cluster(10)
@@ -108,14 +111,17 @@ func TestRevisionRisesOnlyForWhatCanBeSeen(t *testing.T) {
 	name := Name{"demo", "service-3"}
 	annotated := testService("demo", "service-3", 3)
 	annotated.Annotations = map[string]string{"a": "b"}
-	o.Services = o.Services.Set(name, annotated)
+	o.Services = o.Services.Set(name, ParseService(annotated))
+	triggered := testSlice("demo", "service-3", "service-3", address(10, 128, 6), address(10, 128, 7))
+	triggered.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: "2026-11-24T00:00:00Z"}
+	o.Slices = o.Slices.Set(name, ParseSlice(triggered))
 	second, _ := Build(o, Node{}, first)
 	if second.Revision != first.Revision {
 		t.Errorf("revision %d after an annotation, was %d", second.Revision, first.Revision)
 	}
 	changed := testService("demo", "service-3", 3)
 	changed.Spec.Ports[0].Port = 81
-	o.Services = o.Services.Set(name, changed)
+	o.Services = o.Services.Set(name, ParseService(changed))
 	third, _ := Build(o, Node{}, second)
 	if third.Revision != first.Revision+1 {
 		t.Errorf("revision %d after a change, was %d", third.Revision, first.Revision)
@@ -127,7 +133,7 @@ func TestRevisionRisesOnlyForWhatCanBeSeen(t *testing.T) {
 func TestStatusTellsOfRecovery(t *testing.T) {
 	name := Name{"demo", "x"}
 	o := Objects{Synced: true}
-	o.Slices = o.Slices.Set(name, testSlice("demo", "x", "x", "nonsense"))
+	o.Slices = o.Slices.Set(name, ParseSlice(testSlice("demo", "x", "x", "nonsense")))
 	state, statuses := Build(o, Node{}, nil)
 	if len(statuses) != 1 || len(statuses[0].Reasons) != 1 || statuses[0].Reasons[0].Code != "AddressInvalid" || state.Statuses.Len() != 1 {
 		t.Fatalf("%+v", statuses)
@@ -157,8 +163,8 @@ func FuzzBuild(f *testing.F) {
 		slice.AddressType = discoveryv1.AddressType(family)
 		slice.Ports[0].Port = &target
 		o := Objects{Synced: true}
-		o.Services = o.Services.Set(Name{"demo", "x"}, s)
-		o.Slices = o.Slices.Set(Name{"demo", "x"}, slice)
+		o.Services = o.Services.Set(Name{"demo", "x"}, ParseService(s))
+		o.Slices = o.Slices.Set(Name{"demo", "x"}, ParseSlice(slice))
 		state, _ := Build(o, Node{}, nil)
 		service, _ := state.Services.Get(Name{"demo", "x"})
 		for _, p := range service.Ports {

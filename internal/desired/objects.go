@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/fairlead-net/fairlead/internal/pmap"
@@ -29,10 +28,12 @@ func (n Name) Compare(other Name) int {
 }
 
 // Objects is a consistent view of the API server's objects. The objects in it
-// are shared and must not be written.
+// are shared and must not be written. Services and EndpointSlices, of which there
+// are many, are kept as ParseService and ParseSlice return them, because the API
+// types take several times the memory of what is used of them.
 type Objects struct {
-	Services   pmap.Map[Name, *corev1.Service]
-	Slices     pmap.Map[Name, *discoveryv1.EndpointSlice]
+	Services   pmap.Map[Name, *Service]
+	Slices     pmap.Map[Name, *Slice]
 	Namespaces pmap.Map[string, *corev1.Namespace]
 	// ServiceCIDRs may be empty: older clusters have no such objects.
 	ServiceCIDRs pmap.Map[string, *networkingv1.ServiceCIDR]

@@ -21,11 +21,17 @@ const (
 // without a timeout.
 const defaultAffinity = time.Duration(corev1.DefaultClientIPServiceAffinitySeconds) * time.Second
 
-// parseService turns the object into a Service without endpoints, and says
-// what of it cannot be used.
-func parseService(o *corev1.Service) (*Service, []Reason) {
+// ParseService turns the object into a Service without endpoints, which knows what
+// of the object cannot be used. It keeps nothing of the object but strings.
+func ParseService(o *corev1.Service) *Service {
+	s, r := parseService(o)
+	s.reasons = r.of(Ref{Kind: "Service", Namespace: s.Name.Namespace, Name: s.Name.Name})
+	return s
+}
+
+func parseService(o *corev1.Service) (*Service, reasons) {
 	s := &Service{
-		Name:          Name{o.Namespace, o.Name},
+		Name:          Name{intern(o.Namespace), o.Name},
 		Type:          Type(o.Spec.Type),
 		InternalLocal: o.Spec.InternalTrafficPolicy != nil && *o.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 		ExternalLocal: o.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
@@ -63,6 +69,14 @@ func (r *reasons) add(code, format string, args ...any) {
 	*r = append(*r, Reason{Code: code, Message: fmt.Sprintf(format, args...)})
 }
 
+// of names the object.
+func (r reasons) of(object Ref) []Reason {
+	for i := range r {
+		r[i].Object = object
+	}
+	return r
+}
+
 func parseExternalName(name string, r *reasons) string {
 	target := strings.ToLower(strings.TrimSuffix(name, "."))
 	if problems := validation.IsDNS1123Subdomain(strings.ReplaceAll(target, "_", "a")); len(problems) > 0 {
@@ -94,7 +108,7 @@ func parseClusterIPs(o *corev1.Service, r *reasons) []netip.Addr {
 }
 
 func parsePorts(ports []corev1.ServicePort, r *reasons) []Port {
-	var parsed []Port
+	parsed := make([]Port, 0, len(ports))
 	type key struct {
 		protocol Protocol
 		port     uint16
@@ -119,7 +133,7 @@ func parsePorts(ports []corev1.ServicePort, r *reasons) []Port {
 		if number := p.TargetPort.IntValue(); p.TargetPort.Type == 0 && (number < 0 || number > 65535) {
 			r.add("TargetPortInvalid", "port %q: targetPort %d is not a port number (1 to 65535), so no endpoint can serve it; correct spec.ports[].targetPort", p.Name, number)
 		}
-		port := Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), Target: p.TargetPort.String()}
+		port := Port{Name: intern(p.Name), Protocol: protocol, Port: uint16(p.Port), Target: intern(p.TargetPort.String())}
 		if p.NodePort < 0 || p.NodePort > 65535 {
 			r.add("NodePortInvalid", "port %q: nodePort %d is not a port number (1 to 65535); the port is served without it", p.Name, p.NodePort)
 		} else {
@@ -144,7 +158,7 @@ func parseAffinity(config *corev1.SessionAffinityConfig, r *reasons) time.Durati
 
 // unresolvedPorts names the ports of s that none of its endpoints offers,
 // which almost always is a targetPort that no container has.
-func unresolvedPorts(s *Service) []Reason {
+func unresolvedPorts(s *Service) reasons {
 	var r reasons
 	for _, port := range s.Ports {
 		endpoints, offered := 0, false

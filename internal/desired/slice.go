@@ -2,9 +2,12 @@ package desired
 
 import (
 	"net/netip"
+	"reflect"
 	"strings"
+	"time"
 	"unique"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
@@ -19,24 +22,48 @@ func (s *Slice) Port(name string, protocol Protocol) (uint16, bool) {
 	return 0, false
 }
 
-// parseSlice turns the object into a Slice, or nil if it belongs to no Service
-// or holds no addresses at all, and says what of it cannot be used.
-func parseSlice(o *discoveryv1.EndpointSlice) (*Slice, []Reason) {
-	service := o.Labels[discoveryv1.LabelServiceName]
-	if service == "" {
-		return nil, nil
+// Service returns the Service that the slice belongs to; the zero Name if to none.
+func (s *Slice) Service() Name {
+	if s.service == "" {
+		return Name{}
 	}
+	return Name{s.Name.Namespace, s.service}
+}
+
+// same tells whether features see no difference between two slices.
+func (s *Slice) same(other *Slice) bool {
+	a, b := *s, *other
+	a.Trigger, a.reasons, b.Trigger, b.reasons = time.Time{}, nil, time.Time{}, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// ParseSlice turns the object into a Slice, which knows what of the object cannot
+// be used, and which belongs to no Service where the object does not or cannot be
+// used at all. It keeps nothing of the object but strings.
+func ParseSlice(o *discoveryv1.EndpointSlice) *Slice {
 	s := &Slice{
-		Name:    Name{o.Namespace, o.Name},
+		Name:    Name{intern(o.Namespace), o.Name},
 		IPv6:    o.AddressType == discoveryv1.AddressTypeIPv6,
-		service: Name{o.Namespace, intern(service)},
+		service: o.Labels[discoveryv1.LabelServiceName],
 	}
+	if s.service == "" {
+		return s
+	}
+	s.Trigger, _ = time.Parse(time.RFC3339Nano, o.Annotations[corev1.EndpointsLastChangeTriggerTime])
 	_, s.Headless = o.Labels[LabelHeadless]
+	r := s.parse(o)
+	s.reasons = r.of(Ref{Kind: "EndpointSlice", Namespace: s.Name.Namespace, Name: s.Name.Name})
+	return s
+}
+
+func (s *Slice) parse(o *discoveryv1.EndpointSlice) reasons {
 	var r reasons
 	if !s.IPv6 && o.AddressType != discoveryv1.AddressTypeIPv4 {
 		r.add("AddressTypeUnknown", "addressType %q is neither IPv4 nor IPv6; the EndpointSlice is left out", o.AddressType)
-		return nil, r
+		s.service = ""
+		return r
 	}
+	s.Ports, s.Endpoints = make([]EndpointPort, 0, len(o.Ports)), make([]Endpoint, 0, len(o.Endpoints))
 	for _, p := range o.Ports {
 		if port, ok := parseEndpointPort(p, &r); ok {
 			s.Ports = append(s.Ports, port)
@@ -47,7 +74,7 @@ func parseSlice(o *discoveryv1.EndpointSlice) (*Slice, []Reason) {
 			s.Endpoints = append(s.Endpoints, endpoint)
 		}
 	}
-	return s, r
+	return r
 }
 
 func parseEndpointPort(p discoveryv1.EndpointPort, r *reasons) (EndpointPort, bool) {

@@ -25,17 +25,14 @@ type State struct {
 	Statuses pmap.Map[Ref, *Status]
 
 	objects Objects
-	slices  pmap.Map[Name, *Slice]
-	// slicesOf lists the names of the slices that belong to a Service.
-	slicesOf pmap.Map[Name, *sliceNames]
+	// slicesOf lists the slices that belong to a Service, which need not exist.
+	slicesOf pmap.Map[Name, *sliceList]
 }
 
 // Service is one Kubernetes Service with its endpoints.
 type Service struct {
 	Name Name `json:"name"`
 	Type Type `json:"type"`
-	// Headless Services have no address of their own (clusterIP: None).
-	Headless bool `json:"headless,omitempty"`
 	// Addresses are the ClusterIPs, at most one per family.
 	Addresses []netip.Addr `json:"addresses,omitempty"`
 	// ExternalName is the lower-case target of a Service of that type, without
@@ -45,12 +42,17 @@ type Service struct {
 	// Affinity is how long a client stays with its endpoint after its last
 	// connection (sessionAffinity: ClientIP); zero means not at all.
 	Affinity time.Duration `json:"affinity,omitempty"`
+	// Headless Services have no address of their own (clusterIP: None).
+	Headless bool `json:"headless,omitempty"`
 	// InternalLocal keeps traffic from inside the cluster on its own node
 	// (internalTrafficPolicy: Local).
 	InternalLocal bool `json:"internalLocal,omitempty"`
 	// ExternalLocal keeps traffic from outside the cluster on the node that it
 	// arrives at (externalTrafficPolicy: Local).
 	ExternalLocal bool `json:"externalLocal,omitempty"`
+	// HealthCheckNodePort answers load balancers whether this node has endpoints;
+	// 0 unless ExternalLocal.
+	HealthCheckNodePort uint16 `json:"healthCheckNodePort,omitempty"`
 	// ExternalIPs are addresses that the user says lead to the nodes.
 	ExternalIPs []netip.Addr `json:"externalIPs,omitempty"`
 	// LoadBalancerIPs are the addresses that the load balancer's status gives,
@@ -59,14 +61,14 @@ type Service struct {
 	LoadBalancerIPs []netip.Addr `json:"loadBalancerIPs,omitempty"`
 	// SourceRanges are who may use LoadBalancerIPs; empty means everybody.
 	SourceRanges []netip.Prefix `json:"sourceRanges,omitempty"`
-	// HealthCheckNodePort answers load balancers whether this node has endpoints;
-	// 0 unless ExternalLocal.
-	HealthCheckNodePort uint16 `json:"healthCheckNodePort,omitempty"`
 	// Foreign says why the cluster's proxy leaves this Service alone: a label that
 	// gives it to another. Empty for others.
 	Foreign string    `json:"foreign,omitempty"`
 	Created time.Time `json:"created"`
-	Slices  []*Slice  `json:"slices,omitempty"`
+	// Slices are those of a State; a Service of Objects has none.
+	Slices []*Slice `json:"slices,omitempty"`
+
+	reasons []Reason // against the object
 }
 
 // Type is the kind of a Service.
@@ -111,8 +113,12 @@ type Slice struct {
 	// Headless: these endpoints are for DNS alone, and no proxy is to send to them
 	// (label service.kubernetes.io/headless).
 	Headless bool `json:"headless,omitempty"`
+	// Trigger is when the change happened that the object tells of; zero if it does
+	// not say. That of a slice in a State may be an older one.
+	Trigger time.Time `json:"-"`
 
-	service Name
+	service string   // in the same namespace
+	reasons []Reason // against the object
 }
 
 // EndpointPort is the number behind a Service's port name.

@@ -155,11 +155,11 @@ func read(t *testing.T, text []byte, objects *desired.Objects) {
 		case "Service":
 			o := new(corev1.Service)
 			decode(t, document, o, yaml.UnmarshalStrict)
-			objects.Services = objects.Services.Set(desired.Name{Namespace: o.Namespace, Name: o.Name}, o)
+			objects.Services = objects.Services.Set(desired.Name{Namespace: o.Namespace, Name: o.Name}, desired.ParseService(o))
 		case "EndpointSlice":
 			o := new(discoveryv1.EndpointSlice)
 			decode(t, document, o, yaml.UnmarshalStrict)
-			objects.Slices = objects.Slices.Set(desired.Name{Namespace: o.Namespace, Name: o.Name}, o)
+			objects.Slices = objects.Slices.Set(desired.Name{Namespace: o.Namespace, Name: o.Name}, desired.ParseSlice(o))
 		default:
 			t.Fatalf("unknown kind %q in\n%s", head.Kind, document)
 		}

@@ -21,7 +21,7 @@ func (c *Client) List(ctx context.Context, node string) (View, error) {
 	}
 	for i := range services.Items {
 		o := &services.Items[i]
-		v.Objects.Services = v.Objects.Services.Set(namespacedName(o), stripService(o))
+		v.Objects.Services = v.Objects.Services.Set(namespacedName(o), desired.ParseService(o))
 	}
 	slices, err := c.clientset.DiscoveryV1().EndpointSlices("").List(ctx, all)
 	if err != nil {
@@ -29,7 +29,7 @@ func (c *Client) List(ctx context.Context, node string) (View, error) {
 	}
 	for i := range slices.Items {
 		o := &slices.Items[i]
-		v.Objects.Slices = v.Objects.Slices.Set(namespacedName(o), stripSlice(o))
+		v.Objects.Slices = v.Objects.Slices.Set(namespacedName(o), desired.ParseSlice(o))
 	}
 	namespaces, err := c.clientset.CoreV1().Namespaces().List(ctx, all)
 	if err != nil {

@@ -105,10 +105,10 @@ func (m *Manifests) add(object runtime.Object) error {
 	switch o := object.(type) {
 	case *corev1.Service:
 		o.Namespace = m.namespace(o.Namespace)
-		m.Objects.Services = m.Objects.Services.Set(namespacedName(o), stripService(o))
+		m.Objects.Services = m.Objects.Services.Set(namespacedName(o), desired.ParseService(o))
 	case *discoveryv1.EndpointSlice:
 		o.Namespace = m.namespace(o.Namespace)
-		m.Objects.Slices = m.Objects.Slices.Set(namespacedName(o), stripSlice(o))
+		m.Objects.Slices = m.Objects.Slices.Set(namespacedName(o), desired.ParseSlice(o))
 	case *corev1.Namespace:
 		m.Objects.Namespaces = m.Objects.Namespaces.Set(o.Name, stripNamespace(o))
 	case *networkingv1.ServiceCIDR:

@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -59,6 +61,17 @@ func (c *Client) process(ctx context.Context, pod *corev1.Pod) Process {
 	if p.Problem = notRunning(pod); p.Problem != "" {
 		return p
 	}
+	body, err := c.ask(ctx, pod, "status", nil)
+	if err != nil {
+		p.Problem = fmt.Sprintf("does not answer: %v; see: kubectl -n %s logs %s", err, pod.Namespace, pod.Name)
+		return p
+	}
+	p.Status = body
+	return p
+}
+
+// ask gets a path of what a pod serves over HTTP.
+func (c *Client) ask(ctx context.Context, pod *corev1.Pod, path string, query map[string]string) ([]byte, error) {
 	port := ""
 	for _, container := range pod.Spec.Containers {
 		for _, candidate := range container.Ports {
@@ -70,14 +83,57 @@ func (c *Client) process(ctx context.Context, pod *corev1.Pod) Process {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	body, err := c.clientset.CoreV1().RESTClient().Get().Namespace(pod.Namespace).Resource("pods").
-		Name(pod.Name + ":" + port).SubResource("proxy").Suffix("status").DoRaw(ctx)
-	if err != nil {
-		p.Problem = fmt.Sprintf("does not answer: %v; see: kubectl -n %s logs %s", err, pod.Namespace, pod.Name)
-		return p
+	request := c.clientset.CoreV1().RESTClient().Get().Namespace(pod.Namespace).Resource("pods").
+		Name(pod.Name + ":" + port).SubResource("proxy").Suffix(path)
+	for name, value := range query {
+		request.Param(name, value)
 	}
-	p.Status = body
-	return p
+	return request.DoRaw(ctx)
+}
+
+// AskNode gets a path of what Fairlead's process on a node serves over HTTP,
+// through the API server. The error has what the process says against it.
+func (c *Client) AskNode(ctx context.Context, node, path string, query map[string]string) ([]byte, error) {
+	pods, err := c.clientset.CoreV1().Pods("").List(ctx, metav1.ListOptions{
+		LabelSelector: processSelector + "," + componentLabel + "=node", FieldSelector: "spec.nodeName=" + node,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list Fairlead's pods: %w", err)
+	}
+	problem := "there is none; 'fairlead status' lists all"
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if pod.Labels[componentLabel] != "node" || pod.Spec.NodeName != node {
+			continue
+		}
+		if problem = notRunning(pod); problem != "" {
+			continue
+		}
+		body, err := c.ask(ctx, pod, path, query)
+		// What the API server itself says against it is in JSON, and in err.
+		if said := strings.TrimSpace(string(body)); err != nil && said != "" && said[0] != '{' {
+			return nil, fmt.Errorf("Fairlead's process on node %s answers: %.300s", node, said)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask Fairlead's process on node %s: %w", node, err)
+		}
+		return body, nil
+	}
+	return nil, fmt.Errorf("Fairlead's process on node %s cannot be asked: %s", node, problem)
+}
+
+// ConfigFile returns the text of the cluster's fairlead.yaml, and whether there
+// is one. The chart keeps a copy in kube-system, whatever the release's namespace.
+func (c *Client) ConfigFile(ctx context.Context) (text string, found bool, err error) {
+	o, err := c.clientset.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "fairlead", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("get ConfigMap kube-system/fairlead: %w", err)
+	}
+	text, found = o.Data["fairlead.yaml"]
+	return text, found, nil
 }
 
 // notRunning says why no container of the pod runs, or "".

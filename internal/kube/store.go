@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -11,26 +12,27 @@ import (
 )
 
 // store keeps the objects of one kind as a persistent map, which is all that
-// client-go's reflector asks of its store. T is a pointer to an API type.
-type store[K comparable, T comparable] struct {
-	key   func(metav1.Object) K
-	strip func(T) T
+// client-go's reflector asks of its store. T is a pointer to an API type, V one to
+// what is kept of it.
+type store[K, T, V comparable] struct {
+	key  func(metav1.Object) K
+	keep func(T) V
 	// changed is called after each change.
 	changed func()
 
 	mu      sync.Mutex
-	objects pmap.Map[K, T]
+	objects pmap.Map[K, V]
 	synced  bool
 }
 
 // snapshot returns what the store holds, and whether a full list has come in.
-func (s *store[K, T]) snapshot() (pmap.Map[K, T], bool) {
+func (s *store[K, T, V]) snapshot() (pmap.Map[K, V], bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.objects, s.synced
 }
 
-func (s *store[K, T]) edit(objects []any, change func(e *pmap.Editor[K, T], key K, object T)) error {
+func (s *store[K, T, V]) edit(objects []any, change func(e *pmap.Editor[K, V], key K, object T)) error {
 	e := s.objects.Edit()
 	for _, object := range objects {
 		typed, ok := object.(T)
@@ -47,7 +49,7 @@ func (s *store[K, T]) edit(objects []any, change func(e *pmap.Editor[K, T], key 
 	return nil
 }
 
-func (s *store[K, T]) locked(f func() error) error {
+func (s *store[K, T, V]) locked(f func() error) error {
 	s.mu.Lock()
 	err := f()
 	s.mu.Unlock()
@@ -56,31 +58,32 @@ func (s *store[K, T]) locked(f func() error) error {
 }
 
 // Add stores an object.
-func (s *store[K, T]) Add(object any) error {
+func (s *store[K, T, V]) Add(object any) error {
 	return s.locked(func() error {
-		return s.edit([]any{object}, func(e *pmap.Editor[K, T], key K, o T) { e.Set(key, s.strip(o)) })
+		return s.edit([]any{object}, func(e *pmap.Editor[K, V], key K, o T) { e.Set(key, s.keep(o)) })
 	})
 }
 
 // Update stores an object.
-func (s *store[K, T]) Update(object any) error { return s.Add(object) }
+func (s *store[K, T, V]) Update(object any) error { return s.Add(object) }
 
 // Delete removes an object.
-func (s *store[K, T]) Delete(object any) error {
+func (s *store[K, T, V]) Delete(object any) error {
 	return s.locked(func() error {
-		return s.edit([]any{object}, func(e *pmap.Editor[K, T], key K, _ T) { e.Delete(key) })
+		return s.edit([]any{object}, func(e *pmap.Editor[K, V], key K, _ T) { e.Delete(key) })
 	})
 }
 
-// Replace makes the store hold exactly these objects. Those that are in the
-// store at the same version keep their place, so a relist costs little.
-func (s *store[K, T]) Replace(objects []any, _ string) error {
+// Replace makes the store hold exactly these objects. Those of which the store
+// has all that it keeps stay as they are, so a relist is no change to anybody.
+func (s *store[K, T, V]) Replace(objects []any, _ string) error {
 	return s.locked(func() error {
 		present := make(map[K]bool, len(objects))
-		err := s.edit(objects, func(e *pmap.Editor[K, T], key K, o T) {
+		err := s.edit(objects, func(e *pmap.Editor[K, V], key K, o T) {
 			present[key] = true
-			if old, ok := e.Get(key); !ok || version(old) != version(o) {
-				e.Set(key, s.strip(o))
+			now := s.keep(o)
+			if old, ok := e.Get(key); !ok || !reflect.DeepEqual(old, now) {
+				e.Set(key, now)
 			}
 		})
 		if err != nil {
@@ -98,12 +101,4 @@ func (s *store[K, T]) Replace(objects []any, _ string) error {
 }
 
 // Resync does nothing: whoever reads the store compares snapshots.
-func (s *store[K, T]) Resync() error { return nil }
-
-func version(object any) string {
-	accessor, err := meta.Accessor(object)
-	if err != nil {
-		return ""
-	}
-	return string(accessor.GetUID()) + "/" + accessor.GetResourceVersion()
-}
+func (s *store[K, T, V]) Resync() error { return nil }

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,26 +14,30 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
-type serviceStore = store[desired.Name, *corev1.Service]
+type serviceStore = store[desired.Name, *corev1.Service, *desired.Service]
 
 // newServiceStore returns a store and the number of changes it announced.
 func newServiceStore() (*serviceStore, *int) {
 	announced := 0
-	return &serviceStore{key: namespacedName, strip: stripService, changed: func() { announced++ }}, &announced
+	return &serviceStore{key: namespacedName, keep: desired.ParseService, changed: func() { announced++ }}, &announced
 }
 
+// versioned returns a Service whose time of creation is its UID and whose port is
+// its version; both are numbers.
 func versioned(name, uid, version string) *corev1.Service {
+	created, _ := strconv.ParseInt(uid, 10, 64)
+	port, _ := strconv.ParseInt(version, 10, 32)
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "demo", Name: name, UID: types.UID(uid), ResourceVersion: version,
+			Namespace: "demo", Name: name, UID: types.UID(uid), ResourceVersion: version, CreationTimestamp: metav1.Unix(created, 0),
 			Annotations: map[string]string{"long": "text"}, Labels: map[string]string{"app": "shop", "service.kubernetes.io/service-proxy-name": "other"},
 			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
 		},
-		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1", Selector: map[string]string{"app": "shop"}},
+		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1", Selector: map[string]string{"app": "shop"}, Ports: []corev1.ServicePort{{Port: int32(port)}}},
 	}
 }
 
-func stored(t *testing.T, s *serviceStore, name string) *corev1.Service {
+func stored(t *testing.T, s *serviceStore, name string) *desired.Service {
 	t.Helper()
 	objects, _ := s.snapshot()
 	o, ok := objects.Get(desired.Name{Namespace: "demo", Name: name})
@@ -65,10 +70,10 @@ func TestStoreReplace(t *testing.T) {
 		t.Error("an object at the same version has another pointer")
 	}
 	if stored(t, s, "newer") == newer || stored(t, s, "reborn") == reborn {
-		t.Error("an object at another version, or with another UID, was kept")
+		t.Error("an object at another version, or made anew, was kept")
 	}
 	before, _ := s.snapshot()
-	if err := s.Replace([]any{stored(t, s, "newer"), stored(t, s, "reborn"), versioned("same", "2", "5")}, "11"); err != nil {
+	if err := s.Replace([]any{versioned("newer", "3", "8"), versioned("reborn", "5", "7"), versioned("same", "2", "5")}, "11"); err != nil {
 		t.Fatal(err)
 	}
 	if after, _ := s.snapshot(); after != before {
@@ -96,12 +101,11 @@ func TestStoreChanges(t *testing.T) {
 		}
 	}
 	objects, synced := s.snapshot()
-	if a := stored(t, s, "a"); objects.Len() != 1 || a.ResourceVersion != "2" || synced {
-		t.Errorf("%d objects, a at version %s, synced %t", objects.Len(), a.ResourceVersion, synced)
+	if a := stored(t, s, "a"); objects.Len() != 1 || a.Ports[0].Port != 2 || synced {
+		t.Errorf("%d objects, a at version %d, synced %t", objects.Len(), a.Ports[0].Port, synced)
 	}
-	a := stored(t, s, "a")
-	if a.Annotations != nil || a.ManagedFields != nil || a.Spec.Selector != nil || len(a.Labels) != 1 || a.Spec.ClusterIP != "10.96.0.1" {
-		t.Errorf("not stripped: %+v", a)
+	if a := stored(t, s, "a"); a.Foreign == "" || len(a.Addresses) != 1 || a.Addresses[0].String() != "10.96.0.1" {
+		t.Errorf("not as it was written: %+v", a)
 	}
 	for _, err := range []error{s.Add(&corev1.Node{}), s.Replace([]any{versioned("c", "9", "9"), "text"}, "9"), s.Delete(nil)} {
 		if err == nil || !strings.Contains(err.Error(), "from the API server") {
@@ -117,7 +121,7 @@ func TestStoreChanges(t *testing.T) {
 func TestStoreConcurrent(t *testing.T) {
 	var mu sync.Mutex
 	announced := 0
-	s := &serviceStore{key: namespacedName, strip: stripService, changed: func() { mu.Lock(); announced++; mu.Unlock() }}
+	s := &serviceStore{key: namespacedName, keep: desired.ParseService, changed: func() { mu.Lock(); announced++; mu.Unlock() }}
 	const writers, each = 4, 200
 	var working sync.WaitGroup
 	for w := range writers {

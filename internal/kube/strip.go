@@ -1,8 +1,9 @@
 package kube
 
 import (
+	"unique"
+
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -10,7 +11,8 @@ import (
 )
 
 func namespacedName(o metav1.Object) desired.Name {
-	return desired.Name{Namespace: o.GetNamespace(), Name: o.GetName()}
+	// One copy of a namespace's name is enough for all that is in it.
+	return desired.Name{Namespace: unique.Make(o.GetNamespace()).Value(), Name: o.GetName()}
 }
 
 func clusterName(o metav1.Object) string { return o.GetName() }
@@ -27,33 +29,6 @@ func stripMeta(m metav1.ObjectMeta, labels ...string) metav1.ObjectMeta {
 				kept.Labels = make(map[string]string, len(labels))
 			}
 			kept.Labels[label] = value
-		}
-	}
-	return kept
-}
-
-func stripService(o *corev1.Service) *corev1.Service {
-	kept := &corev1.Service{ObjectMeta: stripMeta(o.ObjectMeta, desired.LabelProxyName, desired.LabelHeadless), Spec: o.Spec}
-	kept.Spec.Selector = nil
-	for _, ingress := range o.Status.LoadBalancer.Ingress {
-		kept.Status.LoadBalancer.Ingress = append(kept.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: ingress.IP, IPMode: ingress.IPMode})
-	}
-	return kept
-}
-
-func stripSlice(o *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
-	kept := &discoveryv1.EndpointSlice{
-		ObjectMeta:  stripMeta(o.ObjectMeta, discoveryv1.LabelServiceName, desired.LabelHeadless),
-		AddressType: o.AddressType, Endpoints: o.Endpoints, Ports: o.Ports,
-	}
-	if trigger, ok := o.Annotations[corev1.EndpointsLastChangeTriggerTime]; ok {
-		kept.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: trigger}
-	}
-	for i := range kept.Endpoints {
-		e := &kept.Endpoints[i]
-		e.DeprecatedTopology = nil
-		if e.TargetRef != nil {
-			e.TargetRef = &corev1.ObjectReference{Kind: e.TargetRef.Kind, Name: e.TargetRef.Name}
 		}
 	}
 	return kept

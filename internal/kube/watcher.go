@@ -42,11 +42,11 @@ type Watcher struct {
 	wake   chan struct{}
 	health health
 
-	services   *store[desired.Name, *corev1.Service]
-	slices     *store[desired.Name, *discoveryv1.EndpointSlice]
-	namespaces *store[string, *corev1.Namespace]
-	cidrs      *store[string, *networkingv1.ServiceCIDR]
-	nodes      *store[string, *corev1.Node]
+	services   *store[desired.Name, *corev1.Service, *desired.Service]
+	slices     *store[desired.Name, *discoveryv1.EndpointSlice, *desired.Slice]
+	namespaces *store[string, *corev1.Namespace, *corev1.Namespace]
+	cidrs      *store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]
+	nodes      *store[string, *corev1.Node, *corev1.Node]
 }
 
 // NewWatcher returns a Watcher for the process on the named node; the empty
@@ -54,11 +54,11 @@ type Watcher struct {
 func NewWatcher(client *Client, node string, log *slog.Logger) *Watcher {
 	w := &Watcher{client: client, node: node, log: log.With("component", "kube"), wake: make(chan struct{}, 1)}
 	changed := w.changed
-	w.services = &store[desired.Name, *corev1.Service]{key: namespacedName, strip: stripService, changed: changed}
-	w.slices = &store[desired.Name, *discoveryv1.EndpointSlice]{key: namespacedName, strip: stripSlice, changed: changed}
-	w.namespaces = &store[string, *corev1.Namespace]{key: clusterName, strip: stripNamespace, changed: changed}
-	w.cidrs = &store[string, *networkingv1.ServiceCIDR]{key: clusterName, strip: stripServiceCIDR, changed: changed}
-	w.nodes = &store[string, *corev1.Node]{key: clusterName, strip: stripNode, changed: changed, synced: node == ""}
+	w.services = &store[desired.Name, *corev1.Service, *desired.Service]{key: namespacedName, keep: desired.ParseService, changed: changed}
+	w.slices = &store[desired.Name, *discoveryv1.EndpointSlice, *desired.Slice]{key: namespacedName, keep: desired.ParseSlice, changed: changed}
+	w.namespaces = &store[string, *corev1.Namespace, *corev1.Namespace]{key: clusterName, keep: stripNamespace, changed: changed}
+	w.cidrs = &store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]{key: clusterName, keep: stripServiceCIDR, changed: changed}
+	w.nodes = &store[string, *corev1.Node, *corev1.Node]{key: clusterName, keep: stripNode, changed: changed, synced: node == ""}
 	return w
 }
 

@@ -28,6 +28,10 @@ type address struct {
 	flags int // IFA_F_*
 }
 
+// kubeProxys is the interface where kube-proxy's ipvs mode puts the addresses of
+// Services, which are not the node's; it may leave it behind.
+const kubeProxys = "kube-ipvs0"
+
 // look reads the kernel. Errors say what could not be read.
 func look() (view, error) {
 	v := view{names: map[int]string{}, defaults: map[int]bool{}}
@@ -35,7 +39,11 @@ func look() (view, error) {
 	if err != nil {
 		return v, fmt.Errorf("read the interfaces: %w", err)
 	}
+	services := -1
 	for _, link := range links {
+		if link.Attrs().Name == kubeProxys {
+			services = link.Attrs().Index
+		}
 		if a := link.Attrs(); a.Flags&net.FlagLoopback == 0 {
 			v.names[a.Index] = a.Name
 		}
@@ -45,7 +53,7 @@ func look() (view, error) {
 		return v, fmt.Errorf("read the addresses of interfaces: %w", err)
 	}
 	for _, a := range list {
-		if a.IPNet == nil {
+		if a.IPNet == nil || a.LinkIndex == services {
 			continue
 		}
 		if ip, ok := netip.AddrFromSlice(a.IP); ok {

@@ -56,6 +56,25 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestServicesAddresses expects the addresses that kube-proxy's ipvs mode gives to
+// the node not to count as the node's.
+func TestServicesAddresses(t *testing.T) {
+	network := newNamespace(t)
+	w := New(nil, quiet())
+	eth0, services := wired(t, "eth0"), wired(t, "kube-ipvs0")
+	run(t, network, w)
+	add(t, services, "10.96.0.1/32")
+	add(t, services, "2001:db8:96::1/128")
+	add(t, eth0, "192.0.2.10/24")
+	until(t, w, "192.0.2.10", "")
+	add(t, services, "10.96.0.10/32")
+	add(t, eth0, "192.0.2.11/24")
+	until(t, w, "192.0.2.10 192.0.2.11", "")
+	must(t, netlink.LinkDel(services))
+	must(t, w.update())
+	until(t, w, "192.0.2.10 192.0.2.11", "")
+}
+
 // TestReadiness makes addresses that may not be used yet, or no longer.
 func TestReadiness(t *testing.T) {
 	network := newNamespace(t)
