@@ -17,7 +17,7 @@ func Compile(s *desired.State, prev Table, o Options) (Table, []desired.Reason) 
 	addresses, uplinks := network(s.Node, o)
 	before := prev.state
 	if before == nil || before.Node.Name != s.Node.Name || before.Node.Zone != s.Node.Zone ||
-		!slices.Equal(prev.NodeAddresses, addresses) || !prev.options.equal(o) {
+		!slices.Equal(prev.NodeAddresses, addresses) || !prev.Options.equal(o) {
 		// These count for every Service.
 		before, prev = &desired.State{}, Table{}
 	}
@@ -26,19 +26,16 @@ func Compile(s *desired.State, prev Table, o Options) (Table, []desired.Reason) 
 		entries: prev.Entries.Edit(), claims: prev.claims.Edit(), contested: prev.contested.Edit(),
 		clusterIPs: prev.ClusterIPs.Edit(), local: prev.LocalBackends.Edit(),
 		checks: prev.HealthChecks.Edit(), notices: prev.notices.Edit(),
-		touched: map[Frontend]bool{},
 	}
 	for change := range pmap.Diff(before.Services, s.Services) {
 		c.service(change.Old, change.New)
-	}
-	for frontend := range c.touched {
-		c.settle(frontend)
 	}
 	t := Table{
 		Revision: s.Revision, Synced: s.Synced, Entries: c.entries.Map(),
 		ClusterIPs: c.clusterIPs.Map(), ServiceCIDRs: s.ServiceCIDRs, NodeAddresses: addresses, Uplinks: uplinks,
 		LocalBackends: c.local.Map(), HealthChecks: c.checks.Map(), WithoutLocal: c.without,
-		options: o, state: s, claims: c.claims.Map(), contested: c.contested.Map(), notices: c.notices.Map(),
+		Node: s.Node.Name, Peers: peers(s, prev, o), Options: o,
+		state: s, claims: c.claims.Map(), contested: c.contested.Map(), notices: c.notices.Map(),
 	}
 	return t, t.reasons()
 }
@@ -61,7 +58,29 @@ func network(n desired.Node, o Options) ([]netip.Addr, []string) {
 }
 
 func (o Options) equal(other Options) bool {
-	return o.ExternalIPs == other.ExternalIPs && slices.Equal(o.NodePortAddresses, other.NodePortAddresses)
+	return o.ExternalIPs == other.ExternalIPs && o.NodeService == other.NodeService && o.DirectReturn == other.DirectReturn &&
+		slices.Equal(o.NodePortAddresses, other.NodePortAddresses)
+}
+
+// peers returns the addresses of the nodes that run Fairlead: those of prev if
+// what tells them is the same.
+func peers(s *desired.State, prev Table, o Options) pmap.Map[netip.Addr, string] {
+	service, ok := s.Services.Get(o.NodeService)
+	if prev.state != nil {
+		if was, had := prev.state.Services.Get(o.NodeService); had == ok && was == service {
+			return prev.Peers
+		}
+	}
+	var none pmap.Map[netip.Addr, string]
+	nodes := none.Edit()
+	if ok {
+		for _, slice := range service.Slices {
+			for i := range slice.Endpoints {
+				nodes.Set(slice.Endpoints[i].Address, slice.Endpoints[i].Node)
+			}
+		}
+	}
+	return nodes.Map()
 }
 
 type compiler struct {
@@ -76,7 +95,8 @@ type compiler struct {
 	checks     *pmap.Editor[desired.Name, HealthCheck]
 	notices    *pmap.Editor[desired.Name, notice]
 	without    struct{ Internal, External int }
-	touched    map[Frontend]bool
+	// touched are the frontends that the Service at hand claims or did claim.
+	touched []Frontend
 }
 
 // claim lists the Services that want one Frontend, the one that gets it first.
@@ -85,6 +105,7 @@ type claim struct{ services []*desired.Service }
 // service replaces what old, which may be nil, brings about by what now does,
 // which may be nil too.
 func (c *compiler) service(old, now *desired.Service) {
+	c.touched = c.touched[:0]
 	if old != nil {
 		for f, role := range Frontends(old, c.options) {
 			c.claim(f, old.Name, nil)
@@ -96,6 +117,9 @@ func (c *compiler) service(old, now *desired.Service) {
 			c.claim(f, now.Name, now)
 			c.countClusterIP(f, role, +1)
 		}
+	}
+	for _, f := range c.touched {
+		c.settle(f)
 	}
 	c.notice(old, now)
 }
@@ -118,7 +142,9 @@ func count[K comparable](e *pmap.Editor[K, int], key K, by int) {
 
 // claim replaces what the Service of this name claims of f.
 func (c *compiler) claim(f Frontend, name desired.Name, now *desired.Service) {
-	c.touched[f] = true
+	if !slices.Contains(c.touched, f) {
+		c.touched = append(c.touched, f)
+	}
 	var services []*desired.Service
 	if old, ok := c.claims.Get(f); ok {
 		services = slices.DeleteFunc(slices.Clone(old.services), func(s *desired.Service) bool { return s.Name == name })

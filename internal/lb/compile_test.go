@@ -26,6 +26,7 @@ func plain(t Table) map[string]any {
 	return map[string]any{
 		"entries": entries, "synced": t.Synced, "cluster IPs": maps.Collect(t.ClusterIPs.All()), "local": maps.Collect(t.LocalBackends.All()),
 		"checks": maps.Collect(t.HealthChecks.All()), "without": t.WithoutLocal, "CIDRs": t.ServiceCIDRs, "node": t.NodeAddresses, "uplinks": t.Uplinks,
+		"peers": maps.Collect(t.Peers.All()),
 	}
 }
 
@@ -53,7 +54,7 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 		state, _ = desired.Build(o, node, state)
 		before := table
 		var reasons []desired.Reason
-		options := Options{ExternalIPs: step/500%2 == 0}
+		options := Options{ExternalIPs: step/500%2 == 0, NodeService: desired.Name{Namespace: "demo", Name: "db"}}
 		table, reasons = Compile(state, table, options)
 		fresh, freshReasons := Compile(state, Table{}, options)
 		if diff := difference(plain(fresh), plain(table)); diff != "" {
@@ -66,7 +67,7 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 			t.Fatalf("step %d: revision %d of State %d", step, table.Revision, state.Revision)
 		}
 		for f, e := range table.Entries.All() {
-			if old, ok := before.Entries.Get(f); ok && old != e && old.equal(e) && before.state.Node == state.Node && before.options.equal(options) {
+			if old, ok := before.Entries.Get(f); ok && old != e && old.equal(e) && before.state.Node == state.Node && before.Options.equal(options) {
 				t.Fatalf("step %d: %s is what it was but has another pointer", step, f)
 			}
 		}
@@ -117,10 +118,10 @@ func simple(o desired.Objects, name, address string, created int64, endpoint str
 		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{endpoint}}},
 	}
 	slice.Labels = map[string]string{discoveryv1.LabelServiceName: name}
-	o.Services = o.Services.Set(n, &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
+	o.Services = o.Services.Set(n, desired.ParseService(&corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
 		ClusterIP: address, Ports: []corev1.ServicePort{{Name: "http", Port: 80}},
-	}})
-	o.Slices = o.Slices.Set(n, slice)
+	}}))
+	o.Slices = o.Slices.Set(n, desired.ParseSlice(slice))
 	return o
 }
 

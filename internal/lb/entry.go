@@ -18,13 +18,17 @@ func (c *compiler) entry(s *desired.Service, f Frontend) *Entry {
 		inside := Candidates(s, role, f.Address.Is6(), Pod, c.state.Node)
 		e.Choice = choiceOf(inside)
 		e.Local = localOf(inside, c.state.Node)
+		candidates := inside
 		if role.local(s, Outside) != role.local(s, Pod) {
-			candidates := Candidates(s, role, f.Address.Is6(), Outside, c.state.Node)
+			candidates = Candidates(s, role, f.Address.Is6(), Outside, c.state.Node)
 			outside := choiceOf(candidates)
 			// Endpoints elsewhere may answer on their own nodes.
 			outside.Drop = len(outside.Backends) == 0 && len(e.Backends) > 0
 			e.Outside = &outside
 			e.Local = distinct(append(e.Local, localOf(candidates, c.state.Node)...))
+		}
+		if role.Kind != ClusterIP {
+			e.Nodes = nodesOf(e.For(Outside).Backends, candidates)
 		}
 		if role.Kind == ClusterIP && s.InternalLocal && len(e.Backends) == 0 {
 			e.Drop = servedElsewhere(s, role, f.Address.Is6())
@@ -64,6 +68,17 @@ func localOf(candidates []Candidate, node desired.Node) []netip.Addr {
 		}
 	}
 	return distinct(addresses)
+}
+
+// nodesOf names the node of each backend.
+func nodesOf(backends []netip.AddrPort, candidates []Candidate) []string {
+	nodes := make([]string, len(backends))
+	for _, c := range candidates {
+		if i, ok := slices.BinarySearchFunc(backends, netip.AddrPortFrom(c.Endpoint.Address, c.Port), netip.AddrPort.Compare); ok && c.Used {
+			nodes[i] = c.Endpoint.Node
+		}
+	}
+	return nodes
 }
 
 func distinct(addresses []netip.Addr) []netip.Addr {

@@ -33,7 +33,7 @@ type Explained struct {
 // what became of each endpoint.
 func (t Table) Explain(s *desired.Service) []Explanation {
 	var all []Explanation
-	for f, role := range Frontends(s, t.options) {
+	for f, role := range Frontends(s, t.Options) {
 		all = append(all, t.explain(s, f, role, Pod))
 		if role.local(s, Outside) != role.local(s, Pod) {
 			outside := t.explain(s, f, role, Outside)

@@ -27,6 +27,10 @@ type Table struct {
 	// ServiceCIDRs are the ranges ClusterIPs come from. What is sent to an address
 	// in them that no Service has is dropped.
 	ServiceCIDRs []netip.Prefix
+	// Node is the name of this node, and Peers are the addresses of all nodes
+	// that run Fairlead, with the node's name.
+	Node  string
+	Peers pmap.Map[netip.Addr, string]
 	// NodeAddresses are the addresses of this node at which NodePorts are served,
 	// sorted. Programs of the node itself may use loopback addresses instead.
 	NodeAddresses []netip.Addr
@@ -43,8 +47,10 @@ type Table struct {
 	// node, though a policy wants local ones.
 	WithoutLocal struct{ Internal, External int }
 
-	options Options
-	state   *desired.State
+	// Options are those that this Table was compiled with.
+	Options Options
+
+	state *desired.State
 	// claims lists every Service that wants a frontend, the one that has it
 	// first; contested holds the frontends that several Services want.
 	claims    pmap.Map[Frontend, *claim]
@@ -60,6 +66,12 @@ type Options struct {
 	// NodePortAddresses are the ranges of the node's addresses at which NodePorts
 	// are served; none means all.
 	NodePortAddresses []netip.Prefix
+	// NodeService is a headless Service of the processes that serve the nodes; its
+	// endpoints tell which nodes there are, and their addresses.
+	NodeService desired.Name
+	// DirectReturn lets the node of an endpoint answer TCP clients outside the
+	// cluster itself, in the name of the node that they asked.
+	DirectReturn bool
 }
 
 // Frontend is what a client connects to. The unspecified address of a family
@@ -120,6 +132,9 @@ type Entry struct {
 	Sources []netip.Prefix
 	// Local are those addresses of all backends that are on this node, sorted.
 	Local []netip.Addr
+	// Nodes names the node of each backend of For(Outside), empty where it is not
+	// known. Nil for a ClusterIP.
+	Nodes []string
 }
 
 // Choice is what a connection may be sent to.
@@ -149,7 +164,8 @@ func (e *Entry) equal(other *Entry) bool {
 		return false
 	}
 	return e.Service == other.Service && e.Port == other.Port && e.Kind == other.Kind && e.Affinity == other.Affinity &&
-		e.Choice.equal(other.Choice) && slices.Equal(e.Sources, other.Sources) && slices.Equal(e.Local, other.Local)
+		e.Choice.equal(other.Choice) && slices.Equal(e.Sources, other.Sources) && slices.Equal(e.Local, other.Local) &&
+		slices.Equal(e.Nodes, other.Nodes)
 }
 
 // HealthCheck is what an external load balancer wants to know of one Service.

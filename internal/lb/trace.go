@@ -51,7 +51,7 @@ func (t Table) Trace(p Packet) Trace {
 		trace.Affinity = d.Entry.Affinity.String()
 	}
 	if s, ok := t.state.Services.Get(d.Entry.Service); ok {
-		for f, role := range Frontends(s, t.options) {
+		for f, role := range Frontends(s, t.Options) {
 			if f == d.Frontend {
 				trace.Candidates = t.explained(s, role, f, p.From)
 			}

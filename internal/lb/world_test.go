@@ -131,9 +131,9 @@ func (w world) change(o desired.Objects) desired.Objects {
 	case 1:
 		o.Slices = o.Slices.Delete(sliceName)
 	case 2, 3:
-		o.Services = o.Services.Set(name, w.service(name))
+		o.Services = o.Services.Set(name, desired.ParseService(w.service(name)))
 	default:
-		o.Slices = o.Slices.Set(sliceName, w.slice(sliceName, name.Name))
+		o.Slices = o.Slices.Set(sliceName, desired.ParseSlice(w.slice(sliceName, name.Name)))
 	}
 	return o
 }
@@ -143,7 +143,7 @@ func check(t *testing.T, s *desired.State, table Table) {
 	t.Helper()
 	wanted := map[Frontend]bool{}
 	for _, service := range s.Services.All() {
-		for f := range Frontends(service, table.options) {
+		for f := range Frontends(service, table.Options) {
 			wanted[f] = true
 		}
 	}
@@ -169,7 +169,14 @@ func check(t *testing.T, s *desired.State, table Table) {
 		if (e.Sources != nil) != (e.Kind == LoadBalancerIP && len(service.SourceRanges) > 0) {
 			t.Errorf("%s: sources %v without reason", f, e.Sources)
 		}
+		checkNodes(t, service, f, e)
 		delete(wanted, f)
+	}
+	service, _ := s.Services.Get(table.Options.NodeService)
+	for address, node := range table.Peers.All() {
+		if service == nil || !isOnNode(service, address, node) {
+			t.Errorf("peer %s on node %q is no endpoint of %s", address, node, table.Options.NodeService)
+		}
 	}
 	for f := range wanted {
 		t.Errorf("nobody has %s", f)
@@ -177,6 +184,32 @@ func check(t *testing.T, s *desired.State, table Table) {
 	for _, service := range s.Services.All() {
 		table.Explain(service)
 	}
+}
+
+// checkNodes states that what is reached from outside names the node of each backend.
+func checkNodes(t *testing.T, s *desired.Service, f Frontend, e *Entry) {
+	t.Helper()
+	if e.Kind == ClusterIP {
+		if e.Nodes != nil {
+			t.Errorf("%s: a ClusterIP has nodes %v", f, e.Nodes)
+		}
+		return
+	}
+	backends := e.For(Outside).Backends
+	if len(e.Nodes) != len(backends) {
+		t.Fatalf("%s: %d nodes of %d backends", f, len(e.Nodes), len(backends))
+	}
+	for i, b := range backends {
+		if !isOnNode(s, b.Addr(), e.Nodes[i]) {
+			t.Errorf("%s: backend %s is not on node %q", f, b, e.Nodes[i])
+		}
+	}
+}
+
+func isOnNode(s *desired.Service, address netip.Addr, node string) bool {
+	return slices.ContainsFunc(s.Slices, func(slice *desired.Slice) bool {
+		return slices.ContainsFunc(slice.Endpoints, func(e desired.Endpoint) bool { return e.Address == address && e.Node == node })
+	})
 }
 
 func isEndpoint(s *desired.Service, f Frontend, portName string, backend netip.AddrPort) bool {
