@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/lb/pin"
 )
 
 // chunk is how many entries are read in one system call.
@@ -76,7 +77,7 @@ type list struct {
 
 // readAll reads the maps back. A frontend whose list is not whole is known
 // without its Entry.
-func readAll(from pinnedMaps) (contents, error) {
+func readAll(from pin.Maps) (contents, error) {
 	values := map[lb.Frontend]socketFrontend{}
 	lists := map[uint64]*list{}
 	c := contents{frontends: map[lb.Frontend]known{}}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/lb/pin"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -198,7 +199,7 @@ func TestTampered(t *testing.T) {
 			p = w.plane()
 			w.apply(p, table(services()))
 			w.holds(p, services())
-			if folders := mapFolders(p.config.Directory); len(folders) != 1 {
+			if folders := pin.Folders(p.config.Directory); len(folders) != 1 {
 				t.Errorf("folders %v, want one", folders)
 			}
 		})

@@ -7,6 +7,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+
+	"github.com/fairlead-net/fairlead/internal/lb/pin"
 )
 
 // hook is one place in the kernel that a program is attached to.
@@ -67,7 +69,7 @@ func mapSpecs(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
 
 // loadPrograms loads every hook's program over the given maps. What the kernel
 // lacks it does without where that is possible, and says so.
-func loadPrograms(spec *ebpf.CollectionSpec, over pinnedMaps) (_ map[string]*ebpf.Program, notes []string, err error) {
+func loadPrograms(spec *ebpf.CollectionSpec, over pin.Maps) (_ map[string]*ebpf.Program, notes []string, err error) {
 	note, err := setErrno(spec)
 	if err != nil {
 		return nil, nil, err
@@ -94,7 +96,7 @@ func loadPrograms(spec *ebpf.CollectionSpec, over pinnedMaps) (_ map[string]*ebp
 }
 
 // loadProgram loads one program of spec, which it leaves as it is.
-func loadProgram(spec *ebpf.CollectionSpec, name string, over pinnedMaps) (*ebpf.Program, error) {
+func loadProgram(spec *ebpf.CollectionSpec, name string, over pin.Maps) (*ebpf.Program, error) {
 	alone := spec.Copy()
 	alone.Programs = map[string]*ebpf.ProgramSpec{name: alone.Programs[name]}
 	collection, err := ebpf.NewCollectionWithOptions(alone, ebpf.CollectionOptions{MapReplacements: over})

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/lb/pin"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -24,7 +25,7 @@ type Plane struct {
 	log      *slog.Logger
 	folder   string // of the maps, below config.Directory
 	lock     *os.File
-	maps     pinnedMaps
+	maps     pin.Maps
 	programs map[string]*ebpf.Program
 	links    *links
 	notes    []string
@@ -82,7 +83,7 @@ func New(config Config) (_ *Plane, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.maps, p.folder, err = openMaps(config.Directory, mapSpecs(spec)); err != nil {
+	if p.maps, p.folder, err = layout(mapSpecs(spec)).Open(config.Directory); err != nil {
 		return nil, err
 	}
 	if p.programs, p.notes, err = loadPrograms(spec, p.maps); err != nil {
@@ -211,7 +212,7 @@ func (p *Plane) tidy(want lb.Table) error {
 	if err := p.links.prune(p.programs); err != nil {
 		return err
 	}
-	for _, folder := range mapFolders(p.config.Directory) {
+	for _, folder := range pin.Folders(p.config.Directory) {
 		if folder == p.folder {
 			continue
 		}
@@ -266,7 +267,7 @@ func (p *Plane) Close() error {
 
 func (p *Plane) release() {
 	p.releaser.close()
-	p.maps.close()
+	p.maps.Close()
 	closePrograms(p.programs)
 	if p.links != nil {
 		_ = p.links.cgroup.Close()

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/lb/pin"
 )
 
 // attempts bounds how often a lookup starts again because its frontend was
@@ -17,7 +18,7 @@ const attempts = 10
 
 // Reader reads the maps that the attached programs use. It changes nothing and
 // works beside a Plane of another process.
-type Reader struct{ maps pinnedMaps }
+type Reader struct{ maps pin.Maps }
 
 // Open finds the maps that the programs pinned below directory use.
 func Open(directory string) (*Reader, error) {
@@ -30,7 +31,7 @@ func Open(directory string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, folder := range mapFolders(directory) {
+	for _, folder := range pin.Folders(directory) {
 		opened, err := openForReading(filepath.Join(directory, folder))
 		if err != nil {
 			return nil, err
@@ -39,17 +40,17 @@ func Open(directory string) (*Reader, error) {
 		if err == nil && id == used {
 			return &Reader{maps: opened}, nil
 		}
-		opened.close()
+		opened.Close()
 	}
 	return nil, fmt.Errorf("the attached programs use maps that are not pinned below %s", directory)
 }
 
-func openForReading(folder string) (pinnedMaps, error) {
-	opened := pinnedMaps{}
+func openForReading(folder string) (pin.Maps, error) {
+	opened := pin.Maps{}
 	for _, name := range []string{socketMapFrontends, socketMapBackends, socketMapMembers} {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(folder, name), &ebpf.LoadPinOptions{ReadOnly: true})
 		if err != nil {
-			opened.close()
+			opened.Close()
 			return nil, fmt.Errorf("opening map %s: %w", name, err)
 		}
 		opened[name] = m
@@ -59,7 +60,7 @@ func openForReading(folder string) (pinnedMaps, error) {
 
 // Close lets go of the maps.
 func (r *Reader) Close() error {
-	r.maps.close()
+	r.maps.Close()
 	return nil
 }
 

@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netns"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/lb/pin"
 )
 
 // releaser ends UDP sockets that are connected to a backend which left its
@@ -32,7 +34,7 @@ type releaser struct {
 }
 
 // newReleaser starts one, or says why it cannot.
-func newReleaser(spec *ebpf.CollectionSpec, over pinnedMaps, directory string, report func(error)) (*releaser, error) {
+func newReleaser(spec *ebpf.CollectionSpec, over pin.Maps, directory string, report func(error)) (*releaser, error) {
 	program, err := loadProgram(spec, socketProgRelease, over)
 	if err != nil {
 		return nil, fmt.Errorf("loading program %s (needs Linux 6.5): %w", socketProgRelease, err)
@@ -47,6 +49,10 @@ func newReleaser(spec *ebpf.CollectionSpec, over pinnedMaps, directory string, r
 	go r.run(ctx)
 	return r, nil
 }
+
+// afterwards is when each round is repeated: a connect call that had chosen its
+// backend, but had not told its socket yet, is seen by then.
+const afterwards = time.Second
 
 // release asks for a round; it does not wait for it.
 func (r *releaser) release() {
@@ -70,11 +76,14 @@ func (r *releaser) close() {
 
 func (r *releaser) run(ctx context.Context) {
 	defer close(r.done)
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
+			again = time.After(afterwards)
+		case <-again:
 		}
 		failed := make(chan error)
 		go func() {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/lb/pin"
 )
 
 // count returns the number of entries of a map.
@@ -136,7 +137,7 @@ func TestRestart(t *testing.T) {
 	if a := w.do(request{Do: "send", Socket: 2, UDP: true, To: to}); a.Peer != to {
 		t.Errorf("an old socket gets %+v", a)
 	}
-	if folders := mapFolders(w.config().Directory); len(folders) != 1 {
+	if folders := pin.Folders(w.config().Directory); len(folders) != 1 {
 		t.Errorf("folders %v are left, want one", folders)
 	}
 	for attach, programs := range attachedTo(t, w.cgroup) {
