@@ -209,7 +209,7 @@ func (t *transaction) addMasquerade(chain string, f *family) {
 	hairpin.load(0, f, f.source)
 	hairpin.load(f.address.words(), f, f.destination)
 	hairpin.in(f.hairpin)
-	hairpin.masquerade()
+	hairpin.masquerade(t.layout.masqueradePorts)
 	t.newRule(chain, hairpin)
 
 	local := f.rule("replies pass here anyway")
@@ -221,13 +221,13 @@ func (t *transaction) addMasquerade(chain string, f *family) {
 	self := rule{comment: "from the node itself"}
 	self.meta(0, unix.NFT_META_IIF)
 	self.zero(0, unix.NFT_CMP_EQ)
-	self.masquerade()
+	self.masquerade(t.layout.masqueradePorts)
 	t.newRule(chain, self)
 
 	transit := rule{comment: "came by an uplink and leaves the node again"}
 	transit.meta(0, unix.NFT_META_IIFNAME)
 	transit.in(t.layout.uplinks)
-	transit.masquerade()
+	transit.masquerade(t.layout.masqueradePorts)
 	t.newRule(chain, transit)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
@@ -74,28 +75,40 @@ func (p *Plane) forget() error {
 	}
 	filter := &staleFilter{stale: p.pending, have: p.have, backends: map[lb.Frontend]map[netip.AddrPort]bool{}}
 	var failed []error
-	forgotten := 0
 	for _, six := range []bool{false, true} {
-		if !p.pending.concerns(six) {
-			continue
+		if p.pending.concerns(six) {
+			failed = append(failed, p.forgetFamily(six, filter))
 		}
-		flows, err := p.socket.flows(six, desired.UDP)
-		failed = append(failed, err)
-		for _, f := range flows {
-			if filter.matches(f) {
-				failed = append(failed, p.socket.forgetFlow(f))
-				forgotten++
-			}
-		}
-	}
-	if forgotten > 0 {
-		p.log.Info("conntrack forgot UDP connections to backends that left", "connections", forgotten)
 	}
 	err := errors.Join(failed...)
 	if err == nil {
 		p.pending = stale{frontends: map[lb.Frontend]bool{}}
 	}
 	return err
+}
+
+// forgetFamily looks at the connections of one family.
+func (p *Plane) forgetFamily(six bool, filter *staleFilter) error {
+	start, forgotten := time.Now(), 0
+	flows, err := p.socket.flows(six, desired.UDP)
+	failed := []error{err}
+	for _, f := range flows {
+		if !filter.matches(f) {
+			continue
+		}
+		if err := p.socket.forgetFlow(f); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		forgotten++
+	}
+	if forgotten > 0 {
+		p.log.Info("conntrack forgot UDP connections to backends that left", "connections", forgotten)
+	}
+	if p.config.Looked != nil {
+		p.config.Looked(six, time.Since(start), forgotten)
+	}
+	return errors.Join(failed...)
 }
 
 func (s stale) concerns(six bool) bool {

@@ -6,8 +6,8 @@
 // all, each as large as what changed. The number of chains and rules does not
 // grow with the number of Services: maps hold what differs between them. The
 // package talks netlink itself. It never marks packets or connections, never
-// touches a table of others, and forgets connections only of UDP endpoints that
-// are gone.
+// touches a table of others unless Foreign.Remove is told which, and forgets
+// connections only of UDP endpoints that are gone.
 //
 // # Maps
 //

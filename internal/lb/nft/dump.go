@@ -37,13 +37,6 @@ func (p *Plane) Dump() (map[lb.Frontend]*lb.Entry, error) {
 	return all, nil
 }
 
-// Lookup returns what the kernel has for one frontend, and whether it has it.
-func (p *Plane) Lookup(f lb.Frontend) (*lb.Entry, bool, error) {
-	all, err := p.Dump()
-	entry, ok := all[f]
-	return entry, ok, err
-}
-
 // reader puts the maps of one family together.
 type reader struct {
 	plane  *Plane
@@ -55,7 +48,7 @@ func (r *reader) read() error {
 	f := r.family
 	for _, s := range []set{f.inside, f.outside, f.backends, f.outsideBackends, f.members, f.outsideMembers, f.ids, f.outsideIDs, f.restricted, f.allowed} {
 		err := r.plane.socket.readElements(r.plane.config.Table, s.name, func() { r.all[s.name] = nil }, func(x kernelElement) {
-			r.all[s.name] = append(r.all[s.name], kernelElement{slices.Clone(x.key), slices.Clone(x.end), slices.Clone(x.data)})
+			r.all[s.name] = append(r.all[s.name], x.clone())
 		})
 		if err != nil {
 			return err

@@ -1,6 +1,8 @@
 package nft
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -169,9 +171,22 @@ func (r *rule) dnat(f *family, address, port int) {
 	})
 }
 
-// masquerade makes the connection come from this node, by a random port.
-func (r *rule) masquerade() {
-	r.expression("masq", func(a *attributes) { a.u32(unix.NFTA_MASQ_FLAGS, randomFully) })
+// masquerade makes the connection come from this node, by a random port of a
+// range; zero means any port.
+func (r *rule) masquerade(ports [2]uint16) {
+	if ports == [2]uint16{} {
+		r.expression("masq", func(a *attributes) { a.u32(unix.NFTA_MASQ_FLAGS, randomFully) })
+		return
+	}
+	for word, port := range ports {
+		r.constant(word, binary.BigEndian.AppendUint16(nil, port))
+	}
+	r.expression("masq", func(a *attributes) {
+		// Without the second flag the kernel takes the registers, and any port.
+		a.u32(unix.NFTA_MASQ_FLAGS, randomFully|unix.NF_NAT_RANGE_PROTO_SPECIFIED)
+		a.u32(unix.NFTA_MASQ_REG_PROTO_MIN, register(0))
+		a.u32(unix.NFTA_MASQ_REG_PROTO_MAX, register(1))
+	})
 }
 
 // reject answers the packet and drops it; kind is NFT_REJECT_*.

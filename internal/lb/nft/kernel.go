@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,13 @@ type kernelTable struct {
 
 // request makes a message that asks about an inet table.
 func request(kind, flags uint16, write func(*attributes)) *messages {
+	return requestOf(unix.NFPROTO_INET, kind, flags, write)
+}
+
+// requestOf makes a message that asks about a table of another family, NFPROTO_*.
+func requestOf(family uint8, kind, flags uint16, write func(*attributes)) *messages {
 	m := &messages{}
-	m.begin(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags, unix.NFPROTO_INET, 0)
+	m.begin(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags, family, 0)
 	var a attributes
 	write(&a)
 	m.end(a)
@@ -91,21 +97,30 @@ func (s *socket) names(kind uint16, table string) ([]string, error) {
 // verdicts is nil.
 type kernelElement struct{ key, end, data []byte }
 
+// clone keeps an element beyond the visit.
+func (x kernelElement) clone() kernelElement {
+	return kernelElement{slices.Clone(x.key), slices.Clone(x.end), slices.Clone(x.data)}
+}
+
+// eachElement visits what a message about elements has; it is overwritten by the
+// next message.
+func eachElement(data []byte, visit func(kernelElement)) {
+	each(find(data, unix.NFTA_SET_ELEM_LIST_ELEMENTS), func(_ uint16, x []byte) {
+		visit(kernelElement{
+			key:  find(x, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE),
+			end:  find(x, elementEnd, unix.NFTA_DATA_VALUE),
+			data: find(x, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE),
+		})
+	})
+}
+
 // readElements calls visit for each element of a set; restart as in dump.
 func (s *socket) readElements(table, set string, restart func(), visit func(kernelElement)) error {
 	m := request(unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, func(a *attributes) {
 		a.string(unix.NFTA_SET_ELEM_LIST_TABLE, table)
 		a.string(unix.NFTA_SET_ELEM_LIST_SET, set)
 	})
-	err := s.dump(m, restart, func(data []byte) {
-		each(find(data, unix.NFTA_SET_ELEM_LIST_ELEMENTS), func(_ uint16, x []byte) {
-			visit(kernelElement{
-				key:  find(x, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE),
-				end:  find(x, elementEnd, unix.NFTA_DATA_VALUE),
-				data: find(x, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE),
-			})
-		})
-	})
+	err := s.dump(m, restart, func(data []byte) { eachElement(data, visit) })
 	if err != nil {
 		return fmt.Errorf("reading %s of table %s: %w", set, table, err)
 	}

@@ -130,6 +130,8 @@ type layout struct {
 	table    string
 	families [2]*family // IPv4, IPv6
 	uplinks  set
+	// masqueradePorts are the first and the last; zero means any.
+	masqueradePorts [2]uint16
 }
 
 func newLayout(table string) *layout {

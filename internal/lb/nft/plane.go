@@ -24,6 +24,12 @@ type Config struct {
 	// Watch is how often the Plane looks whether others removed its rules; zero
 	// means every second.
 	Watch time.Duration
+	// MasqueradePorts are the first and the last source port that masquerading may
+	// choose, so that others may have ports of their own; zero means any port.
+	MasqueradePorts [2]uint16
+	// Looked, if set, is told of every look at the connections that conntrack
+	// knows of one family: how long it took and how many were to be forgotten.
+	Looked func(six bool, took time.Duration, forgotten int)
 }
 
 // Plane keeps the kernel's nftables equal to the last applied Table. Its methods
@@ -66,6 +72,9 @@ func New(config Config) (*Plane, error) {
 	if config.Watch == 0 {
 		config.Watch = time.Second
 	}
+	if ports := config.MasqueradePorts; ports != [2]uint16{} && (ports[0] == 0 || ports[0] > ports[1]) {
+		return nil, fmt.Errorf("%d to %d is no range of ports to masquerade with", ports[0], ports[1])
+	}
 	s, err := openSocket()
 	if err != nil {
 		return nil, err
@@ -80,6 +89,7 @@ func New(config Config) (*Plane, error) {
 		stop: stop, socket: s, have: emptyState(), refused: map[lb.Frontend]bool{},
 		pending: stale{frontends: map[lb.Frontend]bool{}},
 	}
+	p.layout.masqueradePorts = config.MasqueradePorts
 	p.watching.Go(func() { p.watch(ctx) })
 	return p, nil
 }

@@ -282,6 +282,27 @@ func (w *world) holds(p *Plane, want lb.Table, entries map[lb.Frontend]*lb.Entry
 	if diff := cmp.Diff(normals, got, addresses); diff != "" {
 		w.t.Fatalf("the kernel differs (-want +got):\n%s", diff)
 	}
+	for f := range got {
+		e, found, err := p.Lookup(f)
+		if diff := cmp.Diff(got[f], e, addresses); err != nil || !found || diff != "" {
+			w.t.Fatalf("Lookup of %s: %v, %v: %s", f, found, err, diff)
+		}
+		none := f
+		none.Port = 9
+		if e, found, err := p.Lookup(none); err != nil || found {
+			w.t.Fatalf("Lookup of %s: %+v, %v", none, e, err)
+		}
+		_, isClusterIP := want.ClusterIPs.Get(f.Address)
+		node, clusterIP, err := p.Knows(f.Address)
+		if err != nil || node || clusterIP != isClusterIP {
+			w.t.Fatalf("%s: a node's %v, a ClusterIP %v, %v", f.Address, node, clusterIP, err)
+		}
+	}
+	for _, address := range want.NodeAddresses {
+		if node, clusterIP, err := p.Knows(address); err != nil || !node || clusterIP {
+			w.t.Fatalf("%s: a node's %v, a ClusterIP %v, %v", address, node, clusterIP, err)
+		}
+	}
 	have, fresh := contents(w.t, p), anew(w.t, want)
 	for _, s := range p.layout.sets() {
 		slots := strings.Contains(s.name, "backends") || strings.Contains(s.name, "ids")

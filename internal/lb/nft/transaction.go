@@ -42,7 +42,12 @@ const generationAt = unix.SizeofNlMsghdr + 4 + unix.SizeofNlAttr
 
 // add appends a message about something in an inet table.
 func (t *transaction) add(kind, flags uint16, write func(*attributes)) {
-	t.begin(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags, unix.NFPROTO_INET, 0)
+	t.addTo(unix.NFPROTO_INET, kind, flags, write)
+}
+
+// addTo appends a message about something in a table of any family.
+func (t *transaction) addTo(family uint8, kind, flags uint16, write func(*attributes)) {
+	t.begin(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags, family, 0)
 	var a attributes
 	write(&a)
 	t.end(a)

@@ -236,11 +236,15 @@ func (w *world) config() Config {
 	return Config{Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Watch: 20 * time.Millisecond}
 }
 
-func (w *world) plane() *Plane {
+func (w *world) plane() *Plane { return w.planeWith(func(*Config) {}) }
+
+func (w *world) planeWith(set func(*Config)) *Plane {
 	w.t.Helper()
 	var p *Plane
+	config := w.config()
+	set(&config)
 	w.in(w.node, func() (err error) {
-		p, err = New(w.config())
+		p, err = New(config)
 		return err
 	})
 	w.t.Cleanup(func() { p.Close() })
