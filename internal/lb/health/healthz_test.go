@@ -1,11 +1,10 @@
 package health
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
-	"net"
-	"runtime"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/vishvananda/netns"
 )
 
 // TestHealthz goes through what the proxy and the node can be.
@@ -22,11 +20,11 @@ func TestHealthz(t *testing.T) {
 	newNamespace(t)
 	var healthy, eligible atomic.Bool
 	updated := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	h := NewHealthz(HealthzConfig{
-		Address: ":10256", Log: quiet(), Eligible: eligible.Load,
-		Healthy: func() (bool, time.Time) { return healthy.Load(), updated },
-	})
-	run(t, h)
+	h := NewHealthz(HealthzConfig{Eligible: eligible.Load, Healthy: func() (bool, time.Time) { return healthy.Load(), updated }})
+	mux := http.NewServeMux()
+	mux.Handle("/healthz", h.HealthzHandler())
+	mux.Handle("/livez", h.LivezHandler())
+	run(t, &Waiting{What: "health", Address: ":10256", Handler: mux, Log: quiet()})
 	for _, c := range []struct {
 		healthy, eligible bool
 		healthz, livez    int
@@ -60,9 +58,9 @@ func checkBody(t *testing.T, text string, node, healthy, eligible, well bool, up
 	t.Helper()
 	var fields map[string]any
 	must(t, json.Unmarshal([]byte(text), &fields))
-	keys := []string{"currentTime", "healthy", "lastUpdated"}
+	keys := []string{"currentTime", "healthy", "lastUpdated", "status"}
 	if node {
-		keys = append(keys, "nodeEligible")
+		keys = []string{"currentTime", "healthy", "lastUpdated", "nodeEligible", "status"}
 		if fields["nodeEligible"] != eligible {
 			t.Errorf("nodeEligible is %v", fields["nodeEligible"])
 		}
@@ -70,8 +68,15 @@ func checkBody(t *testing.T, text string, node, healthy, eligible, well bool, up
 	if got := slices.Sorted(maps.Keys(fields)); !slices.Equal(got, keys) || fields["healthy"] != healthy {
 		t.Errorf("fields of %s", text)
 	}
-	var times struct{ CurrentTime, LastUpdated time.Time }
+	var times struct {
+		CurrentTime, LastUpdated time.Time
+		Status                   map[string]familyHealth
+	}
 	must(t, json.Unmarshal([]byte(text), &times))
+	family := familyHealth{updated, healthy}
+	if diff := cmp.Diff(map[string]familyHealth{"IPv4": family, "IPv6": family}, times.Status); diff != "" {
+		t.Errorf("status of the families: %s", diff)
+	}
 	if well && !times.LastUpdated.Equal(times.CurrentTime) || !well && !times.LastUpdated.Equal(updated) {
 		t.Errorf("times of %s", text)
 	}
@@ -80,58 +85,14 @@ func checkBody(t *testing.T, text string, node, healthy, eligible, well bool, up
 	}
 }
 
-// TestHealthzPortTaken waits for the port, as when kube-proxy still runs.
-func TestHealthzPortTaken(t *testing.T) {
-	newNamespace(t)
-	taken, err := net.Listen("tcp", ":10256")
-	must(t, err)
-	h := NewHealthz(HealthzConfig{
-		Address: ":10256", Log: quiet(), Eligible: func() bool { return true }, Healthy: func() (bool, time.Time) { return true, time.Now() },
-	})
-	run(t, h)
-	eventually(t, func() bool { return len(h.Describe()) == 1 })
-	if note := h.Describe()[0]; !strings.HasPrefix(note, "the proxy's health is not answered: cannot listen on :10256: another program listens on this port") {
-		t.Error(note)
+// TestHealthzAtStart has no update to tell of, as kube-proxy then.
+func TestHealthzAtStart(t *testing.T) {
+	h := NewHealthz(HealthzConfig{Eligible: func() bool { return true }, Healthy: func() (bool, time.Time) { return false, time.Time{} }})
+	answer := httptest.NewRecorder()
+	h.LivezHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/livez", http.NoBody))
+	if answer.Code != 503 || strings.Contains(answer.Body.String(), "status") {
+		t.Errorf("%d %s", answer.Code, answer.Body)
 	}
-	must(t, taken.Close())
-	eventually(t, func() bool { return len(h.Describe()) == 0 })
-	if r := ask(t, "127.0.0.1:10256", "GET /healthz"); r.status != 200 {
-		t.Errorf("%+v", r)
-	}
-}
-
-// run starts a Healthz in the test's namespace and waits until it has tried its
-// port.
-func run(t *testing.T, h *Healthz) {
-	t.Helper()
-	network, err := netns.Get()
-	must(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if err := netns.Set(network); err != nil {
-			done <- err
-			return
-		}
-		done <- h.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		must(t, <-done)
-		network.Close()
-		refused(t, "127.0.0.1:10256")
-	})
-	eventually(t, func() bool {
-		if len(h.Describe()) > 0 {
-			return true
-		}
-		conn, err := net.Dial("tcp", "127.0.0.1:10256")
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
 }
 
 func eventually(t *testing.T, ok func() bool) {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
@@ -36,6 +37,11 @@ type Plane struct {
 	// failed and shared say what Describe has to tell.
 	failed, shared []string
 	closed         bool
+	// waiting are the answers of places that another program has.
+	waiting map[netip.AddrPort]answer
+	retrier *time.Timer
+	// after is time.AfterFunc; tests have no clock.
+	after func(time.Duration, func()) *time.Timer
 }
 
 // port is one listener.
@@ -46,7 +52,7 @@ type port struct {
 
 // New returns a Plane that listens nowhere yet.
 func New(config Config) *Plane {
-	return &Plane{config: config, log: config.Log.With("component", "health"), open: map[netip.AddrPort]*port{}}
+	return &Plane{config: config, log: config.Log.With("component", "health"), open: map[netip.AddrPort]*port{}, after: time.AfterFunc}
 }
 
 // Apply serves the health checks of want and, if want is synced, no others. It
@@ -59,7 +65,7 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 	if p.closed {
 		return errors.New("health checks are served no more")
 	}
-	p.shared, p.failed = shared, nil
+	p.shared, p.failed, p.waiting = shared, nil, map[netip.AddrPort]answer{}
 	var problems []error
 	wanted := map[netip.AddrPort]bool{}
 	for _, number := range slices.Sorted(maps.Keys(answers)) {
@@ -68,9 +74,11 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 			if err := p.serve(ctx, at, answers[number]); err != nil {
 				problems = append(problems, err)
 				p.failed = append(p.failed, err.Error())
+				p.waiting[at] = answers[number]
 			}
 		}
 	}
+	p.retryLater()
 	for at, open := range p.open {
 		if want.Synced && !wanted[at] {
 			p.log.Info("health check port is closed", "address", at)
@@ -79,6 +87,34 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// retryLater tries the places that could not be opened again, and soon: a load
+// balancer that asks at a port which kube-proxy has just left counts seconds.
+func (p *Plane) retryLater() {
+	if len(p.waiting) == 0 || p.retrier != nil {
+		return
+	}
+	p.retrier = p.after(bindPause, p.retry)
+}
+
+func (p *Plane) retry() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retrier = nil
+	if p.closed {
+		return
+	}
+	p.failed = nil
+	for at, a := range p.waiting {
+		if err := p.serve(context.Background(), at, a); err != nil {
+			p.failed = append(p.failed, err.Error())
+			continue
+		}
+		delete(p.waiting, at)
+	}
+	slices.Sort(p.failed)
+	p.retryLater()
 }
 
 // byPort returns what each port has to answer, and in words which Services want
@@ -139,6 +175,9 @@ func (p *Plane) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	if p.retrier != nil {
+		p.retrier.Stop()
+	}
 	for at, open := range p.open {
 		open.close()
 		delete(p.open, at)

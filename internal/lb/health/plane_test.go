@@ -262,3 +262,30 @@ func TestHeader(t *testing.T) {
 		t.Errorf("%q, %v", first[:n], err)
 	}
 }
+
+// TestPortLeft takes over a port once the program that has it, such as
+// kube-proxy, is gone, without another Apply.
+func TestPortLeft(t *testing.T) {
+	newNamespace(t)
+	p, _ := newPlane(t)
+	var again func()
+	p.after = func(_ time.Duration, f func()) *time.Timer {
+		again = f
+		return time.NewTimer(time.Hour)
+	}
+	taken, err := net.Listen("tcp", ":31000")
+	must(t, err)
+	if err := p.Apply(t.Context(), table(checks{"a": {Port: 31000, Endpoints: 2}, "b": {Port: 31001, Endpoints: 1}})); err == nil {
+		t.Error("no error for a port that is taken")
+	}
+	again()
+	if len(p.Describe()) != 2 {
+		t.Errorf("%q", p.Describe())
+	}
+	must(t, taken.Close())
+	again()
+	expect(t, "127.0.0.1:31000", 200, `{"service":{"namespace":"shop","name":"a"},"localEndpoints":2,"serviceProxyHealthy":true}`)
+	if len(p.Describe()) != 1 || p.retrier != nil {
+		t.Errorf("%q", p.Describe())
+	}
+}

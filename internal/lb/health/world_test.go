@@ -49,6 +49,8 @@ func newPlane(t *testing.T, ranges ...string) (*Plane, *atomic.Bool) {
 		config.Addresses = append(config.Addresses, netip.MustParsePrefix(r))
 	}
 	p := New(config)
+	// A timer's goroutine is in another namespace than the test.
+	p.after = func(time.Duration, func()) *time.Timer { return time.NewTimer(time.Hour) }
 	t.Cleanup(func() { must(t, p.Close()) })
 	return p, healthy
 }
