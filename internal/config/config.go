@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
@@ -42,6 +41,12 @@ const (
 	Nftables = "nftables"
 )
 
+// The values of lb.xdp beside Auto.
+const (
+	Native   = "native"
+	Disabled = "disabled"
+)
+
 // LB configures load balancing on the nodes.
 type LB struct {
 	// CgroupRoot is the cgroup2 folder whose processes get Services; empty means
@@ -64,9 +69,33 @@ type LB struct {
 	// NodePortAddresses are the ranges of the nodes' addresses at which NodePorts
 	// are served; empty means all addresses.
 	NodePortAddresses []netip.Prefix `yaml:"nodePortAddresses"`
+	// NodePortRange is the API server's --service-node-port-range.
+	NodePortRange PortRange `yaml:"nodePortRange"`
+	// PacketDataplane is auto, ebpf or nftables: what forwards packets that arrive
+	// by an uplink. What eBPF does not do is nftables' matter all the same.
+	PacketDataplane string `yaml:"packetDataplane"`
+	// XDP is auto, native or disabled: whether eBPF takes packets from the network card's
+	// driver, before the kernel makes its own structures for them.
+	XDP string `yaml:"xdp"`
+	// DirectReturn lets an endpoint's node answer TCP clients outside the cluster
+	// directly, so that endpoints see the client's address.
+	DirectReturn bool `yaml:"directReturn"`
+	// MaxFlows is how many connections from outside eBPF remembers.
+	MaxFlows  uint32    `yaml:"maxFlows"`
+	Conntrack Conntrack `yaml:"conntrack"`
+	// NodeService is NAMESPACE/NAME of a headless Service whose endpoints are the
+	// nodes' processes; empty means that nodes do not know of each other.
+	NodeService string `yaml:"nodeService"`
 	// Uplinks are the interfaces that lead out of the node, by name or by a
 	// pattern such as eth*; empty means those that are found.
 	Uplinks []string `yaml:"uplinks"`
+	// MetricsBindAddress is where the node process serves /metrics and /proxyMode
+	// as kube-proxy does, beside --http; the empty text means nowhere.
+	MetricsBindAddress netip.AddrPort `yaml:"metricsBindAddress"`
+	// HealthzBindAddress is where the node process serves kube-proxy's /healthz and
+	// /livez once more, beside --http, as soon as kube-proxy lets go of it; the
+	// empty text means nowhere.
+	HealthzBindAddress netip.AddrPort `yaml:"healthzBindAddress"`
 }
 
 // DNS configures cluster DNS.
@@ -98,7 +127,13 @@ func Default() Config {
 	return Config{
 		ClusterDomain: "cluster.local",
 		LogLevel:      "info",
-		LB:            LB{BPFFS: "/sys/fs/bpf/fairlead", MaxFrontends: 1 << 17, MaxBackends: 1 << 19, ServiceDataplane: Auto},
+		LB: LB{
+			BPFFS: "/sys/fs/bpf/fairlead", MaxFrontends: 1 << 17, MaxBackends: 1 << 19, ServiceDataplane: Auto,
+			NodePortRange: PortRange{30000, 32767}, PacketDataplane: Auto, XDP: Auto, MaxFlows: 1 << 18,
+			// As kube-proxy has them.
+			Conntrack:          Conntrack{MaxPerCore: 32768, Min: 131072, TCPEstablishedTimeout: 24 * time.Hour, TCPCloseWaitTimeout: time.Hour},
+			MetricsBindAddress: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 10249),
+		},
 		DNS: DNS{
 			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 53)},
 			TTL:    30, Pods: "insecure", ResolvConf: "/etc/resolv.conf",
@@ -146,17 +181,13 @@ func (c Config) validate() error {
 	if !strings.HasPrefix(c.LB.BPFFS, "/") {
 		bad("lb.bpffs", "%q is not an absolute path", c.LB.BPFFS)
 	}
-	if c.LB.MaxFrontends == 0 || c.LB.MaxBackends == 0 {
-		bad("lb", "maxFrontends and maxBackends must be above 0")
+	if c.LB.MaxFrontends == 0 || c.LB.MaxBackends == 0 || c.LB.MaxFlows == 0 {
+		bad("lb", "maxFrontends, maxBackends and maxFlows must be above 0")
 	}
 	if d := c.LB.ServiceDataplane; d != Auto && d != EBPF && d != Nftables {
 		bad("lb.serviceDataplane", "%q is none of auto, ebpf and nftables", d)
 	}
-	for i, pattern := range c.LB.Uplinks {
-		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
-			bad(fmt.Sprintf("lb.uplinks[%d]", i), "%q is not the name of an interface or a pattern such as eth*", pattern)
-		}
-	}
+	c.LB.validatePackets(bad)
 	if len(c.DNS.Listen) == 0 {
 		bad("dns.listen", "is empty; write at least one ADDRESS:PORT, such as \"[::]:53\"")
 	}

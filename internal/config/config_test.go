@@ -25,6 +25,17 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestNoMetricsAddress: kube-proxy's way of switching its port off.
+func TestNoMetricsAddress(t *testing.T) {
+	c, err := Parse([]byte("lb: {metricsBindAddress: \"\"}"))
+	if err != nil || c.LB.MetricsBindAddress.IsValid() {
+		t.Errorf("%v, %v", c.LB.MetricsBindAddress, err)
+	}
+	if c, err = Parse([]byte("lb: {metricsBindAddress: \"[::1]:10249\"}")); err != nil || c.LB.MetricsBindAddress.String() != "[::1]:10249" {
+		t.Errorf("%v, %v", c.LB.MetricsBindAddress, err)
+	}
+}
+
 // TestMessages holds what a user reads who made a mistake.
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
@@ -38,8 +49,12 @@ func TestMessages(t *testing.T) {
 		"dns: {pods: maybe}":           `dns.pods: "maybe" is neither insecure nor disabled`,
 		"dns: {listen: []}":            `dns.listen: is empty; write at least one ADDRESS:PORT, such as "[::]:53"`,
 		"apiServers: [192.0.2.1:6443]": `apiServers[0]: "192.0.2.1:6443" is not of the form https://HOST:PORT`,
-		"a: [":                         "not valid YAML: line 1: did not find expected node content",
-		"dns:\n\tttl: 3":               "not valid YAML: line 2: found character that cannot start any token",
+		"lb: {xdp: sometimes}":         `lb.xdp: "sometimes" is none of auto, native and disabled`,
+		"lb: {nodePortRange: 30000}":   "line 1: `30000` is not a range of ports such as 30000-32767",
+		"lb: {directReturn: true}":     "lb.directReturn: needs lb.nodeService, by which nodes know each other; the chart sets it",
+		"lb: {packetDataplane: ebpf, serviceDataplane: nftables}": "lb.packetDataplane: is ebpf, but lb.serviceDataplane: nftables means no eBPF at all; say auto for one of them",
+		"a: [":           "not valid YAML: line 1: did not find expected node content",
+		"dns:\n\tttl: 3": "not valid YAML: line 2: found character that cannot start any token",
 	} {
 		_, err := Parse([]byte(text))
 		if err == nil || err.Error() != want {

@@ -36,6 +36,10 @@ func explain(err error) error {
 // expected says in words what a Go type takes.
 func expected(goType string) string {
 	switch goType {
+	case "int":
+		return "a whole number"
+	case "bool":
+		return "true or false"
 	case "uint32":
 		return "a number from 0 to 4294967295"
 	case "time.Duration":
@@ -54,7 +58,7 @@ func expected(goType string) string {
 // suggest names the known fields of a section, the likeliest one first.
 func suggest(field, section string) string {
 	var known []string
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[LB](), reflect.TypeFor[DNS](), reflect.TypeFor[Status]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[LB](), reflect.TypeFor[Conntrack](), reflect.TypeFor[DNS](), reflect.TypeFor[Status]()} {
 		if t.Name() != section {
 			continue
 		}

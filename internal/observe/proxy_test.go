@@ -18,18 +18,19 @@ import (
 // peer are the names, types and labels of kube-proxy 1.37, from its source
 // (pkg/proxy/metrics/metrics.go).
 var peer = map[string]string{
-	"kubeproxy_network_programming_duration_seconds":           "HISTOGRAM ip_family",
-	"kubeproxy_sync_proxy_rules_duration_seconds":              "HISTOGRAM ip_family",
-	"kubeproxy_sync_proxy_rules_last_timestamp_seconds":        "GAUGE ip_family",
-	"kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds": "GAUGE ip_family",
-	"kubeproxy_sync_proxy_rules_endpoint_changes_pending":      "GAUGE",
-	"kubeproxy_sync_proxy_rules_endpoint_changes_total":        "COUNTER",
-	"kubeproxy_sync_proxy_rules_service_changes_pending":       "GAUGE",
-	"kubeproxy_sync_proxy_rules_service_changes_total":         "COUNTER",
-	"kubeproxy_sync_proxy_rules_no_local_endpoints_total":      "GAUGE ip_family traffic_policy",
-	"kubeproxy_sync_proxy_rules_nftables_sync_failures_total":  "COUNTER ip_family",
-	"kubeproxy_conntrack_reconciler_sync_duration_seconds":     "HISTOGRAM ip_family",
-	"kubeproxy_conntrack_reconciler_deleted_entries_total":     "COUNTER ip_family",
+	"kubeproxy_network_programming_duration_seconds":            "HISTOGRAM ip_family",
+	"kubeproxy_sync_proxy_rules_duration_seconds":               "HISTOGRAM ip_family",
+	"kubeproxy_sync_proxy_rules_last_timestamp_seconds":         "GAUGE ip_family",
+	"kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds":  "GAUGE ip_family",
+	"kubeproxy_sync_proxy_rules_endpoint_changes_pending":       "GAUGE",
+	"kubeproxy_sync_proxy_rules_endpoint_changes_total":         "COUNTER",
+	"kubeproxy_sync_proxy_rules_service_changes_pending":        "GAUGE",
+	"kubeproxy_sync_proxy_rules_service_changes_total":          "COUNTER",
+	"kubeproxy_sync_proxy_rules_no_local_endpoints_total":       "GAUGE ip_family traffic_policy",
+	"kubeproxy_sync_proxy_rules_nftables_sync_failures_total":   "COUNTER ip_family",
+	"kubeproxy_conntrack_reconciler_sync_duration_seconds":      "HISTOGRAM ip_family",
+	"kubeproxy_conntrack_reconciler_deleted_entries_total":      "COUNTER ip_family",
+	"kubeproxy_iptables_ct_state_invalid_dropped_packets_total": "COUNTER",
 }
 
 func at(seconds float64) time.Time {
@@ -51,7 +52,7 @@ func busy() *Proxy {
 // TestNames compares with kube-proxy.
 func TestNames(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(busy())
+	registry.MustRegister(busy(), NewInvalidDropped(func() (uint64, error) { return 5, nil }))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +133,29 @@ func TestValues(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestInvalidDropped leaves the sample out, and it alone, while there is none.
+func TestInvalidDropped(t *testing.T) {
+	read, failure := uint64(7), error(nil)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(NewInvalidDropped(func() (uint64, error) { return read, failure }), busy().failures)
+	for _, want := range []float64{7, -1} {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := -1.0
+		for _, f := range families {
+			if f.GetName() == "kubeproxy_iptables_ct_state_invalid_dropped_packets_total" {
+				got = f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		if got != want || len(families) == 0 {
+			t.Errorf("%v of %d families, want %v", got, len(families), want)
+		}
+		failure = errors.New("no such table")
 	}
 }
 
