@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +18,10 @@ import (
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/lb/health"
+	"github.com/fairlead-net/fairlead/internal/lb/nft"
+	"github.com/fairlead-net/fairlead/internal/lb/uplink"
 	"github.com/fairlead-net/fairlead/internal/liveness"
 	"github.com/fairlead-net/fairlead/internal/network"
 )
@@ -56,6 +60,13 @@ type Agent struct {
 	// Of a process with plane lb, as kube-proxy has them; else nil.
 	healthz     *health.Healthz
 	programming *programming
+	proxyMode   string // what serves sockets: ebpf or nftables
+	proxyPorts  []*health.Waiting
+	sockets     bool // eBPF serves sockets
+	packets     *nft.Plane
+	uplink      *uplink.Plane
+	table       atomic.Pointer[lb.Table] // the last one that planes were offered
+	tracing     sync.Mutex
 	liveness    *liveness.Server
 	pipelines   []pipeline
 	services    []func(context.Context) error
@@ -66,6 +77,7 @@ type Agent struct {
 	synced   atomic.Bool
 	leaving  atomic.Bool
 	configProblem,
+	conntrackProblem,
 	livenessProblem atomic.Pointer[string]
 }
 
@@ -101,6 +113,7 @@ func (a *Agent) connect() {
 	a.liveness = liveness.NewServer(o.Socket, []uint32{0, unprivileged}, a.log)
 	if slices.Contains(o.Planes, "lb") {
 		a.services = append(a.services, a.watchLiveness, a.network.Run)
+		a.serveAsKubeProxy()
 	}
 	if slices.Contains(o.Planes, "dns") && len(o.PodIPs) > 0 {
 		a.services = append(a.services, func(ctx context.Context) error {

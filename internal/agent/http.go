@@ -7,15 +7,20 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/fairlead-net/fairlead/internal/lb/health"
 )
 
 // serveHTTP serves health, metrics and status until ctx ends.
 func (a *Agent) serveHTTP(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	// For whoever would restart a process that hangs. /livez of a node process is
+	// kube-proxy's, and says no until Services are served: a restart would not help.
+	mux.HandleFunc("GET /alive", alive)
 	ready := func(w http.ResponseWriter, _ *http.Request) {
 		if reason := a.Status().ready(); reason != "" {
 			http.Error(w, reason, http.StatusServiceUnavailable)
@@ -26,7 +31,10 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 	mux.HandleFunc("GET /readyz", ready)
 	if a.healthz != nil {
 		mux.Handle("GET /healthz", a.healthz.HealthzHandler())
+		mux.Handle("GET /livez", a.healthz.LivezHandler())
+		mux.HandleFunc("GET /trace", a.serveTrace)
 	} else {
+		mux.HandleFunc("GET /livez", alive)
 		mux.HandleFunc("GET /healthz", ready)
 	}
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
@@ -35,8 +43,43 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 			a.log.Debug("status not sent", "error", err)
 		}
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /metrics", a.metrics())
 	return serveMux(ctx, a.options.HTTP, mux)
+}
+
+func alive(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+
+func (a *Agent) metrics() http.Handler {
+	return promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// serveAsKubeProxy adds what kube-proxy serves at its own ports, which load
+// balancers, dashboards and the tests of Kubernetes ask.
+func (a *Agent) serveAsKubeProxy() {
+	c := a.options.Config.LB
+	metrics := http.NewServeMux()
+	metrics.HandleFunc("GET /healthz", alive)
+	metrics.HandleFunc("GET /proxyMode", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		fmt.Fprint(w, a.proxyMode)
+	})
+	metrics.Handle("GET /metrics", a.metrics())
+	a.wait("kube-proxy's /metrics and /proxyMode (lb.metricsBindAddress)", c.MetricsBindAddress, metrics)
+	healthz := http.NewServeMux()
+	healthz.Handle("GET /healthz", a.healthz.HealthzHandler())
+	healthz.Handle("GET /livez", a.healthz.LivezHandler())
+	a.wait("kube-proxy's /healthz and /livez (lb.healthzBindAddress)", c.HealthzBindAddress, healthz)
+}
+
+// wait serves at an address as soon as nobody else does.
+func (a *Agent) wait(what string, at netip.AddrPort, handler http.Handler) {
+	if !at.IsValid() {
+		return
+	}
+	port := &health.Waiting{What: what, Address: at.String(), Handler: handler, Log: a.log}
+	a.proxyPorts = append(a.proxyPorts, port)
+	a.services = append(a.services, port.Run)
 }
 
 // serveMux serves until ctx ends. Everything that a peer controls is limited.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/lb/health"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
@@ -28,6 +30,7 @@ func TestReady(t *testing.T) {
 		"no planes":     {Status{Synced: true}, ""},
 		"applied":       {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "", 3)}}, ""},
 		"failed later":  {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "the kernel said no", 3)}}, ""},
+		"port taken":    {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "", 3), plane("lb-health", "port 31000 is taken", 0)}}, ""},
 		"never applied": {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "", 3), plane("dns", "port 53 is taken", 0)}}, "plane dns has applied nothing yet: port 53 is taken"},
 	} {
 		if got := c.status.ready(); got != c.want {
@@ -91,6 +94,7 @@ func TestHTTP(t *testing.T) {
 		}
 	}
 	expect("/livez", 200, "ok")
+	expect("/alive", 200, "ok")
 	expect("/readyz", 503, "not everything has been read")
 	expect("/metrics", 200, `fairlead_plane_healthy{plane="lb"} 0`, "fairlead_state_synced 0", "go_goroutines")
 	a.synced.Store(true)
@@ -122,6 +126,110 @@ func TestHTTP(t *testing.T) {
 	}
 	if code, _ := ask(http.MethodGet, "/else"); code != http.StatusNotFound {
 		t.Errorf("elsewhere: %d", code)
+	}
+}
+
+func healthzOf(a *Agent) *health.Healthz {
+	return health.NewHealthz(health.HealthzConfig{Healthy: a.proxyHealth, Eligible: func() bool { return !a.leaving.Load() }})
+}
+
+// TestHTTPOfNode finds kube-proxy's answers beside what the chart's probes ask.
+func TestHTTPOfNode(t *testing.T) {
+	a := bare(t, Options{})
+	a.healthz = healthzOf(a)
+	ask := served(t, a)
+	expect := func(path string, want int) {
+		t.Helper()
+		if got, body := ask(http.MethodGet, path); got != want {
+			t.Errorf("%s: %d, want %d: %s", path, got, want, body)
+		}
+	}
+	expect("/alive", 200)
+	expect("/livez", 503)
+	expect("/healthz", 503)
+	a.synced.Store(true)
+	a.leaving.Store(true)
+	expect("/livez", 200)
+	expect("/healthz", 503)
+	a.leaving.Store(false)
+	expect("/healthz", 200)
+}
+
+// runServices runs them until the test ends.
+func runServices(t *testing.T, a *Agent) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, len(a.services))
+	for _, serve := range a.services {
+		go func() { done <- serve(ctx) }()
+	}
+	t.Cleanup(func() {
+		cancel()
+		for range a.services {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestAsKubeProxy asks the ports where kube-proxy has its metrics and its health,
+// first while kube-proxy has them itself.
+func TestAsKubeProxy(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := bare(t, Options{})
+	a.options.Config.LB.MetricsBindAddress = netip.MustParseAddrPort(taken.Addr().String())
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.options.Config.LB.HealthzBindAddress = netip.MustParseAddrPort(other.Addr().String())
+	a.proxyMode, a.healthz = "ebpf", healthzOf(a)
+	a.serveAsKubeProxy()
+	runServices(t, a)
+	wait := func(warnings int) {
+		t.Helper()
+		for start := time.Now(); len(a.Status().Warnings) != warnings; time.Sleep(10 * time.Millisecond) {
+			if time.Since(start) > 20*time.Second {
+				t.Fatalf("warnings %q", a.Status().Warnings)
+			}
+		}
+	}
+	wait(2)
+	if s := a.Status(); !strings.Contains(s.Warnings[0], "stop it, kube-proxy for one") || len(s.Problems) > 1 {
+		t.Errorf("%+v", s)
+	}
+	_ = taken.Close()
+	wait(1)
+	_ = other.Close()
+	wait(0)
+	a.synced.Store(true)
+	for _, c := range []struct{ at, path, want string }{
+		{taken.Addr().String(), "/proxyMode", "ebpf"}, {taken.Addr().String(), "/healthz", "ok\n"}, {taken.Addr().String(), "/metrics", "fairlead_state_synced 1"},
+		{other.Addr().String(), "/healthz", `"nodeEligible":true`}, {other.Addr().String(), "/livez", `"healthy":true`},
+	} {
+		response, err := http.Get("http://" + c.at + c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != 200 || !strings.Contains(string(body), c.want) {
+			t.Errorf("%s: %d %.2000s", c.path, response.StatusCode, body)
+		}
+	}
+}
+
+func TestNotAsKubeProxy(t *testing.T) {
+	off := bare(t, Options{})
+	off.options.Config.LB.MetricsBindAddress = netip.AddrPort{}
+	off.healthz = healthzOf(off)
+	off.serveAsKubeProxy()
+	if len(off.services) != 0 || len(off.proxyPorts) != 0 {
+		t.Error("an empty address is served")
 	}
 }
 

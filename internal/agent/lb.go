@@ -1,18 +1,15 @@
 package agent
 
 import (
-	"errors"
-	"fmt"
-	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
-	"github.com/fairlead-net/fairlead/internal/lb/ebpf"
 	"github.com/fairlead-net/fairlead/internal/lb/health"
-	"github.com/fairlead-net/fairlead/internal/lb/nft"
+	"github.com/fairlead-net/fairlead/internal/lb/loopback"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
@@ -24,19 +21,15 @@ const (
 	hostNetns   = "/host/netns"
 )
 
-// newLB wires load balancing: packets always by nftables, sockets by eBPF as
-// lb.serviceDataplane says. All planes get one Table, compiled once.
+// newLB wires load balancing: packets always by nftables, sockets and packets
+// from outside by eBPF as lb.serviceDataplane and lb.packetDataplane say. All
+// planes get one Table, compiled once.
 func (a *Agent) newLB() ([]pipeline, error) {
-	sockets, why, err := a.newSockets()
+	d, err := a.openDataplanes()
 	if err != nil {
 		return nil, err
 	}
-	packets, err := nft.New(nft.Config{Logger: a.log})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("nftables: %w", err), closeIf(sockets))
-	}
 	revision := func(t lb.Table) uint64 { return t.Revision }
-	a.programming = newProgramming()
 	var loops []*reconcile.Loop[lb.Table]
 	var pipelines []pipeline
 	add := func(name string, plane reconcile.Plane[lb.Table], describe func() []string) {
@@ -44,31 +37,49 @@ func (a *Agent) newLB() ([]pipeline, error) {
 		loops = append(loops, loop)
 		pipelines = append(pipelines, pipeline{run: loop.Run, health: loop.Health, notes: describe, offer: func(*desired.State) {}})
 	}
-	if sockets != nil {
-		add("lb-ebpf", sockets, func() []string { return append([]string{why}, sockets.Describe()...) })
-		add("lb-nft", timed{packets, a.programming}, func() []string { return a.describePackets(packets) })
+	if d.sockets != nil {
+		add("lb-ebpf", d.sockets, func() []string { return append([]string{d.whySockets}, d.sockets.Describe()...) })
 	} else {
-		alone := &withoutSockets{Plane: packets, bpffs: a.options.Config.LB.BPFFS}
-		add("lb-nft", timed{alone, a.programming}, func() []string { return append([]string{why}, a.describePackets(packets)...) })
+		onLoopback := loopback.New(a.log)
+		add("lb-loopback", onLoopback, onLoopback.Describe)
+	}
+	add("lb-nft", timed{a.replacing(d), a.programming}, func() []string { return a.describePackets(d) })
+	if d.uplink != nil {
+		add("lb-uplink", d.uplink, func() []string { return append([]string{d.whyUplink}, d.uplink.Describe()...) })
+		a.registry.MustRegister(&uplinkMetrics{d.uplink})
 	}
 	checks := health.New(health.Config{Addresses: a.options.Config.LB.NodePortAddresses, Healthy: allHealthy(loops), Log: a.log})
-	add("lb-health", checks, checks.Describe)
-	a.healthz = health.NewHealthz(health.HealthzConfig{Healthy: a.proxyHealth, Eligible: func() bool { return !a.leaving.Load() }, Log: a.log})
+	add(healthPlane, checks, checks.Describe)
+	a.healthz = health.NewHealthz(health.HealthzConfig{Healthy: a.proxyHealth, Eligible: func() bool { return !a.leaving.Load() }})
 	var last lb.Table
 	pipelines[0].offer = func(s *desired.State) {
 		last, _ = lb.Compile(s, last, a.lbOptions())
+		a.decided(last)
 		for _, loop := range loops {
 			loop.Offer(last)
 		}
 	}
 	pipelines[0] = onceKnown(pipelines[0])
+	a.services = append(a.services, a.trackConnections)
 	return pipelines, nil
 }
 
-// describePackets says what nftables serves, and which interfaces it takes for
-// uplinks and why: a pattern in lb.uplinks that matches none is seen here.
-func (a *Agent) describePackets(packets *nft.Plane) []string {
-	return slices.Concat(packets.Describe(), a.network.Describe())
+// describePackets says what nftables serves and why, and which interfaces it
+// takes for uplinks and why: a pattern in lb.uplinks that matches none is seen
+// here.
+func (a *Agent) describePackets(d dataplanes) []string {
+	var lines []string
+	if d.sockets == nil {
+		lines = append(lines, d.whySockets)
+	}
+	if d.uplink == nil {
+		lines = append(lines, d.whyUplink)
+	}
+	lines = slices.Concat(lines, d.packets.Describe(), a.network.Describe())
+	if problem := a.conntrackProblem.Load(); problem != nil {
+		lines = append(lines, *problem)
+	}
+	return lines
 }
 
 // allHealthy tells whether all these loops have applied something and have no
@@ -92,52 +103,18 @@ func (a *Agent) proxyHealth() (healthy bool, last time.Time) {
 	return status.ready() == "", last
 }
 
-// newSockets returns the eBPF plane and why it was chosen, or nil and why not.
-func (a *Agent) newSockets() (*ebpf.Plane, string, error) {
-	c := a.options.Config.LB
-	if c.ServiceDataplane == config.Nftables {
-		return nil, "nftables alone, as lb.serviceDataplane says", nil
-	}
-	plane, err := openSockets(c, a)
-	switch {
-	case err == nil && c.ServiceDataplane == config.EBPF:
-		return plane, "eBPF in sockets, as lb.serviceDataplane says", nil
-	case err == nil:
-		return plane, "eBPF in sockets, as this kernel takes the programs (lb.serviceDataplane: auto)", nil
-	case c.ServiceDataplane == config.EBPF:
-		return nil, "", err
-	}
-	a.log.Warn("no load balancing in sockets; nftables does it", "error", err)
-	return nil, "nftables alone, as eBPF cannot be used here (lb.serviceDataplane: auto): " + err.Error(), nil
-}
+// decided keeps the Table for whoever asks what this node has decided.
+func (a *Agent) decided(t lb.Table) { a.table.Store(&t) }
 
-func openSockets(c config.LB, a *Agent) (*ebpf.Plane, error) {
-	settings := ebpf.Config{
-		Cgroup: c.CgroupRoot, Directory: c.BPFFS, Logger: a.log,
-		Sizes: ebpf.Sizes{Frontends: c.MaxFrontends, Backends: c.MaxBackends, Members: c.MaxBackends},
-	}
-	if _, err := os.Stat(hostCgroups); err == nil && c.CgroupRoot == "" {
-		if settings.Cgroup, err = ebpf.FindCgroup(hostCgroups); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := os.Stat(hostNetns); err == nil {
-		settings.NetnsDirectory = hostNetns
-	}
-	return ebpf.New(settings)
-}
+func (a *Agent) lbOptions() lb.Options { return LBOptions(a.options.Config.LB) }
 
-func closeIf(plane *ebpf.Plane) error {
-	if plane == nil {
-		return nil
+// LBOptions are the administrator's choices.
+func LBOptions(c config.LB) lb.Options {
+	namespace, name, _ := strings.Cut(c.NodeService, "/")
+	return lb.Options{
+		ExternalIPs: c.ExternalIPs, NodePortAddresses: c.NodePortAddresses,
+		NodeService: desired.Name{Namespace: namespace, Name: name}, DirectReturn: c.DirectReturn,
 	}
-	return plane.Close()
-}
-
-// lbOptions are the administrator's choices.
-func (a *Agent) lbOptions() lb.Options {
-	c := a.options.Config.LB
-	return lb.Options{ExternalIPs: c.ExternalIPs, NodePortAddresses: c.NodePortAddresses}
 }
 
 // onceKnown keeps States from a pipeline that may lack objects, or the node's

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"slices"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
-
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
@@ -21,15 +19,14 @@ func without(o desired.Objects, service desired.Name, dead map[netip.Addr]bool) 
 	}
 	changed, left := o.Slices.Edit(), false
 	for name, slice := range o.Slices.All() {
-		if name.Namespace != service.Namespace || slice.Labels[discoveryv1.LabelServiceName] != service.Name {
+		if slice.Service() != service {
 			continue
 		}
 		endpoints := slices.Clone(slice.Endpoints)
 		for i := range endpoints {
-			if isDead(endpoints[i], dead) {
-				no := false
-				endpoints[i].Conditions = discoveryv1.EndpointConditions{Ready: &no, Serving: &no}
-			} else if ready := endpoints[i].Conditions.Ready; ready == nil || *ready {
+			if e := &endpoints[i]; dead[e.Address] {
+				e.Ready, e.Serving, e.Terminating = false, false, false
+			} else if e.Ready {
 				left = true
 			}
 		}
@@ -42,11 +39,4 @@ func without(o desired.Objects, service desired.Name, dead map[netip.Addr]bool) 
 	}
 	o.Slices = changed.Map()
 	return o
-}
-
-func isDead(e discoveryv1.Endpoint, dead map[netip.Addr]bool) bool {
-	return slices.ContainsFunc(e.Addresses, func(text string) bool {
-		address, err := netip.ParseAddr(text)
-		return err == nil && dead[address]
-	})
 }

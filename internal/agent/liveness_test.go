@@ -13,7 +13,7 @@ import (
 // TestWithout expects that only the named Service loses its dead endpoints, and
 // never its last one.
 func TestWithout(t *testing.T) {
-	slice := func(service string, addresses ...string) *discoveryv1.EndpointSlice {
+	slice := func(service string, addresses ...string) *desired.Slice {
 		s := &discoveryv1.EndpointSlice{
 			ObjectMeta:  metav1.ObjectMeta{Namespace: "kube-system", Name: service, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
 			AddressType: discoveryv1.AddressTypeIPv4,
@@ -21,7 +21,7 @@ func TestWithout(t *testing.T) {
 		for _, address := range addresses {
 			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}})
 		}
-		return s
+		return desired.ParseSlice(s)
 	}
 	name := func(n string) desired.Name { return desired.Name{Namespace: "kube-system", Name: n} }
 	var o desired.Objects
@@ -30,7 +30,7 @@ func TestWithout(t *testing.T) {
 		s, _ := o.Slices.Get(name(service))
 		n := 0
 		for _, e := range s.Endpoints {
-			if e.Conditions.Ready == nil || *e.Conditions.Ready {
+			if e.Ready {
 				n++
 			}
 		}

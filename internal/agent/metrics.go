@@ -12,7 +12,7 @@ func (a *Agent) registerMetrics() {
 		a.registry.MustRegister(a.healthz.Metrics()...)
 	}
 	if a.programming != nil {
-		a.registry.MustRegister(a.programming.proxy)
+		a.registry.MustRegister(a.programming.proxy, a.programming.invalid)
 	}
 	a.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

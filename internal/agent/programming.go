@@ -2,26 +2,49 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/lb/nft"
 	"github.com/fairlead-net/fairlead/internal/observe"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // programming measures the way of changes into the kernel, as kube-proxy does.
 type programming struct {
 	proxy   *observe.Proxy
 	tracker observe.Tracker
+	// invalid counts the packets that were dropped because conntrack called them so.
+	invalid prometheus.Collector
 }
 
 func newProgramming() *programming {
 	return &programming{proxy: observe.NewProxy(observe.IPv4, observe.IPv6)}
+}
+
+// newPackets opens nftables and measures what it does with connections.
+func (a *Agent) newPackets(masquerade [2]uint16) (*nft.Plane, error) {
+	a.programming = newProgramming()
+	plane, err := nft.New(nft.Config{Logger: a.log, Looked: a.programming.looked, MasqueradePorts: masquerade})
+	if err != nil {
+		return nil, fmt.Errorf("nftables: %w", err)
+	}
+	a.packets = plane
+	a.programming.invalid = observe.NewInvalidDropped(plane.InvalidDropped)
+	return plane, nil
+}
+
+// looked tells of one look at the connections of a family.
+func (p *programming) looked(six bool, took time.Duration, forgotten int) {
+	family := observe.IPv4
+	if six {
+		family = observe.IPv6
+	}
+	p.proxy.Flows(family, took, forgotten)
 }
 
 // note tells what a State of this revision holds that its predecessor did not.
@@ -46,21 +69,16 @@ func (p *programming) note(revision uint64, before, now desired.Objects) {
 }
 
 // triggerOf returns when the change happened that an EndpointSlice tells of. The
-// annotation stays when a later change has no time of its own.
-func triggerOf(c pmap.Change[desired.Name, *discoveryv1.EndpointSlice]) (observe.Trigger, bool) {
-	if !c.HasNew {
+// time stays when a later change has no time of its own.
+func triggerOf(c pmap.Change[desired.Name, *desired.Slice]) (observe.Trigger, bool) {
+	if !c.HasNew || c.New.Trigger.IsZero() || c.HasOld && c.Old.Trigger.Equal(c.New.Trigger) {
 		return observe.Trigger{}, false
 	}
-	text := c.New.Annotations[corev1.EndpointsLastChangeTriggerTime]
-	if c.HasOld && c.Old.Annotations[corev1.EndpointsLastChangeTriggerTime] == text {
-		return observe.Trigger{}, false
-	}
-	at, err := time.Parse(time.RFC3339Nano, text)
 	family := observe.IPv4
-	if c.New.AddressType == discoveryv1.AddressTypeIPv6 {
+	if c.New.IPv6 {
 		family = observe.IPv6
 	}
-	return observe.Trigger{At: at, Family: family}, err == nil
+	return observe.Trigger{At: c.New.Trigger, Family: family}, true
 }
 
 // timed is a plane whose Applies are measured.

@@ -55,8 +55,8 @@ func TestProgramming(t *testing.T) {
 		t.Helper()
 		now := before
 		now.Synced = synced
-		slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{corev1.EndpointsLastChangeTriggerTime: trigger}}, AddressType: family}
-		now.Slices = now.Slices.Set(desired.Name{Namespace: "demo", Name: name}, slice)
+		slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: "shop"}, Annotations: map[string]string{corev1.EndpointsLastChangeTriggerTime: trigger}}, AddressType: family}
+		now.Slices = now.Slices.Set(desired.Name{Namespace: "demo", Name: name}, desired.ParseSlice(slice))
 		revision++
 		p.note(revision, before, now)
 		before = now
@@ -83,4 +83,44 @@ func TestProgramming(t *testing.T) {
 	plane.err = nil
 	step("e", second, discoveryv1.AddressTypeIPv6, true)
 	expect(1, 2)
+}
+
+// TestPacketMetrics finds what nftables does with connections among the metrics.
+func TestPacketMetrics(t *testing.T) {
+	a := bare(t, Options{})
+	plane, err := a.newPackets([2]uint16{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plane.Close()
+	a.registry = prometheus.NewRegistry()
+	a.registerMetrics()
+	a.programming.looked(false, time.Millisecond, 2)
+	a.programming.looked(true, time.Millisecond, 3)
+	families, err := a.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	for name, want := range map[string]float64{
+		"kubeproxy_conntrack_reconciler_deleted_entries_total IPv4": 2,
+		"kubeproxy_conntrack_reconciler_deleted_entries_total IPv6": 3,
+		"kubeproxy_conntrack_reconciler_sync_duration_seconds IPv4": 1,
+		"kubeproxy_conntrack_reconciler_sync_duration_seconds IPv6": 1,
+		"kubeproxy_iptables_ct_state_invalid_dropped_packets_total": 0,
+		"fairlead_state_synced": 0,
+	} {
+		if value, found := got[name]; !found || value != want {
+			t.Errorf("%s is %v (%v), want %v", name, value, found, want)
+		}
+	}
 }

@@ -20,7 +20,9 @@ type Status struct {
 	// Synced tells whether everything has been read from the API server once.
 	Synced bool `json:"synced"`
 	// Problems concern the process as a whole: the API server, the configuration.
-	Problems []string      `json:"problems,omitempty"`
+	Problems []string `json:"problems,omitempty"`
+	// Warnings are what should be known and keeps nothing from working.
+	Warnings []string      `json:"warnings,omitempty"`
 	Planes   []PlaneStatus `json:"planes"`
 }
 
@@ -45,6 +47,9 @@ func (a *Agent) Status() Status {
 			s.Problems = append(s.Problems, *problem)
 		}
 	}
+	for _, port := range a.proxyPorts {
+		s.Warnings = append(s.Warnings, port.Describe()...)
+	}
 	for _, p := range a.pipelines {
 		h := p.health()
 		s.Planes = append(s.Planes, PlaneStatus{Health: h, Healthy: h.Healthy(), Notes: p.notes()})
@@ -52,12 +57,18 @@ func (a *Agent) Status() Status {
 	return s
 }
 
+// healthPlane is the name of the plane that answers health checks of Services.
+const healthPlane = "lb-health"
+
 // ready returns the reason why this process cannot do its work yet, or "".
 func (s Status) ready() string {
 	if !s.Synced {
 		return "not everything has been read from the API server yet"
 	}
 	for _, p := range s.Planes {
+		if p.Plane == healthPlane {
+			continue // a port that kube-proxy still has keeps no Service from being served
+		}
 		if p.Applied == 0 {
 			return "plane " + p.Plane + " has applied nothing yet: " + p.Problem
 		}
