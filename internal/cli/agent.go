@@ -42,7 +42,7 @@ func newAgent() *cobra.Command {
 	cmd.Flags().StringVar(&o.ConfigFile, "config", "", "configuration file (default: every setting at its default)")
 	cmd.Flags().StringSliceVar(&o.Planes, "planes", nil, "planes to run: lb, dns, status")
 	cmd.Flags().StringVar(&o.Node, "node-name", "", "name of this machine's Node object")
-	cmd.Flags().StringVar(&o.HTTP, "http", ":10256", "address for /livez, /readyz, /healthz, /metrics and /status")
+	cmd.Flags().StringVar(&o.HTTP, "http", ":10256", "address for /alive, /livez, /readyz, /healthz, /metrics and /status")
 	cmd.Flags().StringVar(&o.Socket, "node-socket", "/run/fairlead/node.sock", "unix socket by which processes on one node notice each other's end")
 	cmd.Flags().StringSliceVar(&podIPs, "pod-ips", nil, "addresses of this process's own pod")
 	cmd.Flags().StringVar(&level, "log-level", "", "debug, info, warn or error; overrides the configuration file")

@@ -2,34 +2,55 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead-net/fairlead/internal/agent"
+	"github.com/fairlead-net/fairlead/internal/lb/kubeproxy"
 )
 
 func newCleanup() *cobra.Command {
 	var configFile, address string
-	var wait bool
+	var wait, dryRun, kubeProxy bool
 	cmd := &cobra.Command{
 		Use:   "cleanup",
-		Short: "Remove from this node's kernel what Fairlead left there",
-		Long: "Remove from this node's kernel what Fairlead left there: programs and maps that outlive its processes.\n" +
-			"Services stop working on this node until another proxy serves them. Running 'fairlead uninstall' does this on every node.",
-		Args: cobra.NoArgs,
+		Short: "Remove from this node's kernel what Fairlead, or kube-proxy, left there",
+		Long: `Remove from this node's kernel what Fairlead left there: programs and maps that
+outlive its processes. Services stop working on this node until another proxy
+serves them. Running 'fairlead uninstall' does this on every node.
+
+With --kube-proxy, remove what kube-proxy left there instead, and leave Fairlead
+alone: its chains in iptables, its nftables tables, the interface kube-ipvs0 and
+its ipsets. What belongs to the kubelet or to anybody else stays. Connections
+that kube-proxy translated go on.`,
+		Example: "  fairlead cleanup --kube-proxy --dry-run",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if kubeProxy && wait {
+				return usageError{errors.New("--wait is for cleaning up after Fairlead; leave it or --kube-proxy out")}
+			}
+			if kubeProxy {
+				return cleanupKubeProxy(cmd.Context(), cmd.OutOrStdout(), dryRun)
+			}
 			c, err := readConfig(configFile)
 			if err != nil {
+				return err
+			}
+			if dryRun {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "would remove what is pinned in %s, and nftables table inet fairlead\n", strings.Join(agent.PinDirectories(c.LB.BPFFS), " and "))
 				return err
 			}
 			if err := agent.Cleanup(c.LB.BPFFS); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "removed what was pinned in %s\n", c.LB.BPFFS)
+			fmt.Fprintf(cmd.OutOrStdout(), "removed what was pinned in %s, and nftables table inet fairlead\n", strings.Join(agent.PinDirectories(c.LB.BPFFS), " and "))
 			if !wait {
 				return nil
 			}
@@ -37,9 +58,43 @@ func newCleanup() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&configFile, "config", "", "configuration file of the processes to clean up after")
+	cmd.Flags().BoolVar(&kubeProxy, "kube-proxy", false, "remove what kube-proxy left, and nothing of Fairlead's")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be removed, and remove nothing")
 	cmd.Flags().BoolVar(&wait, "wait", false, "stay, and report ready at --http, until stopped")
-	cmd.Flags().StringVar(&address, "http", ":10256", "address for /livez and /readyz, with --wait")
+	cmd.Flags().StringVar(&address, "http", ":10256", "address for probes, with --wait")
 	return cmd
+}
+
+// cleanupKubeProxy says what kube-proxy left, and removes it.
+func cleanupKubeProxy(ctx context.Context, out io.Writer, dryRun bool) error {
+	if !dryRun && kubeproxy.Running(ctx, kubeproxy.MetricsAddress) {
+		return errors.New("kube-proxy runs on this node and would write anew what is removed; remove it first (kubectl -n kube-system delete daemonset kube-proxy)")
+	}
+	found, err := kubeproxy.Find()
+	if found == nil {
+		return err
+	}
+	did := "removed"
+	if dryRun {
+		did = "would remove"
+	} else {
+		err = errors.Join(err, found.Remove())
+		if err != nil {
+			did = "tried to remove"
+		}
+	}
+	for _, part := range []struct {
+		verb  string
+		lines []string
+	}{{did, found.Removable}, {"leaves", found.Kept}, {"left to you:", found.Manual}} {
+		for _, line := range part.lines {
+			fmt.Fprintf(out, "%s %s\n", part.verb, line)
+		}
+	}
+	if len(found.Removable)+len(found.Manual) == 0 && err == nil {
+		fmt.Fprintln(out, "kube-proxy left nothing here")
+	}
+	return err
 }
 
 // serveReady answers every probe with success until ctx ends.

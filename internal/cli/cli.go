@@ -67,6 +67,7 @@ func newRoot(streams Streams) *cobra.Command {
 		newStatus(),
 		newServices(),
 		newExplain(),
+		newTrace(),
 		newCompile(),
 		newAgent(),
 		newCleanup(),

@@ -25,11 +25,14 @@ func newExplainConnection() *cobra.Command {
 		Short: "Show where a connection goes, and why",
 		Long: `Show where a connection goes, and why.
 
-FROM is a pod (NAMESPACE/NAME), a program on a node (node/NAME), or a client
-outside the cluster (outside, or outside/ADDRESS) whose packets arrive at the
-node that --node names. TO is an address or a Service (NAME.NAMESPACE).`,
+FROM is a pod (NAMESPACE/NAME), a program on a node (node/NAME, or host for the
+node that --node names), or a client outside the cluster (outside, or
+outside:ADDRESS) whose packets arrive at the node that --node names. TO is an
+address or a Service (NAME.NAMESPACE).
+
+'fairlead trace' asks the node's kernel as well.`,
 		Example: "  fairlead explain connection demo/probe-x7k2p shop.demo:80\n" +
-			"  fairlead explain connection outside/203.0.113.9 192.0.2.10:30080 --node worker-1",
+			"  fairlead explain connection outside:203.0.113.9 192.0.2.10:30080 --node worker-1",
 		Args: exactly("FROM", "TO:PORT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			trace, err := explainConnection(cmd.Context(), &from, args[0], args[1])
@@ -51,37 +54,70 @@ type explainedConnection struct {
 }
 
 func explainConnection(ctx context.Context, from *source, client, target string) (explainedConnection, error) {
+	c, err := readConnection(ctx, from, client, target)
+	if err != nil {
+		return explainedConnection{}, err
+	}
+	return c.explain(), nil
+}
+
+// connection is one that a user asks about.
+type connection struct {
+	packet  lb.Packet
+	view    kube.View
+	state   *desired.State
+	options lb.Options
+}
+
+// readConnection finds out who connects to what, and reads what decides it.
+func readConnection(ctx context.Context, from *source, client, target string) (connection, error) {
 	place, addresses, err := from.clientOf(ctx, client)
 	if err != nil {
-		return explainedConnection{}, err
+		return connection{}, err
 	}
-	view, err := from.view(ctx)
-	if err != nil {
-		return explainedConnection{}, err
+	c := connection{packet: lb.Packet{From: place}}
+	if c.view, err = from.view(ctx); err != nil {
+		return connection{}, err
 	}
-	if view.Node.Network == nil {
+	c.options = from.options
+	if from.dir != "" {
+		c.options.ExternalIPs = true // a folder does not say whether they are served
+	}
+	if c.view.Node.Network == nil {
 		// Those in the Node object are all that can be known from here.
-		view.Node.Network = &desired.Network{Addresses: view.NodeAddresses}
+		c.view.Node.Network = &desired.Network{Addresses: c.view.NodeAddresses}
 	}
-	state, _ := desired.Build(view.Objects, view.Node, nil)
-	to, err := parseTarget(state, target)
-	if err != nil {
-		return explainedConnection{}, err
+	c.state, _ = desired.Build(c.view.Objects, c.view.Node, nil)
+	if c.packet.To, err = parseTarget(c.state, target); err != nil {
+		return connection{}, err
 	}
-	table, _ := lb.Compile(state, lb.Table{}, lb.Options{ExternalIPs: true})
-	packet := lb.Packet{From: place, To: to}
 	for _, address := range addresses {
-		if address.Is4() == to.Address.Is4() {
-			packet.Source = address
+		if address.Is4() == c.packet.To.Address.Is4() {
+			c.packet.Source = address
 		}
 	}
-	return explainedConnection{Trace: table.Trace(packet), Node: view.Node.Name}, nil
+	return c, nil
+}
+
+func (c connection) explain() explainedConnection {
+	table, _ := lb.Compile(c.state, lb.Table{}, c.options)
+	return explainedConnection{Trace: table.Trace(c.packet), Node: c.view.Node.Name}
 }
 
 // clientOf reads who connects, and sets the node that decides about it.
 func (s *source) clientOf(ctx context.Context, text string) (lb.Place, []netip.Addr, error) {
 	kind, rest, _ := strings.Cut(text, "/")
+	if before, after, colon := strings.Cut(text, ":"); colon && before == string(lb.Outside) {
+		kind, rest = before, after
+	}
 	switch kind {
+	case string(lb.Host):
+		if rest == "" && s.node == "" {
+			return "", nil, usageError{errors.New("host is a program on the node that --node names; name one")}
+		}
+		if rest == "" {
+			return lb.Host, nil, nil
+		}
 	case "node":
 		if rest == "" {
 			return "", nil, usageError{errors.New("node/ wants the name of a node after it")}
@@ -94,7 +130,7 @@ func (s *source) clientOf(ctx context.Context, text string) (lb.Place, []netip.A
 		}
 		address, err := netip.ParseAddr(rest)
 		if err != nil {
-			return "", nil, usageError{fmt.Errorf("%q is not of the form outside/ADDRESS", text)}
+			return "", nil, usageError{fmt.Errorf("%q is not of the form outside:ADDRESS", text)}
 		}
 		return lb.Outside, []netip.Addr{address}, nil
 	}
@@ -170,10 +206,14 @@ func printTrace(out io.Writer, e explainedConnection) error {
 	} else {
 		fmt.Fprintf(out, "1. %s is nobody's frontend\n", e.To)
 	}
-	fmt.Fprintf(out, "2. decided %s\n", map[lb.Carrier]string{
-		lb.Socket:  "in the socket when it connects (by nftables, at the first packet, where eBPF is off)",
-		lb.Packets: "by nftables, at the first packet",
-	}[e.Carrier])
+	decided := "by nftables, at the first packet"
+	switch {
+	case e.Carrier == lb.Socket:
+		decided = "in the socket when it connects (by nftables, at the first packet, where eBPF is off)"
+	case e.From == lb.Outside && e.Service != nil:
+		decided = "at the first packet, by eBPF at the uplink where that serves it, else by nftables"
+	}
+	fmt.Fprintf(out, "2. decided %s\n", decided)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if len(e.Candidates) > 0 {
 		fmt.Fprintln(w, "3. endpoints:")

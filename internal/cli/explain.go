@@ -52,7 +52,7 @@ func newExplainService() *cobra.Command {
 				return err
 			}
 			state, _ := desired.Build(view.Objects, view.Node, nil)
-			explained, err := explainService(state, name)
+			explained, err := explainService(state, name, from.options)
 			if err != nil {
 				return err
 			}
@@ -86,12 +86,12 @@ func parseName(text string) (desired.Name, error) {
 	return desired.Name{Namespace: namespace, Name: name}, nil
 }
 
-func explainService(state *desired.State, name desired.Name) (explainedService, error) {
+func explainService(state *desired.State, name desired.Name, options lb.Options) (explainedService, error) {
 	s, ok := state.Services.Get(name)
 	if !ok {
 		return explainedService{}, fmt.Errorf("there is no Service %s%s", name, similar(state, name))
 	}
-	table, compiled := lb.Compile(state, lb.Table{}, lb.Options{})
+	table, compiled := lb.Compile(state, lb.Table{}, options)
 	e := explainedService{
 		Service: name.String(), Type: string(s.Type), Node: state.Node,
 		Frontends: table.Explain(s), Reasons: reasonsOf(state, compiled, name),

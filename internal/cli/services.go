@@ -40,7 +40,7 @@ func newServices() *cobra.Command {
 				return err
 			}
 			state, _ := desired.Build(view.Objects, view.Node, nil)
-			table, reasons := lb.Compile(state, lb.Table{}, lb.Options{})
+			table, reasons := lb.Compile(state, lb.Table{}, from.options)
 			rows := serviceRows(state, table, reasons, namespace)
 			return out.print(cmd.OutOrStdout(), rows, func(w io.Writer) error { return printServices(w, rows) })
 		},
@@ -91,7 +91,7 @@ func endpoints(s *desired.Service, table lb.Table) (used, total int) {
 			seen[e.Address.String()] = seen[e.Address.String()] || s.Headless && e.Ready
 		}
 	}
-	for f := range lb.Frontends(s, lb.Options{}) {
+	for f := range lb.Frontends(s, table.Options) {
 		entry, ok := table.Entries.Get(f)
 		if !ok || entry.Service != s.Name {
 			continue // another Service has this frontend

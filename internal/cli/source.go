@@ -3,13 +3,17 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead-net/fairlead/internal/agent"
+	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/lb"
 )
 
 // source is where a command gets its objects from: a cluster, or a folder.
@@ -18,10 +22,14 @@ type source struct {
 	dir    string
 	node   string
 	zone   string
+	// options are the administrator's choices, once view has read them.
+	options lb.Options
+	stderr  func() io.Writer
 }
 
 // addClusterFlags adds the flags that name a cluster.
 func (s *source) addClusterFlags(cmd *cobra.Command) {
+	s.stderr = cmd.ErrOrStderr
 	cmd.Flags().StringVar(&s.access.Kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, then ~/.kube/config)")
 	cmd.Flags().StringVar(&s.access.Context, "context", "", "context of the kubeconfig (default its current one)")
 }
@@ -54,7 +62,24 @@ func (s *source) view(ctx context.Context) (kube.View, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	if s.options, err = clusterOptions(ctx, client); err != nil {
+		fmt.Fprintf(s.stderr(), "fairlead: defaults are assumed for what fairlead.yaml says: %v\n", err)
+	}
 	return client.List(ctx, s.node)
+}
+
+// clusterOptions reads what the cluster's configuration says. A cluster without
+// Fairlead has the defaults.
+func clusterOptions(ctx context.Context, client *kube.Client) (lb.Options, error) {
+	text, found, err := client.ConfigFile(ctx)
+	if err != nil || !found {
+		return lb.Options{}, err
+	}
+	c, err := config.Parse([]byte(text))
+	if err != nil {
+		return lb.Options{}, fmt.Errorf("ConfigMap kube-system/fairlead: %w", err)
+	}
+	return agent.LBOptions(c.LB), nil
 }
 
 func (s *source) folder() (kube.View, error) {

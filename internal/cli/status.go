@@ -129,8 +129,14 @@ func printStatus(out io.Writer, all []processStatus) error {
 		return err
 	}
 	for _, s := range all {
-		for _, problem := range s.problems() {
-			if _, err := fmt.Fprintf(out, "\n%s on %s (%s): %s\n", s.Component, s.Node, s.Pod, problem); err != nil {
+		lines := s.problems()
+		if s.Status != nil {
+			for _, warning := range s.Status.Warnings {
+				lines = append(lines, "warning: "+warning)
+			}
+		}
+		for _, line := range lines {
+			if _, err := fmt.Fprintf(out, "\n%s on %s (%s): %s\n", s.Component, s.Node, s.Pod, line); err != nil {
 				return err
 			}
 		}

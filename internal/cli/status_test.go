@@ -43,7 +43,7 @@ func TestStatusText(t *testing.T) {
 		{Namespace: "fairlead-system", Pod: "node-1", Component: "node", Node: "a", Status: body(t, agent.Status{
 			Problems: []string{"services cannot be read"}, Planes: []agent.PlaneStatus{plane("lb", "no space", 6, 7, "sockets", "adopted")},
 		})},
-		{Namespace: "fairlead-system", Pod: "node-2", Component: "node", Node: "worker-2", Status: body(t, agent.Status{Planes: []agent.PlaneStatus{plane("lb", "", 0, 0)}})},
+		{Namespace: "fairlead-system", Pod: "node-2", Component: "node", Node: "worker-2", Status: body(t, agent.Status{Warnings: []string{"port 10249 is taken"}, Planes: []agent.PlaneStatus{plane("lb", "", 0, 0)}})},
 		{Namespace: "fairlead-system", Pod: "node-3", Component: "node", Node: "b", Problem: "CrashLoopBackOff: no cgroup2"},
 	})
 	var out bytes.Buffer
@@ -65,6 +65,8 @@ node on a (fairlead-system/node-1): lb: no space
 
 node on worker-2 (fairlead-system/node-2): lb: has applied nothing yet
 
+node on worker-2 (fairlead-system/node-2): warning: port 10249 is taken
+
 node on b (fairlead-system/node-3): CrashLoopBackOff: no cgroup2
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -78,21 +80,16 @@ node on b (fairlead-system/node-3): CrashLoopBackOff: no cgroup2
 	}
 }
 
-// cluster serves a list of pods and their statuses, and leads kubectl's usual
-// environment to it.
-func cluster(t *testing.T, pods string, statuses map[string][]byte) {
+// apiServer serves what answer knows, and leads kubectl's usual environment to it.
+func apiServer(t *testing.T, answer func(r *http.Request) ([]byte, bool)) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, path, _ := strings.Cut(r.URL.Path, "/pods")
-		switch status, ok := statuses[path]; {
-		case path == "":
-			fmt.Fprintf(w, `{"kind": "PodList", "apiVersion": "v1", "items": [%s]}`, pods)
-		case ok:
-			_, _ = w.Write(status)
-		default:
-			http.NotFound(w, r)
+		if content, found := answer(r); found {
+			_, _ = w.Write(content)
+			return
 		}
+		http.NotFound(w, r)
 	}))
 	t.Cleanup(server.Close)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
@@ -104,6 +101,19 @@ func cluster(t *testing.T, pods string, statuses map[string][]byte) {
 	}
 	t.Setenv("KUBECONFIG", file)
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+}
+
+// cluster serves a list of pods and their statuses.
+func cluster(t *testing.T, pods string, statuses map[string][]byte) {
+	t.Helper()
+	apiServer(t, func(r *http.Request) ([]byte, bool) {
+		_, path, _ := strings.Cut(r.URL.Path, "/pods")
+		if path == "" {
+			return fmt.Appendf(nil, `{"kind": "PodList", "apiVersion": "v1", "items": [%s]}`, pods), true
+		}
+		status, ok := statuses[path]
+		return status, ok
+	})
 }
 
 func pod(name, component string, running bool) string {

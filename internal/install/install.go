@@ -91,7 +91,7 @@ func (i *Installer) look(ctx context.Context) (kube.Cluster, error) {
 		i.progress.step("note: %s", guess)
 	}
 	if found.KubeProxy {
-		i.progress.step("note: kube-proxy runs on this cluster and holds port 10256 of its nodes; remove DaemonSet kube-system/kube-proxy, or choose another port with --set node.httpPort")
+		i.progress.step("note: kube-proxy runs on this cluster and holds port 10256 of its nodes; remove DaemonSet kube-system/kube-proxy, or choose another port with --set node.httpPort (docs/migration-kube-proxy.md leads from the one to the other)")
 	}
 	if found.CoreDNS {
 		i.progress.step("note: CoreDNS runs on this cluster; it answers beside Fairlead until Deployment kube-system/coredns is removed")
