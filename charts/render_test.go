@@ -133,6 +133,7 @@ func TestConfigIsAccepted(t *testing.T) {
 	want := config.Default()
 	want.APIServers = []string{"https://192.0.2.1:6443"}
 	want.Status.LeaseNamespace = "elsewhere"
+	want.LB.NodeService = "elsewhere/fairlead-node"
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b interface{ String() string }) bool { return a.String() == b.String() })); diff != "" {
 		t.Errorf("(-default +chart):\n%s", diff)
 	}

@@ -35,6 +35,9 @@ fairlead.yaml: the value `config`, with what depends on the release or the clust
 {{- if not $config.status.leaseNamespace }}
 {{- $_ := set $config.status "leaseNamespace" .Release.Namespace }}
 {{- end }}
+{{- if not $config.lb.nodeService }}
+{{- $_ := set $config.lb "nodeService" (printf "%s/fairlead-node" .Release.Namespace) }}
+{{- end }}
 {{- toYaml $config }}
 {{- end }}
 
