@@ -44,7 +44,7 @@ func (c *Cluster) fingerprint() (string, error) {
 	fmt.Fprintln(hash, c.Bare)
 	encoder := json.NewEncoder(hash)
 	for _, n := range c.Plan.Nodes {
-		if err := encoder.Encode(c.placed(config.Node(c.Plan, n, config.Credentials{}, host()))); err != nil {
+		if err := encoder.Encode(c.placed(config.Node(c.Plan, n, config.Credentials{}, host(c.Layout.Root)))); err != nil {
 			return "", fmt.Errorf("fingerprint %s: %w", n.Name, err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +58,7 @@ func (c *Cluster) startMachines(ctx context.Context) error {
 		return err
 	}
 	for _, n := range c.Plan.Nodes {
-		if err := c.plugAndStart(ctx, f, c.placed(config.Node(c.Plan, n, credentials, host()))); err != nil {
+		if err := c.plugAndStart(ctx, f, c.placed(config.Node(c.Plan, n, credentials, host(c.Layout.Root)))); err != nil {
 			return err
 		}
 	}
@@ -112,12 +114,32 @@ func routesTo(n plan.Node) []fabric.Route {
 	return []fabric.Route{{To: n.Pods.V4, Via: n.Addr.V4}, {To: n.Pods.V6, Via: n.Addr.V6}}
 }
 
-// host finds out what the host allows.
-func host() config.Host {
+// host finds out what the host allows to nodes whose disks are on a folder's file system.
+func host(folder string) config.Host {
+	h := config.Host{RestrictOOM: true, LocalStorage: hasDevice(folder)} // the safe assumption
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return config.Host{RestrictOOM: true} // the safe assumption
+	if err := unix.Capget(&header, &data[0]); err == nil {
+		h.RestrictOOM = data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) == 0
 	}
-	return config.Host{RestrictOOM: data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) == 0}
+	return h
+}
+
+// hasDevice tells whether a folder's file system is on a disk that the kernel lists: kubelet looks it up there.
+func hasDevice(folder string) bool {
+	var stat unix.Stat_t
+	if err := unix.Stat(folder, &stat); err != nil {
+		return false
+	}
+	list, err := os.ReadFile("/proc/partitions")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(list)) {
+		// major, minor, blocks, name
+		if f := strings.Fields(line); len(f) == 4 && f[0] == strconv.Itoa(int(unix.Major(stat.Dev))) && f[1] == strconv.Itoa(int(unix.Minor(stat.Dev))) {
+			return true
+		}
+	}
+	return false
 }

@@ -27,7 +27,7 @@ func specs(t *testing.T) (plan.Plan, []machine.Spec) {
 	}
 	var out []machine.Spec
 	for _, n := range p.Nodes {
-		out = append(out, Node(p, n, c, Host{RestrictOOM: true}))
+		out = append(out, Node(p, n, c, Host{RestrictOOM: true, LocalStorage: true}))
 	}
 	return p, out
 }

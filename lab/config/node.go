@@ -13,6 +13,9 @@ import (
 type Host struct {
 	// RestrictOOM says that the host withholds CAP_SYS_RESOURCE.
 	RestrictOOM bool
+	// LocalStorage says that kubelet can find the file system under the nodes'
+	// disks, so that it can evict pods that write too much.
+	LocalStorage bool
 }
 
 // Node is a node's machine without the host's paths. A control plane's node runs the control plane as
@@ -64,6 +67,7 @@ func nodeFiles(p plan.Plan, n plan.Node, c Credentials, h Host) map[string]machi
 		})},
 		kubernetesDir + "kubelet.yaml": {Text: render("kubelet.yaml", map[string]any{
 			"Domain": Domain, "DNS": p.DNS.Strings(), "Reserved": n.Role == plan.ControlPlane && len(p.Nodes) > 1,
+			"LocalStorage": h.LocalStorage,
 		})},
 		kubernetesDir + "kubelet.conf": {Secret: true,
 			Text: Kubeconfig(p.APIServer().String(), "kubelet", c.Cluster.Cert, own)},

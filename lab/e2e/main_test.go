@@ -7,7 +7,6 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -131,55 +130,6 @@ func probes(t *testing.T) []pod {
 func (p pod) exec(t *testing.T, command ...string) (string, error) {
 	t.Helper()
 	return tryKubectl(t, append([]string{"exec", "-n", p.namespace, p.name, "--"}, command...)...)
-}
-
-// loadReport is what the load program prints.
-type loadReport struct {
-	Attempts, Failures, Held, Broken int
-	SlowestMillis, OutageMillis      int64
-	Errors                           []string
-}
-
-// install puts the load program into a pod.
-func (p pod) install(t *testing.T) {
-	t.Helper()
-	l := lab(t)
-	program := filepath.Join(t.TempDir(), "load")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", program, "./cmd/load")
-	cmd.Dir, cmd.Env = l.Source(), append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	must(t, string(out), err)
-	content, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := run(t, content, l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "exec", "-i", "-n", p.namespace, p.name, "--",
-		"sh", "-c", "cat > /tmp/load.new && chmod +x /tmp/load.new && mv /tmp/load.new /tmp/load")
-	must(t, text, err)
-}
-
-// load starts the load program; the returned function waits for its report.
-func (p pod) load(t *testing.T, args ...string) func() loadReport {
-	t.Helper()
-	type result struct {
-		out string
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		out, err := p.exec(t, append([]string{"/tmp/load"}, args...)...)
-		done <- result{out, err}
-	}()
-	return func() loadReport {
-		t.Helper()
-		got := <-done
-		must(t, got.out, got.err)
-		var report loadReport
-		if err := json.Unmarshal([]byte(got.out), &report); err != nil {
-			t.Fatalf("%v in %s", err, got.out)
-		}
-		return report
-	}
 }
 
 // processes returns the ids of the processes that run Fairlead with a plane.

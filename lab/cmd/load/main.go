@@ -1,7 +1,9 @@
 // Command load is a client that notices everything: it opens new connections at
 // a steady rate, holds others open, looks names up, and counts what fails.
 //
-// In: an address, a rate, a time. Out: one line of JSON. It ends by itself.
+// As a server it tells each client what address it has.
+//
+// In: an address or a name, a rate, a time. Out: one line of JSON. It ends by itself.
 package main
 
 import (
@@ -10,6 +12,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -72,27 +75,41 @@ func (r *recorder) note(at time.Time, err error) {
 
 func main() {
 	address := flag.String("connect", "", "HOST:PORT of an HTTP server to connect to")
+	path := flag.String("path", "/", "what to ask the HTTP server for")
 	name := flag.String("resolve", "", "look this name up instead of connecting")
+	server := flag.String("server", "", "ADDRESS:PORT of the DNS server to ask, by one UDP packet that is never repeated; without it, as the resolver does")
 	rate := flag.Int("rate", 200, "attempts a second")
 	hold := flag.Int("hold", 0, "connections to hold open, with a request on each every second")
+	serve := flag.Uint("serve", 0, "instead of all this, answer at this port, by HTTP and UDP, with the client's address")
+	who := flag.String("who", "", "tcp or udp: ask the server at --connect, one that serves, for this client's address, and print it")
 	duration := flag.Duration("duration", 10*time.Second, "how long")
 	flag.Parse()
-	if *address == "" && *name == "" || *rate < 1 || *duration > 10*time.Minute {
-		fmt.Fprintln(os.Stderr, "load: needs --connect HOST:PORT or --resolve NAME, a rate of at least 1, a duration of at most 10m")
+	if *address == "" && *name == "" && *serve == 0 || *rate < 1 || *duration > 10*time.Minute {
+		fmt.Fprintln(os.Stderr, "load: needs --connect HOST:PORT, --resolve NAME or --serve PORT, a rate of at least 1, a duration of at most 10m")
 		os.Exit(2)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *duration)
 	defer cancel()
+	if *serve != 0 || *who != "" {
+		if err := addresses(ctx, uint16(*serve), *who, *address); err != nil {
+			fmt.Fprintln(os.Stderr, "load:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	r := &recorder{lastSuccess: time.Now()}
 	var running sync.WaitGroup
-	for range *hold {
-		running.Go(func() { r.hold(ctx, *address) })
-	}
-	r.report.Held = *hold
-	once := func() error { return request(*address) }
-	if *name != "" {
+	once, dial := tcp(*address, *path)
+	switch {
+	case *server != "":
+		once, dial = udp(*server, *name)
+	case *name != "":
 		once = func() error { return resolve(*name) }
 	}
+	for range *hold {
+		running.Go(func() { r.hold(ctx, dial) })
+	}
+	r.report.Held = *hold
 	tick := time.NewTicker(time.Second / time.Duration(*rate))
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -113,31 +130,53 @@ func main() {
 
 const patience = 10 * time.Second
 
-// request makes one connection with one request on it.
-func request(address string) error {
-	conn, err := net.DialTimeout("tcp", address, patience)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	return exchange(conn, bufio.NewReader(conn), address, "close")
+// session is something that stays open and can be used again.
+type session interface {
+	exchange() error
+	Close() error
 }
 
-func exchange(conn net.Conn, answers *bufio.Reader, address, connection string) error {
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+// tcp returns how to make one request to an HTTP server on a new connection, and
+// how to keep a connection.
+func tcp(address, path string) (once func() error, dial func() (session, error)) {
+	open := func(connection string) (*httpSession, error) {
+		conn, err := net.DialTimeout("tcp", address, patience)
+		if err != nil {
+			return nil, err
+		}
+		return &httpSession{conn, bufio.NewReader(conn), fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: %s\r\n\r\n", path, address, connection)}, nil
+	}
+	once = func() error {
+		s, err := open("close")
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return s.exchange()
+	}
+	return once, func() (session, error) { return open("keep-alive") }
+}
+
+type httpSession struct {
+	net.Conn
+	answers *bufio.Reader
+	request string
+}
+
+func (s *httpSession) exchange() error {
+	if err := s.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: %s\r\n\r\n", address, connection); err != nil {
+	if _, err := s.Write([]byte(s.request)); err != nil {
 		return err
 	}
-	answer, err := http.ReadResponse(answers, nil)
+	answer, err := http.ReadResponse(s.answers, nil)
 	if err != nil {
 		return err
 	}
 	defer answer.Body.Close()
-	buffer := make([]byte, 4096)
-	for err == nil {
-		_, err = answer.Body.Read(buffer)
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		return err
 	}
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("status %s", answer.Status)
@@ -145,19 +184,18 @@ func exchange(conn net.Conn, answers *bufio.Reader, address, connection string) 
 	return nil
 }
 
-// hold keeps one connection until ctx ends.
-func (r *recorder) hold(ctx context.Context, address string) {
-	conn, err := net.DialTimeout("tcp", address, patience)
+// hold keeps one session, with a request every second, until ctx ends.
+func (r *recorder) hold(ctx context.Context, dial func() (session, error)) {
+	s, err := dial()
 	if err != nil {
 		r.broke(err)
 		return
 	}
-	defer conn.Close()
-	answers := bufio.NewReader(conn)
+	defer s.Close()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if err := exchange(conn, answers, address, "keep-alive"); err != nil {
+		if err := s.exchange(); err != nil {
 			r.broke(err)
 			return
 		}
