@@ -33,6 +33,10 @@ e2e: up ## Run the end-to-end tests on the lab
 bench: ## Run the benchmarks and write docs/benchmarks/
 	@./hack/bench.sh
 
+.PHONY: bench-services
+bench-services: ## Measure Services beside kube-proxy and write docs/benchmarks/services.md (as root, ten minutes)
+	@./hack/bench-services.sh
+
 .PHONY: generate
 generate: ## Rebuild generated files: BPF objects (needs clang)
 	@command -v clang >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \

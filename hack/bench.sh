@@ -4,9 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-machine() {
-	printf '%s, %s processors, Linux %s, %s' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(uname -r)" "$(go version | cut -d' ' -f3)"
-}
+. hack/bench-machine.sh
 
 # median NAME UNIT FILE: the median of a benchmark's values in that unit.
 median() {
@@ -28,7 +26,7 @@ go test -run '^$' -bench 'BenchmarkCold|BenchmarkHeap' -benchtime 1x -count 3 ./
 	cat <<-TXT
 		# From Kubernetes objects to what the planes get
 
-		Each change is one EndpointSlice with two new endpoints: desired.Build, then Compile for load balancing and DNS.
+		Each change is one EndpointSlice with two new endpoints: parsed, desired.Build, then Compile for load balancing and DNS.
 		The clusters have 1,000, 10,000 and 50,000 Services with two endpoints each. Medians of 5 rounds of 2,000
 		changes (heap and cold: of 3 rounds). The cost must be flat: a change costs what changed, not what there is.
 		What rises is the depth of the maps, a level for 32 times as much (see the allocations per change), and the

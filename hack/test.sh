@@ -15,7 +15,7 @@ fi
 
 step "what the tests need"
 missing=()
-for need in gcc:gcc ip:iproute2 nft:nftables; do
+for need in gcc:gcc ip:iproute2 nft:nftables iptables-nft:iptables; do
 	command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
 done
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev) # for the race detector
