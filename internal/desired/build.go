@@ -17,7 +17,7 @@ func Build(o Objects, n Node, prev *State) (*State, []Status) {
 	}
 	b := builder{
 		prev:     prev,
-		services: prev.Services.Edit(), namespaces: prev.Namespaces.Edit(), statuses: prev.Statuses.Edit(),
+		services: prev.Services.Edit(), statuses: prev.Statuses.Edit(),
 		slicesOf: prev.slicesOf.Edit(), dirty: map[Name]bool{},
 	}
 	for c := range pmap.Diff(prev.objects.Slices, o.Slices) {
@@ -32,20 +32,13 @@ func Build(o Objects, n Node, prev *State) (*State, []Status) {
 	for name := range b.dirty {
 		b.service(name, o)
 	}
-	for c := range pmap.Diff(prev.objects.Namespaces, o.Namespaces) {
-		if c.HasNew {
-			b.namespaces.Set(c.Key, true)
-		} else {
-			b.namespaces.Delete(c.Key)
-		}
-	}
+	b.addressing(prev.objects.Addressing, o.Addressing)
 	return b.finish(o, n)
 }
 
 type builder struct {
 	prev       *State
 	services   *pmap.Editor[Name, *Service]
-	namespaces *pmap.Editor[string, bool]
 	statuses   *pmap.Editor[Ref, *Status]
 	slicesOf   *pmap.Editor[Name, *sliceList]
 	dirty      map[Name]bool
@@ -57,7 +50,8 @@ type builder struct {
 func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 	next := *b.prev
 	next.Node, next.Synced, next.objects = n, o.Synced, o
-	next.Services, next.Namespaces, next.Statuses = b.services.Map(), b.namespaces.Map(), b.statuses.Map()
+	next.Services, next.Namespaces, next.Statuses = b.services.Map(), o.Namespaces, b.statuses.Map()
+	next.Addressing = o.Addressing
 	next.slicesOf = b.slicesOf.Map()
 	p := b.prev
 	next.ServiceCIDRs = p.ServiceCIDRs
@@ -70,14 +64,14 @@ func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 		return p, nil
 	}
 	if p.Revision == 0 || p.Node != n || p.Synced != o.Synced || next.Services != p.Services ||
-		next.Namespaces != p.Namespaces || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
+		next.Namespaces != p.Namespaces || next.Addressing != p.Addressing || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
 		next.Revision++
 	}
 	return &next, b.changed
 }
 
 func (o Objects) same(other Objects) bool {
-	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces && o.ServiceCIDRs == other.ServiceCIDRs
+	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces && o.ServiceCIDRs == other.ServiceCIDRs && o.Addressing == other.Addressing
 }
 
 // sliceList holds slices sorted by name; it is never changed.

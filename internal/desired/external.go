@@ -35,6 +35,7 @@ func parseExternal(o *corev1.Service, s *Service, r *reasons) {
 	if s.Type != LoadBalancer {
 		return
 	}
+	s.Balancer = parseBalancer(o, r)
 	var addresses []string
 	for _, ingress := range o.Status.LoadBalancer.Ingress {
 		if ingress.IP != "" && (ingress.IPMode == nil || *ingress.IPMode != corev1.LoadBalancerIPModeProxy) {

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/fairlead-net/fairlead/internal/pmap"
@@ -34,12 +33,41 @@ func (n Name) Compare(other Name) int {
 type Objects struct {
 	Services   pmap.Map[Name, *Service]
 	Slices     pmap.Map[Name, *Slice]
-	Namespaces pmap.Map[string, *corev1.Namespace]
+	Namespaces pmap.Map[string, *Namespace]
 	// ServiceCIDRs may be empty: older clusters have no such objects.
 	ServiceCIDRs pmap.Map[string, *networkingv1.ServiceCIDR]
+	Addressing   Addressing
 	// Synced is true once every kind was listed in full. Before that an absent
 	// object may merely not have arrived, so nothing may be concluded from it.
 	Synced bool
+}
+
+// Namespace is what is known of one.
+type Namespace struct {
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Addressing are the objects that say which addresses there are for Services of
+// type LoadBalancer, who has them, and how they are announced. A process that
+// neither gives nor announces addresses has none of them.
+type Addressing struct {
+	Pools             pmap.Map[Name, *Pool]
+	L2Advertisements  pmap.Map[Name, *L2Advertisement]
+	BGPAdvertisements pmap.Map[Name, *BGPAdvertisement]
+	Communities       pmap.Map[Name, *CommunityNames]
+	Peers             pmap.Map[Name, *Peer]
+	BFDProfiles       pmap.Map[Name, *BFDProfile]
+	Claims            pmap.Map[netip.Addr, *Claim]
+}
+
+// Claim is the API server's word for who has an address: an IPAddress object
+// (KEP-1880), of which there can be only one for each.
+type Claim struct {
+	Address netip.Addr `json:"address"`
+	// Services have the address; several if they share it.
+	Services []Name `json:"services,omitempty"`
+	// Foreign says whose the object is if it is not Fairlead's.
+	Foreign string `json:"foreign,omitempty"`
 }
 
 // Node is what Build must know of the node the process runs on. The zero Node
@@ -50,6 +78,16 @@ type Node struct {
 	// Network is the node's own, nil where it is not known. It is the same
 	// pointer until something in it changes.
 	Network *Network `json:"network,omitempty"`
+	// About is what the Node object says, nil where it is not known. It is the
+	// same pointer until something in it changes.
+	About *NodeObject `json:"about,omitempty"`
+}
+
+// NodeObject is what a Node object says.
+type NodeObject struct {
+	Labels map[string]string `json:"labels,omitempty"`
+	// Unavailable says why the node should not announce addresses, or is empty.
+	Unavailable string `json:"unavailable,omitempty"`
 }
 
 // Network is what the kernel says of a node's network.

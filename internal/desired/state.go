@@ -18,7 +18,8 @@ type State struct {
 	Node       Node
 	Synced     bool
 	Services   pmap.Map[Name, *Service]
-	Namespaces pmap.Map[string, bool]
+	Namespaces pmap.Map[string, *Namespace]
+	Addressing Addressing
 	// ServiceCIDRs are the ranges that ClusterIPs come from, sorted.
 	ServiceCIDRs []netip.Prefix
 	// Statuses holds every object that has at least one Reason against it.
@@ -61,6 +62,8 @@ type Service struct {
 	LoadBalancerIPs []netip.Addr `json:"loadBalancerIPs,omitempty"`
 	// SourceRanges are who may use LoadBalancerIPs; empty means everybody.
 	SourceRanges []netip.Prefix `json:"sourceRanges,omitempty"`
+	// Balancer is what a Service of type LoadBalancer asks for; nil for others.
+	Balancer *Balancer `json:"balancer,omitempty"`
 	// Foreign says why the cluster's proxy leaves this Service alone: a label that
 	// gives it to another. Empty for others.
 	Foreign string    `json:"foreign,omitempty"`

@@ -111,10 +111,10 @@ func TestCompileShares(t *testing.T) {
 // bigState returns a cluster of ClusterIP Services, each with one slice.
 func bigState(services, endpoints int) *desired.State {
 	e := pmap.Map[desired.Name, *desired.Service]{}.Edit()
-	namespaces := pmap.Map[string, bool]{}.Edit()
+	namespaces := pmap.Map[string, *desired.Namespace]{}.Edit()
 	for i := range services {
 		name := desired.Name{Namespace: fmt.Sprint("n", i%50), Name: fmt.Sprint("s", i)}
-		namespaces.Set(name.Namespace, true)
+		namespaces.Set(name.Namespace, &desired.Namespace{})
 		slice := &desired.Slice{Ports: []desired.EndpointPort{{Name: "http", Protocol: desired.TCP, Port: 8080}}}
 		for j := range endpoints {
 			n := i*endpoints + j

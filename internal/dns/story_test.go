@@ -151,7 +151,7 @@ func read(t *testing.T, text []byte, objects *desired.Objects) {
 		case "Namespace":
 			o := new(corev1.Namespace)
 			decode(t, document, o, yaml.UnmarshalStrict)
-			objects.Namespaces = objects.Namespaces.Set(o.Name, o)
+			objects.Namespaces = objects.Namespaces.Set(o.Name, &desired.Namespace{Labels: o.Labels})
 		case "Service":
 			o := new(corev1.Service)
 			decode(t, document, o, yaml.UnmarshalStrict)

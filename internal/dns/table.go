@@ -19,7 +19,7 @@ type Table struct {
 
 	config     Config
 	state      *desired.State
-	namespaces pmap.Map[string, bool]
+	namespaces pmap.Map[string, *desired.Namespace]
 	services   pmap.Map[desired.Name, *service]
 	// reverse holds who uses an address: ClusterIPs and ready endpoints.
 	reverse pmap.Map[netip.Addr, *owners]

@@ -37,7 +37,7 @@ func (c *Client) List(ctx context.Context, node string) (View, error) {
 	}
 	for i := range namespaces.Items {
 		o := &namespaces.Items[i]
-		v.Objects.Namespaces = v.Objects.Namespaces.Set(o.Name, stripNamespace(o))
+		v.Objects.Namespaces = v.Objects.Namespaces.Set(o.Name, parseNamespace(o))
 	}
 	cidrs, err := c.clientset.NetworkingV1().ServiceCIDRs().List(ctx, all)
 	if err != nil && !apierrors.IsNotFound(err) {

@@ -110,7 +110,7 @@ func (m *Manifests) add(object runtime.Object) error {
 		o.Namespace = m.namespace(o.Namespace)
 		m.Objects.Slices = m.Objects.Slices.Set(namespacedName(o), desired.ParseSlice(o))
 	case *corev1.Namespace:
-		m.Objects.Namespaces = m.Objects.Namespaces.Set(o.Name, stripNamespace(o))
+		m.Objects.Namespaces = m.Objects.Namespaces.Set(o.Name, parseNamespace(o))
 	case *networkingv1.ServiceCIDR:
 		m.Objects.ServiceCIDRs = m.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
 	case *corev1.List:
@@ -132,9 +132,7 @@ func (m *Manifests) namespace(name string) string {
 		name = corev1.NamespaceDefault
 	}
 	if _, ok := m.Objects.Namespaces.Get(name); !ok {
-		namespace := &corev1.Namespace{}
-		namespace.Name = name
-		m.Objects.Namespaces = m.Objects.Namespaces.Set(name, namespace)
+		m.Objects.Namespaces = m.Objects.Namespaces.Set(name, &desired.Namespace{})
 	}
 	return name
 }

@@ -60,7 +60,7 @@ func (s *store[K, T, V]) locked(f func() error) error {
 // Add stores an object.
 func (s *store[K, T, V]) Add(object any) error {
 	return s.locked(func() error {
-		return s.edit([]any{object}, func(e *pmap.Editor[K, V], key K, o T) { e.Set(key, s.keep(o)) })
+		return s.edit([]any{object}, s.put)
 	})
 }
 
@@ -74,17 +74,22 @@ func (s *store[K, T, V]) Delete(object any) error {
 	})
 }
 
-// Replace makes the store hold exactly these objects. Those of which the store
-// has all that it keeps stay as they are, so a relist is no change to anybody.
+// put stores an object. One of which the store has all that it keeps stays as it
+// is, so a relist, or a change of what nobody reads, is no change to anybody.
+func (s *store[K, T, V]) put(e *pmap.Editor[K, V], key K, o T) {
+	now := s.keep(o)
+	if old, ok := e.Get(key); !ok || !reflect.DeepEqual(old, now) {
+		e.Set(key, now)
+	}
+}
+
+// Replace makes the store hold exactly these objects.
 func (s *store[K, T, V]) Replace(objects []any, _ string) error {
 	return s.locked(func() error {
 		present := make(map[K]bool, len(objects))
 		err := s.edit(objects, func(e *pmap.Editor[K, V], key K, o T) {
 			present[key] = true
-			now := s.keep(o)
-			if old, ok := e.Get(key); !ok || !reflect.DeepEqual(old, now) {
-				e.Set(key, now)
-			}
+			s.put(e, key, o)
 		})
 		if err != nil {
 			return err

@@ -34,8 +34,8 @@ func stripMeta(m metav1.ObjectMeta, labels ...string) metav1.ObjectMeta {
 	return kept
 }
 
-func stripNamespace(o *corev1.Namespace) *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: stripMeta(o.ObjectMeta)}
+func parseNamespace(o *corev1.Namespace) *desired.Namespace {
+	return &desired.Namespace{Labels: o.Labels}
 }
 
 func stripNode(o *corev1.Node) *corev1.Node {

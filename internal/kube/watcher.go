@@ -44,7 +44,7 @@ type Watcher struct {
 
 	services   *store[desired.Name, *corev1.Service, *desired.Service]
 	slices     *store[desired.Name, *discoveryv1.EndpointSlice, *desired.Slice]
-	namespaces *store[string, *corev1.Namespace, *corev1.Namespace]
+	namespaces *store[string, *corev1.Namespace, *desired.Namespace]
 	cidrs      *store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]
 	nodes      *store[string, *corev1.Node, *corev1.Node]
 }
@@ -56,7 +56,7 @@ func NewWatcher(client *Client, node string, log *slog.Logger) *Watcher {
 	changed := w.changed
 	w.services = &store[desired.Name, *corev1.Service, *desired.Service]{key: namespacedName, keep: desired.ParseService, changed: changed}
 	w.slices = &store[desired.Name, *discoveryv1.EndpointSlice, *desired.Slice]{key: namespacedName, keep: desired.ParseSlice, changed: changed}
-	w.namespaces = &store[string, *corev1.Namespace, *corev1.Namespace]{key: clusterName, keep: stripNamespace, changed: changed}
+	w.namespaces = &store[string, *corev1.Namespace, *desired.Namespace]{key: clusterName, keep: parseNamespace, changed: changed}
 	w.cidrs = &store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]{key: clusterName, keep: stripServiceCIDR, changed: changed}
 	w.nodes = &store[string, *corev1.Node, *corev1.Node]{key: clusterName, keep: stripNode, changed: changed, synced: node == ""}
 	return w

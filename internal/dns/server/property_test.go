@@ -83,7 +83,7 @@ func rrTexts(section []wire.RR) (lines []string) {
 }
 
 func randomCluster(rng *rand.Rand) dns.Table {
-	state := &desired.State{Revision: rng.Uint64N(9), Synced: rng.IntN(8) > 0, Namespaces: pmap.Map[string, bool]{}.Set("n0", true).Set("n1", true)}
+	state := &desired.State{Revision: rng.Uint64N(9), Synced: rng.IntN(8) > 0, Namespaces: pmap.Map[string, *desired.Namespace]{}.Set("n0", &desired.Namespace{}).Set("n1", &desired.Namespace{})}
 	for range rng.IntN(12) {
 		s := &desired.Service{Name: desired.Name{Namespace: fmt.Sprint("n", rng.IntN(2)), Name: fmt.Sprint("s", rng.IntN(5))}, Type: desired.ClusterIP}
 		for i := range rng.IntN(3) {

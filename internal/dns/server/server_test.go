@@ -58,7 +58,7 @@ func cluster(t testing.TB, big int, more ...*desired.Service) dns.Table {
 		}
 		list = append(list, &desired.Service{Name: desired.Name{Namespace: "shop", Name: "big"}, Type: desired.ClusterIP, Headless: true, Slices: []*desired.Slice{slice}})
 	}
-	state := &desired.State{Revision: 7, Synced: true, Namespaces: pmap.Map[string, bool]{}.Set("shop", true)}
+	state := &desired.State{Revision: 7, Synced: true, Namespaces: pmap.Map[string, *desired.Namespace]{}.Set("shop", &desired.Namespace{})}
 	for _, s := range list {
 		state.Services = state.Services.Set(s.Name, s)
 	}

@@ -1,0 +1,81 @@
+package announce
+
+import (
+	"net/netip"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// Options are settings of the whole cluster.
+type Options struct {
+	// NodeService is a headless Service whose endpoints are the processes that
+	// announce: their nodes' names and addresses.
+	NodeService desired.Name
+}
+
+// Table is all that this node must know to announce its part. It and all it
+// points to are immutable.
+type Table struct {
+	// Revision is that of the State.
+	Revision uint64
+	Synced   bool
+	Node     string
+	// Nodes are all that may announce, this one included, sorted by name.
+	Nodes []Node
+	// L2 are the addresses that are announced by ARP and NDP, sorted; each is
+	// some node's.
+	L2 []L2Address
+	// Offers are the L2Advertisements that this node is ready to make, sorted; none
+	// while Unavailable.
+	Offers []desired.Name
+	// Unavailable says why this node announces nothing, or is empty.
+	Unavailable string
+	// Peers are the routers that this node connects to, sorted by name; Routes
+	// what it tells them, sorted by prefix.
+	Peers  []Peer
+	Routes []Route
+}
+
+// Node is a node that may announce.
+type Node struct {
+	Name string
+	// Addresses are those that its process is probed at, at most one per family.
+	Addresses []netip.Addr
+}
+
+// L2Address is one address of one or more Services.
+type L2Address struct {
+	Address  netip.Addr
+	Services []desired.Name // sorted
+	// By are the L2Advertisements that cover it, sorted by name: a node announces
+	// the address only if it makes one of them.
+	By []L2Via
+	// Nodes are those with endpoints, sorted, where externalTrafficPolicy: Local
+	// admits no others; nil admits all.
+	Nodes []string
+}
+
+// L2Via is an advertisement and the interfaces it names; none means all uplinks.
+type L2Via struct {
+	Advertisement desired.Name
+	Interfaces    []string
+}
+
+// Peer is a router with all that a session needs.
+type Peer struct {
+	*desired.Peer
+	BFD *desired.BFDProfile // nil means none
+	// Password is the key of TCP MD5 signatures, from wherever it comes.
+	Password string
+}
+
+// Route is one prefix with its attributes. Of several for one prefix that a peer
+// is told, the communities are united and the highest LocalPref counts.
+type Route struct {
+	Prefix      netip.Prefix
+	LocalPref   uint32 // 0 means the usual 100
+	Communities []desired.Community
+	// Peers are names of those that are told; nil means all.
+	Peers    []string
+	Services []desired.Name // that have addresses in it, sorted
+}
