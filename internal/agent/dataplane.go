@@ -73,7 +73,8 @@ func (a *Agent) newUplink() (*uplink.Plane, string, error) {
 		return nil, "packets from outside by nftables, as lb.packetDataplane says", nil
 	}
 	plane, err := uplink.New(uplink.Config{
-		Directory: uplinkDirectory(c.BPFFS), Logger: a.log, FlowsSize: c.MaxFlows, NodePorts: uplink.PortRange(c.NodePortRange), XDP: xdpMode(c.XDP),
+		Directory: uplinkDirectory(c.BPFFS), Logger: a.log, FlowsSize: c.MaxFlows, Frontends: c.MaxFrontends, Backends: c.MaxBackends,
+		NodePorts: uplink.PortRange(c.NodePortRange), XDP: xdpMode(c.XDP),
 	})
 	why, err := a.chosen("packets from outside by eBPF", "packets from outside by nftables", "lb.packetDataplane", c.PacketDataplane, err)
 	return plane, why, err

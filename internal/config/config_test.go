@@ -51,8 +51,10 @@ func TestMessages(t *testing.T) {
 		"apiServers: [192.0.2.1:6443]": `apiServers[0]: "192.0.2.1:6443" is not of the form https://HOST:PORT`,
 		"lb: {xdp: sometimes}":         `lb.xdp: "sometimes" is none of auto, native and disabled`,
 		"lb: {nodePortRange: 30000}":   "line 1: `30000` is not a range of ports such as 30000-32767",
-		"lb: {directReturn: true}":     "lb.directReturn: needs lb.nodeService, by which nodes know each other; the chart sets it",
-		"lb: {packetDataplane: ebpf, serviceDataplane: nftables}": "lb.packetDataplane: is ebpf, but lb.serviceDataplane: nftables means no eBPF at all; say auto for one of them",
+		"lb: {directReturn: true, packetDataplane: ebpf}":                            "lb.directReturn: needs lb.nodeService, by which nodes know each other; the chart sets it",
+		"lb: {directReturn: true, nodeService: fairlead/node}":                       "lb.directReturn: needs lb.packetDataplane: ebpf, so that a node that cannot do it says so instead of losing connections",
+		"lb: {packetDataplane: ebpf, serviceDataplane: nftables}":                    "lb.packetDataplane: is ebpf, but lb.serviceDataplane: nftables means no eBPF at all; say auto for one of them",
+		"lb: {metricsBindAddress: 0.0.0.0:10256, healthzBindAddress: 0.0.0.0:10256}": "lb.healthzBindAddress: is 0.0.0.0:10256, as lb.metricsBindAddress; give them two ports, 10256 and 10249 with kube-proxy",
 		"a: [":           "not valid YAML: line 1: did not find expected node content",
 		"dns:\n\tttl: 3": "not valid YAML: line 2: found character that cannot start any token",
 	} {

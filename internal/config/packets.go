@@ -34,8 +34,9 @@ func (r PortRange) MarshalText() ([]byte, error) {
 // Conntrack configures the node's connection tracking, as KubeProxyConfiguration
 // does: 0 leaves alone what the kernel has.
 type Conntrack struct {
-	// MaxPerCore times the number of processors, at least Min, is the number of
-	// connections that the node can track. It is raised to that, never lowered.
+	// MaxPerCore times the number of processors, at most 1,048,576, and at least
+	// Min, is the number of connections that the node can track. It is raised to
+	// that, never lowered.
 	MaxPerCore int `yaml:"maxPerCore"`
 	Min        int `yaml:"min"`
 	// TCPEstablishedTimeout is how long a silent TCP connection is remembered,
@@ -81,10 +82,17 @@ func (c LB) validatePackets(bad func(field, format string, args ...any)) {
 		bad("lb.xdp", "%q is none of auto, native and disabled", c.XDP)
 	}
 	c.Conntrack.validate(bad)
+	if at := c.MetricsBindAddress; at.IsValid() && at == c.HealthzBindAddress {
+		bad("lb.healthzBindAddress", "is %s, as lb.metricsBindAddress; give them two ports, 10256 and 10249 with kube-proxy", at)
+	}
 	if c.NodeService != "" {
 		if namespace, name, ok := strings.Cut(c.NodeService, "/"); !ok || namespace == "" || name == "" {
 			bad("lb.nodeService", "%q is not of the form NAMESPACE/NAME", c.NodeService)
 		}
+	}
+	if c.DirectReturn && c.PacketDataplane != EBPF {
+		// A node that fell back to nftables would get SYNs that it cannot answer.
+		bad("lb.directReturn", "needs lb.packetDataplane: ebpf, so that a node that cannot do it says so instead of losing connections")
 	}
 	if c.DirectReturn && c.NodeService == "" {
 		bad("lb.directReturn", "needs lb.nodeService, by which nodes know each other; the chart sets it")

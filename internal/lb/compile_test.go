@@ -54,7 +54,7 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 		state, _ = desired.Build(o, node, state)
 		before := table
 		var reasons []desired.Reason
-		options := Options{ExternalIPs: step/500%2 == 0, NodeService: desired.Name{Namespace: "demo", Name: "db"}}
+		options := Options{ExternalIPs: step/500%2 == 0, NodeService: desired.Name{Namespace: "demo", Name: "db"}, DirectReturn: step/700%2 == 0}
 		table, reasons = Compile(state, table, options)
 		fresh, freshReasons := Compile(state, Table{}, options)
 		if diff := difference(plain(fresh), plain(table)); diff != "" {

@@ -30,6 +30,9 @@ func (c *compiler) entry(s *desired.Service, f Frontend) *Entry {
 		if role.Kind != ClusterIP {
 			e.Nodes = nodesOf(e.For(Outside).Backends, candidates)
 		}
+		if role.Kind != ClusterIP && c.options.DirectReturn && f.Protocol == desired.TCP {
+			e.Here = here(inside, role, c.state.Node)
+		}
 		if role.Kind == ClusterIP && s.InternalLocal && len(e.Backends) == 0 {
 			e.Drop = servedElsewhere(s, role, f.Address.Is6())
 		}
@@ -79,6 +82,18 @@ func nodesOf(backends []netip.AddrPort, candidates []Candidate) []string {
 		}
 	}
 	return nodes
+}
+
+// here lists the candidates on the node that offer the port, used or not.
+func here(candidates []Candidate, role Role, node desired.Node) []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, c := range candidates {
+		if number, offered := c.Slice.Port(role.Port.Name, role.Port.Protocol); offered && !c.Slice.Headless && isOn(c.Endpoint, node) {
+			all = append(all, netip.AddrPortFrom(c.Endpoint.Address, number))
+		}
+	}
+	slices.SortFunc(all, netip.AddrPort.Compare)
+	return slices.Clip(slices.Compact(all))
 }
 
 func distinct(addresses []netip.Addr) []netip.Addr {

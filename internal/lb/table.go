@@ -135,6 +135,10 @@ type Entry struct {
 	// Nodes names the node of each backend of For(Outside), empty where it is not
 	// known. Nil for a ClusterIP.
 	Nodes []string
+	// Here are all endpoints of the port on this node, used or not, sorted: other
+	// nodes may choose one by another zone's hints, or know sooner or later what it
+	// is like. Only for TCP from outside with Options.DirectReturn; else nil.
+	Here []netip.AddrPort
 }
 
 // Choice is what a connection may be sent to.
@@ -165,7 +169,7 @@ func (e *Entry) equal(other *Entry) bool {
 	}
 	return e.Service == other.Service && e.Port == other.Port && e.Kind == other.Kind && e.Affinity == other.Affinity &&
 		e.Choice.equal(other.Choice) && slices.Equal(e.Sources, other.Sources) && slices.Equal(e.Local, other.Local) &&
-		slices.Equal(e.Nodes, other.Nodes)
+		slices.Equal(e.Nodes, other.Nodes) && slices.Equal(e.Here, other.Here)
 }
 
 // HealthCheck is what an external load balancer wants to know of one Service.

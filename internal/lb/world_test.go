@@ -170,6 +170,7 @@ func check(t *testing.T, s *desired.State, table Table) {
 			t.Errorf("%s: sources %v without reason", f, e.Sources)
 		}
 		checkNodes(t, service, f, e)
+		checkHere(t, s, service, table.Options, f, e)
 		delete(wanted, f)
 	}
 	service, _ := s.Services.Get(table.Options.NodeService)
@@ -204,6 +205,49 @@ func checkNodes(t *testing.T, s *desired.Service, f Frontend, e *Entry) {
 			t.Errorf("%s: backend %s is not on node %q", f, b, e.Nodes[i])
 		}
 	}
+}
+
+// checkHere states that all endpoints on the node are known that other nodes may
+// choose for direct return, and no others.
+func checkHere(t *testing.T, s *desired.State, service *desired.Service, o Options, f Frontend, e *Entry) {
+	t.Helper()
+	if wanted := o.DirectReturn && f.Protocol == desired.TCP && e.Kind != ClusterIP; !wanted {
+		if e.Here != nil {
+			t.Errorf("%s: endpoints for direct return, which it has not: %v", f, e.Here)
+		}
+		return
+	}
+	if !slices.IsSortedFunc(e.Here, netip.AddrPort.Compare) {
+		t.Errorf("%s: not sorted: %v", f, e.Here)
+	}
+	for _, b := range e.Here {
+		if !isEndpoint(service, f, e.Port, b) || !isOnNode(service, b.Addr(), s.Node.Name) {
+			t.Errorf("%s: %s is no endpoint here", f, b)
+		}
+	}
+	for _, b := range e.Backends {
+		if isOn(&desired.Endpoint{Node: nodeOf(service, b.Addr())}, s.Node) && !slices.Contains(e.Here, b) {
+			t.Errorf("%s: endpoint %s here is missing", f, b)
+		}
+	}
+}
+
+// nodeOf names the node of an endpoint if there is only one.
+func nodeOf(s *desired.Service, address netip.Addr) string {
+	nodes := map[string]bool{}
+	for _, slice := range s.Slices {
+		for _, e := range slice.Endpoints {
+			if e.Address == address {
+				nodes[e.Node] = true
+			}
+		}
+	}
+	for node := range nodes {
+		if len(nodes) == 1 {
+			return node
+		}
+	}
+	return ""
 }
 
 func isOnNode(s *desired.Service, address netip.Addr, node string) bool {

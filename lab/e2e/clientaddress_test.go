@@ -22,6 +22,36 @@ const toldSlice = `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addres
   endpoints: [{addresses: ["%s"], nodeName: %s, conditions: {ready: true}}],
   ports: [{name: tcp, port: 8090, protocol: TCP}, {name: udp, port: 8090, protocol: UDP}]}`
 
+// tell starts the server in a pod, and ends it when the test ends.
+func (p pod) tell(t *testing.T) {
+	t.Helper()
+	l := lab(t)
+	// The test's context ends before its clean-up, and takes kubectl with it, not
+	// what that started.
+	shell := func(script string) error {
+		cmd := exec.Command(l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "exec", "-n", p.namespace, p.name, "--", "sh", "-c", script)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+		return nil
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- shell("echo $$ > /tmp/tell.pid; exec /tmp/load --serve 8090 --duration 10m") }()
+	t.Cleanup(func() {
+		select {
+		case err := <-ended:
+			t.Errorf("the server in the pod ended before the test: %v", err)
+			return
+		default:
+		}
+		if err := shell("kill $(cat /tmp/tell.pid)"); err != nil {
+			t.Errorf("ending the server in the pod: %v", err)
+			return
+		}
+		<-ended // with the signal's exit code, or with none
+	})
+}
+
 // TestClientAddress asks for the client's address as the endpoint sees it, by the
 // endpoint's own node and by another, without direct return and with it.
 func TestClientAddress(t *testing.T) {
@@ -37,7 +67,7 @@ func TestClientAddress(t *testing.T) {
 	}
 	server.install(t)
 	program := buildLoad(t)
-	go func() { _, _ = server.exec(t, "/tmp/load", "--serve", "8090", "--duration", "4m") }()
+	server.tell(t)
 	own := map[bool]netip.Addr{false: netip.MustParseAddr("172.30.0.200"), true: netip.MustParseAddr("fd00:30::200")}
 	expect := func(protocol, address string, wantKept bool) {
 		t.Helper()
@@ -63,12 +93,12 @@ func TestClientAddress(t *testing.T) {
 	}
 	expectAll(false)
 	t.Cleanup(func() {
-		cmd := exec.Command(l.Bin("fairlead"), "upgrade", "--set", "config.lb.directReturn=false", "--kubeconfig", l.Kubeconfig())
+		cmd := exec.Command(l.Bin("fairlead"), "upgrade", "--set", "config.lb.directReturn=false", "--set", "config.lb.packetDataplane=auto", "--kubeconfig", l.Kubeconfig())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("clean up: %v\n%s", err, out)
 		}
 	})
-	out, err := fairlead(t, "upgrade", "--set", "config.lb.directReturn=true")
+	out, err := fairlead(t, "upgrade", "--set", "config.lb.directReturn=true", "--set", "config.lb.packetDataplane=ebpf")
 	must(t, out, err)
 	expectAll(true)
 }

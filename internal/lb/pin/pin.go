@@ -45,12 +45,16 @@ func (m Maps) Close() {
 	}
 }
 
-// fingerprint tells layouts apart that share a version: types and sizes.
+// fingerprint tells layouts apart that share a version: types and sizes, of maps
+// in maps too.
 func (l Layout) fingerprint() string {
 	hash := fnv.New32a()
 	for _, name := range slices.Sorted(maps.Keys(l.Specs)) {
 		s := l.Specs[name]
 		fmt.Fprintln(hash, name, uint32(s.Type), s.KeySize, s.ValueSize, s.MaxEntries, s.Flags)
+		if inner := s.InnerMap; inner != nil {
+			fmt.Fprintln(hash, "holds", uint32(inner.Type), inner.KeySize, inner.ValueSize, inner.MaxEntries, inner.Flags)
+		}
 	}
 	return fmt.Sprintf("%08x", hash.Sum32())
 }

@@ -3,10 +3,13 @@ package uplink
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
 // chunk is how many entries are read in one system call.
@@ -60,7 +63,7 @@ func (p *Plane) adopt() error {
 // knownOf returns what a frontend's value and slots say together. Slots are
 // written before they are named, so it is enough to see which backends occur.
 func (p *Plane) knownOf(value packetsFrontend, slots [][]uint32, byNumber map[uint32]target) known {
-	k := known{list: value.List, flags: value.Flags, span: span{page: value.Page, offset: value.Offset, slots: value.Slots}}
+	k := known{list: value.List, content: content{flags: value.Flags}, span: span{page: value.Page, offset: value.Offset, slots: value.Slots}}
 	if !p.pages.reserve(k.span) {
 		k.span = span{}
 		return k
@@ -84,17 +87,24 @@ func (p *Plane) knownOf(value packetsFrontend, slots [][]uint32, byNumber map[ui
 	return k
 }
 
-// adoptMembers makes sure that lists have the members they need. One that has
-// not is written anew.
+// adoptMembers gives lists the members that were found. A list that lacks some
+// is written anew.
 func (p *Plane) adoptMembers() {
+	accepts := map[uint64][]netip.AddrPort{}
+	for key := range p.members {
+		accepts[key.List] = append(accepts[key.List], key.Backend.addrPort())
+	}
 	for f, k := range p.known {
+		if f.Protocol != desired.UDP {
+			k.accepts = accepts[k.list]
+			slices.SortFunc(k.accepts, netip.AddrPort.Compare)
+		}
 		for _, key := range membersOf(f, k) {
 			if !p.members[key] {
 				k.flags = ^uint32(0)
-				p.known[f] = k
-				break
 			}
 		}
+		p.known[f] = k
 	}
 	for f, k := range p.known {
 		for _, key := range membersOf(f, k) {

@@ -23,7 +23,8 @@ type Config struct {
 	// bytes, while it lives. A new size counts from the next boot on.
 	FlowsSize uint32
 	// Frontends and Backends are the most that the programs serve, of all Services
-	// together; defaults 1<<17 and 1<<18. nftables serves what is beyond.
+	// together, backends counted once per frontend; defaults 1<<17 and 1<<19.
+	// nftables serves what is beyond.
 	Frontends, Backends uint32
 	// NodePorts is the API server's range of NodePorts, which are never used as
 	// source ports; the default is 30000-32767.
@@ -71,7 +72,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Frontends = 1 << 17
 	}
 	if c.Backends == 0 {
-		c.Backends = 1 << 18
+		c.Backends = 1 << 19
 	}
 	if c.NodePorts == (PortRange{}) {
 		c.NodePorts = PortRange{First: 30000, Last: 32767}

@@ -19,15 +19,27 @@ func (p *Plane) Describe() []string {
 	switch {
 	case len(p.attached) > 0:
 		names := strings.Join(slices.Sorted(maps.Keys(p.attached)), ", ")
-		lines = append(lines, fmt.Sprintf("packets that come by %s are forwarded by eBPF, %d frontends", names, len(p.known)))
+		served := 0
+		for _, k := range p.known {
+			if len(k.backends) > 0 {
+				served++
+			}
+		}
+		lines = append(lines, fmt.Sprintf("packets that come by %s are forwarded by eBPF, %d frontends", names, served))
 	case p.foreign:
 		lines = append(lines, "programs of another layout serve until everything has been read from the API server")
 	default:
 		lines = append(lines, "no uplink has the programs")
 	}
 	for _, name := range p.applied.Uplinks {
-		if _, ok := p.attached[name]; !ok {
-			lines = append(lines, "uplink "+name+" is left to nftables: it is not there, is no Ethernet, or refused the programs")
+		if b, ok := p.barred[name]; ok {
+			line := "uplink " + name + " is left to nftables: " + b.why
+			if p.applied.Options.DirectReturn {
+				line += "; connections that another node sends by it for lb.directReturn are not answered"
+			}
+			lines = append(lines, line)
+		} else if _, ok := p.attached[name]; !ok {
+			lines = append(lines, "uplink "+name+" is left to nftables: it is not there, or is no Ethernet")
 		}
 	}
 	lines = append(lines, p.describeXDP()...)
@@ -56,7 +68,7 @@ func (p *Plane) describeXDP() []string {
 		switch why := cmp.Or(p.refused[u.name], u.why); {
 		case why != "":
 			lines = append(lines, "XDP is not used on "+u.name+": "+why)
-		case u.xdp:
+		case p.short[u.name] == u.index:
 			lines = append(lines, "packets of known flows are forwarded by XDP on "+u.name)
 		}
 	}

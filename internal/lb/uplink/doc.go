@@ -40,8 +40,10 @@
 //	        but the source stays the client's. The SYN tells the frontend in a TCP
 //	        option (kind 253); the endpoint's node notes it, if it knows that
 //	        frontend with that endpoint, and gives the answers the frontend's
-//	        address, which go to the client without a detour. SYNs without room
-//	        for the option, and clients behind another node, go the remote way.
+//	        address, which go to the client without a detour. The remote way go
+//	        SYNs without room for the option, clients behind another node,
+//	        endpoints on nodes that do not run Fairlead, and NodePorts at an
+//	        address that is not among the Table's Peers.
 //
 // Where the driver has XDP, packets of known flows that leave the node again may
 // be changed and sent there already (Config.XDP). That program changes nothing
@@ -66,7 +68,8 @@
 //	frontends  address, port, protocol -> list, range of slots, flags
 //	pages      arrays of slots: numbers of backends
 //	backends   number -> address, port, on this node?
-//	members    list, backend -> (present), where that is asked: UDP, and direct return
+//	members    list, backend -> (present): of UDP the backends; with direct return all
+//	           endpoints here, as another node may choose one that this one does not
 //	nodes      address -> of this node? of another?
 //	uplinks    interface -> addresses that this node sends from
 //	flows      a client's packet  -> what it becomes, and its life
@@ -86,7 +89,13 @@
 // names it, in one atomic replacement; then what the old list had is free. The
 // programs check at the end of a choice that the frontend still names the list
 // they read, and start again otherwise. Whatever moment a process dies at, each
-// frontend names a whole list. Only frontends that differ are written.
+// frontend names a whole list. Only frontends that differ are written. One that
+// cannot be written is removed, so that nftables serves it: no list with
+// endpoints that may be gone stays.
+//
+// A frontend that is left to nftables is not in the maps, with two exceptions,
+// which have the flag PASSIVE: one at an address of this node, which a NodePort of
+// the same number would be taken for, and one that other nodes may name in a SYN.
 //
 // # Restart
 //

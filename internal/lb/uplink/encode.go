@@ -63,6 +63,7 @@ type target struct {
 	at       netip.AddrPort
 	protocol desired.Protocol
 	local    bool
+	answers  bool // its node can answer clients itself
 }
 
 func (t target) value() packetsBackend {
@@ -70,12 +71,16 @@ func (t target) value() packetsBackend {
 	if t.local {
 		b.Flags |= uint32(packetsBackendFlagLOCAL)
 	}
+	if t.answers {
+		b.Flags |= uint32(packetsBackendFlagANSWERS)
+	}
 	return b
 }
 
 func (b packetsBackend) target() target {
 	return target{
 		at: b.At.addrPort(), protocol: desired.Protocol(b.At.Protocol),
-		local: b.Flags&uint32(packetsBackendFlagLOCAL) != 0,
+		local:   b.Flags&uint32(packetsBackendFlagLOCAL) != 0,
+		answers: b.Flags&uint32(packetsBackendFlagANSWERS) != 0,
 	}
 }

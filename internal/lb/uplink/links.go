@@ -19,7 +19,7 @@ import (
 // it meanwhile: the program of an existing link is replaced atomically.
 func (p *Plane) attach(u uplink, h hook, program *ebpf.Program) error {
 	if p.withoutTCX && h.attach != ebpf.AttachXDP {
-		return attachFilter(p.netlink, u.index, h, program)
+		return p.attachFilter(u, h, program)
 	}
 	path := filepath.Join(p.config.Directory, linksName, pinName(u.name, h))
 	old, err := link.LoadPinnedLink(path, nil)
@@ -42,10 +42,10 @@ func (p *Plane) attach(u uplink, h hook, program *ebpf.Program) error {
 	made, err := newLink(u, h, program)
 	if errors.Is(err, ebpf.ErrNotSupported) && h.attach != ebpf.AttachXDP {
 		p.withoutTCX = true
-		return attachFilter(p.netlink, u.index, h, program)
+		return p.attachFilter(u, h, program)
 	}
 	if err != nil {
-		return fmt.Errorf("attaching %s to interface %s (%s): %w", h.program, u.name, needs, err)
+		return refusal{fmt.Errorf("attaching %s to interface %s (%s): %w", h.program, u.name, needs, err)}
 	}
 	defer made.Close()
 	if err := made.Pin(path); err != nil {
@@ -100,16 +100,16 @@ func filterFor(index int, h hook, program int) *netlink.BpfFilter {
 	}
 }
 
-func attachFilter(n *netlink.Handle, index int, h hook, program *ebpf.Program) error {
+func (p *Plane) attachFilter(u uplink, h hook, program *ebpf.Program) error {
 	clsact := &netlink.GenericQdisc{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT},
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: u.index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT},
 		QdiscType:  "clsact",
 	}
-	if err := n.QdiscAdd(clsact); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("adding the qdisc clsact to interface %d (needs CONFIG_NET_SCH_INGRESS): %w", index, err)
+	if err := p.netlink.QdiscAdd(clsact); err != nil && !errors.Is(err, unix.EEXIST) {
+		return refusal{fmt.Errorf("adding the qdisc clsact to interface %s (needs CONFIG_NET_SCH_INGRESS): %w", u.name, err)}
 	}
-	if err := n.FilterReplace(filterFor(index, h, program.FD())); err != nil {
-		return fmt.Errorf("attaching %s to interface %d (%s): %w", h.program, index, needs, err)
+	if err := p.netlink.FilterReplace(filterFor(u.index, h, program.FD())); err != nil {
+		return refusal{fmt.Errorf("attaching %s to interface %s (%s): %w", h.program, u.name, needs, err)}
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func specs(config Config, ports PortRange) (*ebpf.CollectionSpec, error) {
 	}
 	spec.Maps[packetsMapFrontends].MaxEntries = config.Frontends
 	spec.Maps[packetsMapBackends].MaxEntries = config.Backends
-	spec.Maps[packetsMapMembers].MaxEntries = 2 * config.Backends
+	spec.Maps[packetsMapMembers].MaxEntries = config.Backends
 	spec.Maps[packetsMapFlows].MaxEntries = config.FlowsSize
 	spec.Maps[packetsMapReplies].MaxEntries = config.FlowsSize
 	count := uint16(0)

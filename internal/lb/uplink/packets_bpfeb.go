@@ -27,7 +27,8 @@ type packetsBackend struct {
 type packetsBackendFlag uint32
 
 const (
-	packetsBackendFlagLOCAL packetsBackendFlag = 1
+	packetsBackendFlagLOCAL   packetsBackendFlag = 1
+	packetsBackendFlagANSWERS packetsBackendFlag = 2
 )
 
 type packetsCounter uint32

@@ -61,7 +61,7 @@ func (p *pages) add(page *ebpf.Map) error {
 
 func (p *pages) grow() error {
 	if uint32(len(p.all)) == p.outer.MaxEntries() {
-		return fmt.Errorf("all %d pages of slots are full", len(p.all))
+		return unfit(fmt.Sprintf("all %d pages of slots are full", len(p.all)))
 	}
 	page, err := ebpf.NewMap(p.spec)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,17 +53,21 @@ type Plane struct {
 	applied lb.Table
 	pending map[lb.Frontend]struct{}
 	known   map[lb.Frontend]known
-	left    map[lb.Frontend]string // frontends left to nftables, and why
+	left    map[lb.Frontend]string   // frontends left to nftables, and why
+	waiting map[lb.Frontend]struct{} // those of them that found no room
+	freed   bool                     // there may be room since the last write began
+	leaked  error                    // what the last write could not free
 	targets targets
 	members map[packetsMember]bool // found at the start, and not named yet
 	next    uint64                 // number of the next list
 	nodes   map[packetsAddress]uint32
 	uplinks []uplink
 	sources map[uint32]packetsUplink
+	peers   peers
+	short   map[string]int    // index of each uplink that has the short cut
 	refused map[string]string // uplinks whose driver does not take the short cut, and why
+	barred  map[string]bar    // uplinks that refused the programs
 	routes  map[place]string  // what is wrong with the way to a place; empty if nothing
-	// step is called after each step of writing; tests stop there.
-	step func(step string) error
 }
 
 // New loads the programs and opens or creates the pinned maps. It attaches
@@ -75,7 +80,8 @@ func New(config Config) (_ *Plane, err error) {
 	}
 	p := &Plane{
 		config: config, log: config.Logger, withoutTCX: config.WithoutTCX, attached: map[string]int{},
-		pending: map[lb.Frontend]struct{}{}, known: map[lb.Frontend]known{}, left: map[lb.Frontend]string{}, routes: map[place]string{}, refused: map[string]string{},
+		pending: map[lb.Frontend]struct{}{}, known: map[lb.Frontend]known{}, left: map[lb.Frontend]string{}, waiting: map[lb.Frontend]struct{}{},
+		routes: map[place]string{}, short: map[string]int{}, refused: map[string]string{}, barred: map[string]bar{},
 	}
 	defer func() {
 		if err != nil {
@@ -160,8 +166,10 @@ func (p *Plane) watch(ctx context.Context) {
 	}
 }
 
-// Apply makes the kernel serve want. A Service that cannot be written is
-// reported and stays as it was, the others are written; calling again retries.
+// Apply makes the kernel serve want. A frontend that cannot be written is left
+// to nftables and reported, the others are written; calling again retries. What
+// finds no room, and an uplink that refuses the programs, are no errors, as
+// nftables serves there: Describe tells.
 func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,7 +183,11 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 	for change := range pmap.Diff(p.applied.Entries, want.Entries) {
 		p.pending[change.Key] = struct{}{}
 	}
-	all := p.applied.Options.DirectReturn != want.Options.DirectReturn || p.applied.Peers != want.Peers
+	all := p.applied.Options.DirectReturn != want.Options.DirectReturn || p.applied.Peers != want.Peers ||
+		!slices.Equal(p.applied.NodeAddresses, want.NodeAddresses)
+	if p.applied.Peers != want.Peers || p.applied.Node != want.Node {
+		p.peers = peersOf(want)
+	}
 	p.applied = want
 	if all {
 		p.allPending()
@@ -183,12 +195,15 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 	return p.converge(ctx, false)
 }
 
-// converge brings the kernel to the applied Table, as far as it can. Routes that
-// were asked for are asked for again if uplinks changed, or on demand.
+// converge brings the kernel to the applied Table, as far as it can. On demand
+// it asks for routes again, and tries again what was refused or did not fit.
 func (p *Plane) converge(ctx context.Context, again bool) error {
 	before := p.uplinks
-	if err := p.findUplinks(); err != nil {
+	if err := p.findUplinks(again); err != nil {
 		return err
+	}
+	if again {
+		maps.Copy(p.pending, p.waiting)
 	}
 	if again || !slices.Equal(before, p.uplinks) {
 		p.checkRoutes()
@@ -197,7 +212,13 @@ func (p *Plane) converge(ctx context.Context, again bool) error {
 	if ctx.Err() != nil || p.foreign && (!p.applied.Synced || written != nil) {
 		return written
 	}
-	return errors.Join(written, p.attachAll(), p.tidy())
+	attached := p.attachAll(again)
+	if p.dropBarred() {
+		p.checkRoutes()
+		written = errors.Join(written, p.write(ctx))
+	}
+	// Now it is known which uplinks have the short cut.
+	return errors.Join(written, attached, p.writeUplinks(), p.tidy())
 }
 
 // recheck asks for the routes again.
@@ -211,54 +232,6 @@ func (p *Plane) recheck(ctx context.Context) error {
 		return nil
 	}
 	return p.converge(ctx, true)
-}
-
-// attachAll puts the programs on every uplink, and takes them off all others.
-func (p *Plane) attachAll() error {
-	names, pins := map[string]bool{}, map[string]bool{}
-	var failed []error
-	for i := range p.uplinks {
-		u := &p.uplinks[i]
-		names[u.name] = true
-		err := p.attachUplink(u, pins)
-		if failed = append(failed, err); err == nil && p.attached[u.name] != u.index {
-			p.attached[u.name] = u.index
-			p.log.Info("forwards packets that come by an uplink", "interface", u.name, "xdp", u.xdp)
-		}
-	}
-	if p.applied.Synced {
-		failed = append(failed, p.detachOthers(names, pins))
-		for name := range p.attached {
-			if !names[name] {
-				delete(p.attached, name)
-				delete(p.refused, name)
-			}
-		}
-	}
-	return errors.Join(failed...)
-}
-
-// attachUplink puts the programs on one uplink and adds the links' names to
-// those to keep.
-func (p *Plane) attachUplink(u *uplink, pins map[string]bool) error {
-	for _, h := range hooks() {
-		if h.attach == ebpf.AttachXDP && !u.xdp {
-			continue
-		}
-		pins[pinName(u.name, h)] = true
-		if p.attached[u.name] == u.index {
-			continue
-		}
-		err := p.attach(*u, h, p.programs[h.program])
-		if err != nil && h.attach == ebpf.AttachXDP {
-			// It works without the short cut.
-			p.refused[u.name], err = err.Error(), nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // tidy removes what earlier processes left, once this Plane serves a full Table:
@@ -281,13 +254,6 @@ func (p *Plane) tidy() error {
 	}
 	p.tidied, p.foreign = true, false
 	return nil
-}
-
-func (p *Plane) done(step string) error {
-	if p.step == nil {
-		return nil
-	}
-	return p.step(step)
 }
 
 // Close lets go of maps and programs. What is pinned keeps working.

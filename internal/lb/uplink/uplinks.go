@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -25,8 +24,8 @@ type uplink struct {
 }
 
 // findUplinks reads what the Table's uplinks are now. One that is not there, or
-// is no Ethernet, is left out; Describe tells.
-func (p *Plane) findUplinks() error {
+// is no Ethernet, or refused the programs, is left out; Describe tells.
+func (p *Plane) findUplinks(again bool) error {
 	var found []uplink
 	for _, name := range p.applied.Uplinks {
 		l, err := p.netlink.LinkByName(name)
@@ -48,42 +47,12 @@ func (p *Plane) findUplinks() error {
 		if u.v6, err = p.sourceOn(l, unix.AF_INET6); err != nil {
 			return err
 		}
-		found = append(found, u)
+		if p.usable(u, again) {
+			found = append(found, u)
+		}
 	}
 	p.uplinks = found
 	return nil
-}
-
-// sourceOn picks the address by which the node sends on an interface: one at
-// which NodePorts are served if there is one there, else any; else an address
-// that the node has elsewhere.
-func (p *Plane) sourceOn(l netlink.Link, family int) (netip.Addr, error) {
-	addresses, err := p.netlink.AddrList(l, family)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("listing the addresses of %s: %w", l.Attrs().Name, err)
-	}
-	const unfit = unix.IFA_F_TENTATIVE | unix.IFA_F_DEPRECATED | unix.IFA_F_DADFAILED | unix.IFA_F_TEMPORARY
-	var candidates []netip.Addr
-	for _, a := range addresses {
-		if ip, ok := netip.AddrFromSlice(a.IP); ok && a.Scope == unix.RT_SCOPE_UNIVERSE && a.Flags&unfit == 0 {
-			candidates = append(candidates, ip.Unmap())
-		}
-	}
-	slices.SortFunc(candidates, netip.Addr.Compare)
-	for _, a := range candidates {
-		if slices.Contains(p.applied.NodeAddresses, a) {
-			return a, nil
-		}
-	}
-	if len(candidates) > 0 {
-		return candidates[0], nil
-	}
-	for _, a := range p.applied.NodeAddresses {
-		if a.Is4() == (family == unix.AF_INET) && !a.IsLinkLocalUnicast() {
-			return a, nil
-		}
-	}
-	return netip.Addr{}, nil
 }
 
 // writeUplinks tells the programs by which interfaces they may send.
@@ -91,7 +60,7 @@ func (p *Plane) writeUplinks() error {
 	wanted := map[uint32]packetsUplink{}
 	for _, u := range p.uplinks {
 		value := packetsUplink{Card: u.card}
-		if u.transmits && u.xdp {
+		if u.transmits && u.xdp && p.short[u.name] == u.index {
 			value.Transmits = 1
 		}
 		if u.v4.IsValid() {
@@ -204,6 +173,9 @@ func (p *Plane) askRoute(backend netip.Addr) string {
 	name := fmt.Sprint("interface ", r.LinkIndex)
 	if l, err := p.netlink.LinkByIndex(r.LinkIndex); err == nil {
 		name = l.Attrs().Name
+	}
+	if b, ok := p.barred[name]; ok && b.index == r.LinkIndex {
+		return fmt.Sprintf("its endpoint %s is reached by %s, which refused the programs", backend, name)
 	}
 	return fmt.Sprintf("its endpoint %s is reached by %s, which is no uplink", backend, name)
 }

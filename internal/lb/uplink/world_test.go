@@ -313,7 +313,11 @@ func service(n int, kind lb.Kind, backends ...string) *lb.Entry {
 			}
 		}
 		e.Nodes = append(e.Nodes, node)
-		if node == fmt.Sprint("node", n) && !slices.Contains(e.Local, backend.Addr()) {
+		if node != fmt.Sprint("node", n) {
+			continue
+		}
+		e.Here = append(e.Here, backend)
+		if !slices.Contains(e.Local, backend.Addr()) {
 			e.Local = append(e.Local, backend.Addr())
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -18,76 +18,11 @@ import (
 // maxReported bounds how many failed frontends one error names.
 const maxReported = 5
 
-// known is what the kernel holds for a frontend.
-type known struct {
-	list     uint64
-	span     span
-	flags    uint32
-	backends []target // sorted; nil if its slots turned out not to be whole
-}
+// unfit says why the maps have no room for a frontend: nftables serves it.
+type unfit string
 
-// handles says why a frontend is left to nftables, whatever the node is like;
-// empty if it is not.
-func handles(f lb.Frontend, e *lb.Entry) string {
-	switch {
-	case e.Kind != lb.NodePort && e.Kind != lb.LoadBalancerIP && e.Kind != lb.ExternalIP:
-		return "it is not for clients outside the cluster"
-	case f.Protocol != desired.TCP && f.Protocol != desired.UDP:
-		return "its protocol is neither TCP nor UDP"
-	case e.Affinity > 0:
-		return "it has session affinity"
-	case e.Sources != nil:
-		return "it has loadBalancerSourceRanges"
-	case len(e.For(lb.Outside).Backends) == 0:
-		return "it has no endpoints"
-	case len(e.For(lb.Outside).Backends) > 1<<16:
-		return "it has more than 65,536 endpoints"
-	}
-	return ""
-}
-
-func isLocal(e *lb.Entry, backend netip.AddrPort) bool {
-	_, found := slices.BinarySearchFunc(e.Local, backend.Addr(), netip.Addr.Compare)
-	return found
-}
-
-func nodeOf(e *lb.Entry, i int) string {
-	if i < len(e.Nodes) {
-		return e.Nodes[i]
-	}
-	return ""
-}
-
-// wanted returns what the kernel should hold for a frontend, and why nothing.
-func (p *Plane) wanted(f lb.Frontend, e *lb.Entry) (flags uint32, backends []target, why string) {
-	if why := handles(f, e); why != "" {
-		return 0, nil, why
-	}
-	if p.applied.Options.DirectReturn && f.Protocol == desired.TCP {
-		flags |= uint32(packetsFrontendFlagDIRECT)
-	}
-	for i, backend := range e.For(lb.Outside).Backends {
-		local := isLocal(e, backend)
-		backends = append(backends, target{at: backend, protocol: f.Protocol, local: local})
-		if local || why != "" {
-			continue
-		}
-		if p.noPorts != nil {
-			why = p.noPorts.Error()
-			continue
-		}
-		why = p.wayTo(backend.Addr(), nodeOf(e, i))
-	}
-	if why == "" {
-		return flags, backends, ""
-	}
-	// Where an endpoint's node answers itself, it has to know the frontend, even
-	// if it does not serve it.
-	if flags&uint32(packetsFrontendFlagDIRECT) != 0 {
-		return flags | uint32(packetsFrontendFlagPASSIVE), backends, why
-	}
-	return 0, nil, why
-}
+// Error implements error.
+func (u unfit) Error() string { return string(u) }
 
 func (p *Plane) allPending() {
 	for f := range p.applied.Entries.All() {
@@ -98,8 +33,19 @@ func (p *Plane) allPending() {
 	}
 }
 
-// write brings the pending frontends up to date, as far as it can.
+// write brings the pending frontends up to date, as far as it can. What finds no
+// room is no error; it is tried again when there may be some.
 func (p *Plane) write(ctx context.Context) error {
+	p.freed, p.leaked = false, nil
+	err := p.writePending(ctx)
+	if err == nil && p.freed && len(p.waiting) > 0 {
+		maps.Copy(p.pending, p.waiting)
+		err = p.writePending(ctx)
+	}
+	return errors.Join(err, p.leaked)
+}
+
+func (p *Plane) writePending(ctx context.Context) error {
 	var failed []error
 	for f := range p.pending {
 		if err := ctx.Err(); err != nil {
@@ -123,57 +69,92 @@ func (p *Plane) writeFrontend(f lb.Frontend) error {
 		return nil
 	}
 	delete(p.left, f)
-	var flags uint32
-	var backends []target
+	delete(p.waiting, f)
+	var want content
 	if ok {
 		var why string
-		if flags, backends, why = p.wanted(f, entry); why != "" && entry.Kind != lb.ClusterIP {
+		if want, why = p.wanted(f, entry); why != "" && entry.Kind != lb.ClusterIP {
 			p.left[f] = why
 		}
 	}
-	switch {
-	case backends == nil && exists:
+	err := p.change(f, have, want)
+	var no unfit
+	if errors.As(err, &no) {
+		p.left[f], p.waiting[f] = no.Error(), struct{}{}
+		err = p.retreat(f, want)
+	} else if err != nil {
+		err = errors.Join(err, p.retreat(f, want))
+	}
+	if err == nil {
+		delete(p.pending, f)
+	}
+	return err
+}
+
+// retreat leaves a frontend to nftables that could not be written: better than
+// to go on with endpoints that may be gone.
+func (p *Plane) retreat(f lb.Frontend, want content) error {
+	have := p.known[f]
+	err := p.change(f, have, p.leftOver(f, want.accepts))
+	if err == nil {
+		return nil
+	}
+	if gone := p.change(f, have, content{}); gone != nil {
+		return errors.Join(err, gone)
+	}
+	var no unfit
+	if errors.As(err, &no) && len(want.accepts) == 0 {
+		return nil
+	}
+	// Other nodes send clients here, whom nftables cannot answer for them.
+	return err
+}
+
+// change makes the programs know want of a frontend of which they know have.
+func (p *Plane) change(f lb.Frontend, have known, want content) error {
+	// What was found without whole slots is something, though nothing is known of it.
+	if _, exists := p.known[f]; exists != want.none() && have.content.equal(want) {
+		return nil
+	}
+	if want.none() {
 		if err := deleteKey(p.maps[packetsMapFrontends], keyOf(f)); err != nil {
 			return fmt.Errorf("removing it: %w", err)
 		}
 		delete(p.known, f)
-		if err := p.discard(f, have); err != nil {
-			return err
-		}
-	case backends == nil, exists && have.flags == flags && slices.Equal(have.backends, backends):
-	default:
-		if err := p.put(f, flags, backends); err != nil {
-			return err
-		}
+	} else if err := p.put(f, want); err != nil {
+		return err
 	}
-	delete(p.pending, f)
+	p.freed = p.freed || !have.none()
+	// What cannot be freed keeps nothing from being served, and is swept away after
+	// a restart.
+	if err := p.discard(f, have); err != nil {
+		p.leaked = fmt.Errorf("%s: %w", f, err)
+	}
 	return nil
 }
 
-// put writes a new list, then the frontend that names it, then frees the old one.
-func (p *Plane) put(f lb.Frontend, flags uint32, backends []target) error {
-	fresh := known{list: p.next, flags: flags, backends: backends}
+// put writes a new list, then the frontend that names it.
+func (p *Plane) put(f lb.Frontend, want content) error {
+	frontends := p.maps[packetsMapFrontends]
+	if _, exists := p.known[f]; !exists && len(p.known) >= int(frontends.MaxEntries()) {
+		return full(packetsMapFrontends, p.maps, unix.E2BIG)
+	}
+	fresh := known{list: p.next, content: want}
 	p.next++
-	if err := p.putList(f, &fresh); err != nil {
-		return errors.Join(err, p.discard(f, fresh))
+	err := p.putList(f, &fresh)
+	if err == nil {
+		s := fresh.span
+		value := packetsFrontend{List: fresh.list, Page: s.page, Offset: s.offset, Slots: s.slots, Flags: want.flags}
+		if err = frontends.Put(keyOf(f), value); err == nil {
+			p.known[f] = fresh
+			return nil
+		}
+		err = full(packetsMapFrontends, p.maps, err)
 	}
-	if err := p.done("list"); err != nil {
-		return err
+	if left := p.discard(f, fresh); left != nil {
+		return left
 	}
-	s := fresh.span
-	value := packetsFrontend{List: fresh.list, Page: s.page, Offset: s.offset, Slots: s.slots, Flags: flags}
-	if err := p.maps[packetsMapFrontends].Put(keyOf(f), value); err != nil {
-		return errors.Join(full(packetsMapFrontends, p.maps, err), p.discard(f, fresh))
-	}
-	have, exists := p.known[f]
-	p.known[f] = fresh
-	if err := p.done("frontend"); err != nil {
-		return err
-	}
-	if exists {
-		return p.discard(f, have)
-	}
-	return nil
+	return err
 }
 
 // putList writes all that a frontend names.
@@ -192,6 +173,9 @@ func (p *Plane) putList(f lb.Frontend, list *known) error {
 		if err := p.maps[packetsMapMembers].Put(key, uint32(0)); err != nil {
 			return full(packetsMapMembers, p.maps, err)
 		}
+	}
+	if len(addresses) == 0 {
+		return nil
 	}
 	choice := lb.Maglev(addresses)
 	slots := make([]uint32, len(choice))
@@ -221,15 +205,19 @@ func (p *Plane) discard(f lb.Frontend, list known) error {
 	return nil
 }
 
-// membersOf returns the keys of a list in the members map: only UDP and direct
-// return ask whether a backend is in a list.
+// membersOf returns the keys of a list in the members map: UDP asks whether a
+// backend is in a list, and direct return whether an endpoint here is.
 func membersOf(f lb.Frontend, list known) []packetsMember {
-	if f.Protocol != desired.UDP && list.flags&uint32(packetsFrontendFlagDIRECT) == 0 {
-		return nil
+	members := list.accepts
+	if f.Protocol == desired.UDP {
+		members = nil
+		for _, t := range list.backends {
+			members = append(members, t.at)
+		}
 	}
-	keys := make([]packetsMember, len(list.backends))
-	for i, t := range list.backends {
-		keys[i] = packetsMember{List: list.list, Backend: endpointOf(t.at, t.protocol)}
+	keys := make([]packetsMember, len(members))
+	for i, at := range members {
+		keys[i] = packetsMember{List: list.list, Backend: endpointOf(at, f.Protocol)}
 	}
 	return keys
 }
@@ -275,12 +263,20 @@ func (t *targets) drop(backend target) error {
 	return nil
 }
 
-// full explains that a map has no room.
+// full explains that a map has no room, as an unfit; any other error as it is.
 func full(name string, in pin.Maps, err error) error {
 	if errors.Is(err, unix.E2BIG) {
-		return fmt.Errorf("the BPF map %s is full at %d entries: nftables serves what does not fit: %w", name, in[name].MaxEntries(), err)
+		return unfit(fmt.Sprintf("the BPF map %s is full at %d entries; raise %s", name, in[name].MaxEntries(), setting(name)))
 	}
 	return fmt.Errorf("writing the BPF map %s: %w", name, err)
+}
+
+// setting returns the field of the configuration file that sizes a map.
+func setting(name string) string {
+	if name == packetsMapFrontends {
+		return "lb.maxFrontends"
+	}
+	return "lb.maxBackends"
 }
 
 // deleteKey deletes a key; an absent one is fine.

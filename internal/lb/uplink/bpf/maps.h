@@ -37,7 +37,7 @@ struct endpoint {
 
 enum frontend_flag {
 	DIRECT = 1,  // an endpoint's node answers TCP clients itself
-	PASSIVE = 2, // left to nftables here, but other nodes may name it in a SYN
+	PASSIVE = 2, // left to nftables here; other nodes may name it in a SYN
 };
 
 // frontend says where the slots of an address are. A range of slots is never
@@ -51,7 +51,8 @@ struct frontend {
 };
 
 enum backend_flag {
-	LOCAL = 1, // on this node
+	LOCAL = 1,   // on this node
+	ANSWERS = 2, // its node runs Fairlead, and can answer clients itself
 };
 
 struct backend {
@@ -59,6 +60,8 @@ struct backend {
 	__u32 flags;
 };
 
+// member says that a backend is in a list: of UDP, those of the list; with direct
+// return, all endpoints on this node, which other nodes may choose.
 struct member {
 	__u64 list;
 	struct endpoint backend;

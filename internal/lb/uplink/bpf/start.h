@@ -126,7 +126,8 @@ static __noinline int decide_kind(struct __sk_buff *skb, const struct packet *p,
 		return 0;
 	// A client behind another node, as its pods are, may be on the endpoint's own
 	// node, where the answer would not leave by an uplink.
-	if (flags & DIRECT && p->tuple.protocol == IPPROTO_TCP && !(node_flags(&towards_client) & PEER) &&
+	if (flags & DIRECT && backend->flags & ANSWERS && p->tuple.protocol == IPPROTO_TCP &&
+	    !(node_flags(&towards_client) & PEER) &&
 	    !same(&p->tuple.source, &backend->at.address) && (!(p->flags & SYN) || has_room(skb, p)))
 		return TO_DIRECT;
 	f->to.source = p->ipv6 ? uplink->v6 : uplink->v4;

@@ -71,6 +71,9 @@ static __noinline int prepare(struct __sk_buff *skb, struct packet *p, struct fl
 		return 0;
 	f->list = front.list;
 	f->used = bpf_ktime_get_coarse_ns();
+	// A NodePort is believed at addresses alone that every node knows to be a node's.
+	if (!same(&key.address, &p->tuple.target) && !(node_flags(&p->tuple.target) & PEER))
+		front.flags &= ~DIRECT;
 	f->kind = decide_kind(skb, p, &backend, f, front.flags);
 	if (!f->kind)
 		count(PASSED_ROUTE);
@@ -83,11 +86,21 @@ static __noinline int prepare(struct __sk_buff *skb, struct packet *p, struct fl
 // start makes a flow of a packet that belongs to none.
 static __noinline int start(struct __sk_buff *skb, struct packet *p)
 {
-	struct flow f = {};
+	struct flow f = {}, *old;
 
 	if (!skb || !p || p->later)
 		return TC_ACT_UNSPEC;
-	if (!prepare(skb, p, &f) || !record(skb, &p->tuple, &f, p->ipv6))
+	if (!prepare(skb, p, &f)) {
+		// nftables gets the connection that this begins: what follows must not go
+		// where an earlier one of the same ports went.
+		if ((p->flags & (SYN | ACK | RST | FIN)) == SYN) {
+			old = bpf_map_lookup_elem(&flows, &p->tuple);
+			if (old)
+				forget(&p->tuple, old);
+		}
+		return TC_ACT_UNSPEC;
+	}
+	if (!record(skb, &p->tuple, &f, p->ipv6))
 		return TC_ACT_UNSPEC;
 	count_kind(STARTED_LOCAL, f.kind);
 	if (f.kind == TO_DIRECT && p->flags & SYN && add_option(skb, p))
