@@ -22,8 +22,14 @@ func (a *Agent) trackConnections(ctx context.Context) error {
 	if _, err := os.Stat(hostSysctls); err == nil {
 		directory = hostSysctls
 	}
+	processors, err := conntrack.Processors(conntrack.OnlineProcessors)
+	if err != nil {
+		// This counts those that the process may use, which can be fewer.
+		processors = runtime.NumCPU()
+		a.log.Warn("the node's processors are not known, going by those of this process", "error", err)
+	}
 	for {
-		err := conntrack.Apply(conntrack.Config(a.options.Config.LB.Conntrack), directory, runtime.NumCPU())
+		err := conntrack.Apply(conntrack.Config(a.options.Config.LB.Conntrack), directory, processors)
 		if err == nil {
 			return nil
 		}

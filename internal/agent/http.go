@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/fairlead-net/fairlead/internal/lb/health"
+	"github.com/fairlead-net/fairlead/internal/lb/kubeproxy"
 )
 
 // serveHTTP serves health, metrics and status until ctx ends.
@@ -22,7 +24,7 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 	// kube-proxy's, and says no until Services are served: a restart would not help.
 	mux.HandleFunc("GET /alive", alive)
 	ready := func(w http.ResponseWriter, _ *http.Request) {
-		if reason := a.Status().ready(); reason != "" {
+		if reason := a.ready(); reason != "" {
 			http.Error(w, reason, http.StatusServiceUnavailable)
 			return
 		}
@@ -65,11 +67,34 @@ func (a *Agent) serveAsKubeProxy() {
 		fmt.Fprint(w, a.proxyMode)
 	})
 	metrics.Handle("GET /metrics", a.metrics())
-	a.wait("kube-proxy's /metrics and /proxyMode (lb.metricsBindAddress)", c.MetricsBindAddress, metrics)
+	named := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Server", kubeproxy.Server) // as cleanup --kube-proxy asks who has the port
+		metrics.ServeHTTP(w, r)
+	})
+	a.wait("kube-proxy's /metrics and /proxyMode (lb.metricsBindAddress)", c.MetricsBindAddress, named)
 	healthz := http.NewServeMux()
 	healthz.Handle("GET /healthz", a.healthz.HealthzHandler())
 	healthz.Handle("GET /livez", a.healthz.LivezHandler())
-	a.wait("kube-proxy's /healthz and /livez (lb.healthzBindAddress)", c.HealthzBindAddress, healthz)
+	if !covers(a.options.HTTP, c.HealthzBindAddress) {
+		a.wait("kube-proxy's /healthz and /livez (lb.healthzBindAddress)", c.HealthzBindAddress, healthz)
+	}
+}
+
+// covers tells whether a server at HOST:PORT, of which an empty host means all
+// addresses, answers at an address too.
+func covers(server string, at netip.AddrPort) bool {
+	host, port, err := net.SplitHostPort(server)
+	if err != nil || port != strconv.Itoa(int(at.Port())) {
+		return false
+	}
+	address, err := netip.ParseAddr(host)
+	switch all := at.Addr() == netip.IPv6Unspecified(); {
+	case host == "" || address == netip.IPv6Unspecified():
+		return true // Go listens for both families there
+	case err != nil || all:
+		return false
+	}
+	return address == at.Addr() || address == netip.IPv4Unspecified() && at.Addr().Is4()
 }
 
 // wait serves at an address as soon as nobody else does.

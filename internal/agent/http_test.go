@@ -18,27 +18,6 @@ import (
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
-func TestReady(t *testing.T) {
-	plane := func(name, problem string, applied uint64) PlaneStatus {
-		return PlaneStatus{Health: reconcile.Health{Plane: name, Problem: problem, Applied: applied}}
-	}
-	for name, c := range map[string]struct {
-		status Status
-		want   string
-	}{
-		"not synced":    {Status{Planes: []PlaneStatus{plane("lb", "", 3)}}, "not everything has been read from the API server yet"},
-		"no planes":     {Status{Synced: true}, ""},
-		"applied":       {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "", 3)}}, ""},
-		"failed later":  {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "the kernel said no", 3)}}, ""},
-		"port taken":    {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "", 3), plane("lb-health", "port 31000 is taken", 0)}}, ""},
-		"never applied": {Status{Synced: true, Planes: []PlaneStatus{plane("lb", "", 3), plane("dns", "port 53 is taken", 0)}}, "plane dns has applied nothing yet: port 53 is taken"},
-	} {
-		if got := c.status.ready(); got != c.want {
-			t.Errorf("%s: %q", name, got)
-		}
-	}
-}
-
 // served runs a's HTTP server until the test ends and returns how to ask it.
 func served(t *testing.T, a *Agent) func(method, path string) (int, string) {
 	t.Helper()
@@ -217,9 +196,36 @@ func TestAsKubeProxy(t *testing.T) {
 		}
 		body, _ := io.ReadAll(response.Body)
 		_ = response.Body.Close()
+		if at := c.at == taken.Addr().String(); at != (response.Header.Get("Server") == "fairlead") {
+			t.Errorf("%s names itself %q", c.path, response.Header.Get("Server"))
+		}
 		if response.StatusCode != 200 || !strings.Contains(string(body), c.want) {
 			t.Errorf("%s: %d %.2000s", c.path, response.StatusCode, body)
 		}
+	}
+}
+
+// TestCovered leaves out what --http serves already.
+func TestCovered(t *testing.T) {
+	for _, c := range []struct {
+		http, at string
+		want     bool
+	}{
+		{":10256", "0.0.0.0:10256", true}, {":10256", "[::]:10256", true}, {"[::]:10256", "127.0.0.1:10256", true}, {"0.0.0.0:10256", "10.0.0.1:10256", true},
+		{"10.0.0.1:10256", "10.0.0.1:10256", true}, {":10266", "0.0.0.0:10256", false}, {"0.0.0.0:10256", "[::]:10256", false}, {"0.0.0.0:10256", "[::1]:10256", false},
+		{"127.0.0.1:10256", "0.0.0.0:10256", false}, {"127.0.0.1:10256", "10.0.0.1:10256", false}, {"localhost:10256", "127.0.0.1:10256", false}, {"", "0.0.0.0:10256", false},
+	} {
+		if got := covers(c.http, netip.MustParseAddrPort(c.at)); got != c.want {
+			t.Errorf("--http %s covers %s: %t", c.http, c.at, got)
+		}
+	}
+	a := bare(t, Options{HTTP: ":10256"})
+	a.options.Config.LB.MetricsBindAddress = netip.AddrPort{}
+	a.options.Config.LB.HealthzBindAddress = netip.MustParseAddrPort("0.0.0.0:10256")
+	a.healthz = healthzOf(a)
+	a.serveAsKubeProxy()
+	if len(a.services) != 0 || len(a.proxyPorts) != 0 {
+		t.Error("what --http serves is served once more")
 	}
 }
 

@@ -3,7 +3,6 @@ package agent
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -41,11 +40,11 @@ func (a *Agent) newLB() ([]pipeline, error) {
 		add("lb-ebpf", d.sockets, func() []string { return append([]string{d.whySockets}, d.sockets.Describe()...) })
 	} else {
 		onLoopback := loopback.New(a.log)
-		add("lb-loopback", onLoopback, onLoopback.Describe)
+		add(loopbackPlane, onLoopback, onLoopback.Describe)
 	}
 	add("lb-nft", timed{a.replacing(d), a.programming}, func() []string { return a.describePackets(d) })
 	if d.uplink != nil {
-		add("lb-uplink", d.uplink, func() []string { return append([]string{d.whyUplink}, d.uplink.Describe()...) })
+		add(uplinkPlane, d.uplink, func() []string { return append([]string{d.whyUplink}, d.uplink.Describe()...) })
 		a.registry.MustRegister(&uplinkMetrics{d.uplink})
 	}
 	checks := health.New(health.Config{Addresses: a.options.Config.LB.NodePortAddresses, Healthy: allHealthy(loops), Log: a.log})
@@ -82,25 +81,16 @@ func (a *Agent) describePackets(d dataplanes) []string {
 	return lines
 }
 
-// allHealthy tells whether all these loops have applied something and have no
-// problem.
+// allHealthy tells whether those of these loops that serve Services do their work.
 func allHealthy(loops []*reconcile.Loop[lb.Table]) func() bool {
 	loops = slices.Clone(loops)
 	return func() bool {
-		return !slices.ContainsFunc(loops, func(l *reconcile.Loop[lb.Table]) bool { return !l.Health().Healthy() })
-	}
-}
-
-// proxyHealth tells whether this process does its work, and when it last applied
-// a change.
-func (a *Agent) proxyHealth() (healthy bool, last time.Time) {
-	status := a.Status()
-	for _, p := range status.Planes {
-		if p.AppliedAt.After(last) {
-			last = p.AppliedAt
+		var planes []reconcile.Health
+		for _, loop := range loops {
+			planes = append(planes, loop.Health())
 		}
+		return serving(planes)
 	}
-	return status.ready() == "", last
 }
 
 // decided keeps the Table for whoever asks what this node has decided.

@@ -29,7 +29,9 @@ func newProgramming() *programming {
 // newPackets opens nftables and measures what it does with connections.
 func (a *Agent) newPackets(masquerade [2]uint16) (*nft.Plane, error) {
 	a.programming = newProgramming()
-	plane, err := nft.New(nft.Config{Logger: a.log, Looked: a.programming.looked, MasqueradePorts: masquerade})
+	plane, err := nft.New(nft.Config{
+		Logger: a.log, Looked: a.programming.looked, MasqueradePorts: masquerade, Liberal: a.options.Config.LB.Conntrack.TCPBeLiberal,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
@@ -93,7 +95,7 @@ func (t timed) Apply(ctx context.Context, want lb.Table) error {
 	err := t.Plane.Apply(ctx, want)
 	now := time.Now()
 	t.proxy.Applied(start, now.Sub(start), err)
-	if err == nil {
+	if err == nil || reconcile.IsPartial(err) {
 		t.proxy.Programmed(t.tracker.Applied(want.Revision), now)
 		t.proxy.WithoutLocal(want.WithoutLocal.Internal, want.WithoutLocal.External)
 	}

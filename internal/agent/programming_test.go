@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 type fakePlane struct{ err error }
@@ -83,6 +84,9 @@ func TestProgramming(t *testing.T) {
 	plane.err = nil
 	step("e", second, discoveryv1.AddressTypeIPv6, true)
 	expect(1, 2)
+	plane.err = reconcile.Partial(errors.New("one is refused"))
+	step("f", second, discoveryv1.AddressTypeIPv4, true)
+	expect(2, 2)
 }
 
 // TestPacketMetrics finds what nftables does with connections among the metrics.

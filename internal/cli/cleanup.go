@@ -18,7 +18,7 @@ import (
 
 func newCleanup() *cobra.Command {
 	var configFile, address string
-	var wait, dryRun, kubeProxy bool
+	var wait, dryRun, kubeProxy, force bool
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove from this node's kernel what Fairlead, or kube-proxy, left there",
@@ -29,7 +29,8 @@ serves them. Running 'fairlead uninstall' does this on every node.
 With --kube-proxy, remove what kube-proxy left there instead, and leave Fairlead
 alone: its chains in iptables, its nftables tables, the interface kube-ipvs0 and
 its ipsets. What belongs to the kubelet or to anybody else stays. Connections
-that kube-proxy translated go on.`,
+that kube-proxy translated go on. It refuses while kube-proxy answers at port
+10249 of the node, and asks for --force if another program does.`,
 		Example: "  fairlead cleanup --kube-proxy --dry-run",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -37,7 +38,10 @@ that kube-proxy translated go on.`,
 				return usageError{errors.New("--wait is for cleaning up after Fairlead; leave it or --kube-proxy out")}
 			}
 			if kubeProxy {
-				return cleanupKubeProxy(cmd.Context(), cmd.OutOrStdout(), dryRun)
+				return cleanupKubeProxy(cmd.Context(), cmd.OutOrStdout(), dryRun, force)
+			}
+			if force {
+				return usageError{errors.New("--force is for --kube-proxy; leave it out, or say both")}
 			}
 			c, err := readConfig(configFile)
 			if err != nil {
@@ -59,29 +63,38 @@ that kube-proxy translated go on.`,
 	}
 	cmd.Flags().StringVar(&configFile, "config", "", "configuration file of the processes to clean up after")
 	cmd.Flags().BoolVar(&kubeProxy, "kube-proxy", false, "remove what kube-proxy left, and nothing of Fairlead's")
+	cmd.Flags().BoolVar(&force, "force", false, "with --kube-proxy: go on though it cannot be known whether kube-proxy runs")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be removed, and remove nothing")
 	cmd.Flags().BoolVar(&wait, "wait", false, "stay, and report ready at --http, until stopped")
 	cmd.Flags().StringVar(&address, "http", ":10256", "address for probes, with --wait")
 	return cmd
 }
 
-// cleanupKubeProxy says what kube-proxy left, and removes it.
-func cleanupKubeProxy(ctx context.Context, out io.Writer, dryRun bool) error {
-	if !dryRun && kubeproxy.Running(ctx, kubeproxy.MetricsAddress) {
+// mayClean returns an error unless kube-proxy seems to have ended.
+func mayClean(runs kubeproxy.Answer, force bool) error {
+	switch {
+	case runs == kubeproxy.KubeProxy:
 		return errors.New("kube-proxy runs on this node and would write anew what is removed; remove it first (kubectl -n kube-system delete daemonset kube-proxy)")
+	case runs == kubeproxy.Somebody && !force:
+		return errors.New("port 10249 of this node is answered, but not as kube-proxy does, so that it cannot be known whether kube-proxy runs; it would write anew what is removed. Make sure that it does not (kubectl -n kube-system get pods -l k8s-app=kube-proxy -o wide) and add --force")
 	}
-	found, err := kubeproxy.Find()
+	return nil
+}
+
+// cleanupKubeProxy says what kube-proxy left, and removes it.
+func cleanupKubeProxy(ctx context.Context, out io.Writer, dryRun, force bool) error {
+	look, did := kubeproxy.FindAndRemove, "removed"
+	if dryRun {
+		look, did = kubeproxy.Find, "would remove"
+	} else if err := mayClean(kubeproxy.Running(ctx, kubeproxy.MetricsAddresses()...), force); err != nil {
+		return err
+	}
+	found, err := look()
 	if found == nil {
 		return err
 	}
-	did := "removed"
-	if dryRun {
-		did = "would remove"
-	} else {
-		err = errors.Join(err, found.Remove())
-		if err != nil {
-			did = "tried to remove"
-		}
+	if err != nil && !dryRun {
+		did = "tried to remove"
 	}
 	for _, part := range []struct {
 		verb  string

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netns"
+
+	"github.com/fairlead-net/fairlead/internal/lb/kubeproxy"
 )
 
 // TestCleanupKubeProxy says what it would do, does it, and says that nothing is
@@ -36,5 +38,25 @@ func TestCleanupKubeProxy(t *testing.T) {
 	out, err := exec.Command("nft", "list", "tables").CombinedOutput()
 	if err != nil || string(out) != "table ip mine\n" {
 		t.Errorf("%v, left:\n%s", err, out)
+	}
+}
+
+// TestMayClean wants to know that kube-proxy has ended.
+func TestMayClean(t *testing.T) {
+	for _, c := range []struct {
+		runs  kubeproxy.Answer
+		force bool
+		want  string
+	}{
+		{kubeproxy.Nobody, false, ""}, {kubeproxy.Nobody, true, ""}, {kubeproxy.Somebody, true, ""},
+		{kubeproxy.Somebody, false, "it cannot be known whether kube-proxy runs"},
+		{kubeproxy.KubeProxy, false, "kube-proxy runs on this node"}, {kubeproxy.KubeProxy, true, "kube-proxy runs on this node"},
+	} {
+		if err := mayClean(c.runs, c.force); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if code, _, text := run(t, "cleanup", "--force"); code == 0 || !strings.Contains(text, "--force is for --kube-proxy") {
+		t.Errorf("exit code %d: %s", code, text)
 	}
 }

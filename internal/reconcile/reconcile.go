@@ -17,8 +17,9 @@ import (
 // Plane makes a part of the world equal to a desired value.
 //
 // Apply takes the whole value, not a change, and is called with the same value
-// again after an error: it must be idempotent. Close lets go of what the
-// process holds; what the kernel does on its own goes on.
+// again after an error: it must be idempotent. An error that is a PartialError
+// says that all the rest was applied. Close lets go of what the process holds;
+// what the kernel does on its own goes on.
 type Plane[C any] interface {
 	Apply(ctx context.Context, want C) error
 	Close() error
@@ -29,6 +30,10 @@ const (
 	lastPause  = 30 * time.Second
 	// longApply is when an Apply that has not returned counts as stuck.
 	longApply = 30 * time.Second
+	// maxLag is how long something may be wanted and not applied before a plane
+	// serves no more: twice the syncPeriod of kube-proxy, as its health check has
+	// it (pkg/proxy/healthcheck of Kubernetes 1.37).
+	maxLag = time.Minute
 )
 
 // Loop offers values to one Plane. Make one with New.
@@ -41,13 +46,16 @@ type Loop[C any] struct {
 
 	mu     sync.Mutex
 	health Health
+	// waits is when the first value was offered that Apply was not given yet, and
+	// behind the first that was not applied yet; zero if there is none.
+	waits, behind time.Time
 }
 
 // Health is what is known of a plane.
 type Health struct {
 	Plane string `json:"plane"`
 	// Wanted and Applied are revisions: of the value last offered, and of the
-	// one last applied in full.
+	// one last applied, in full or but for what Problem says.
 	Wanted  uint64 `json:"wanted"`
 	Applied uint64 `json:"applied"`
 	// AppliedAt is when that was, LastApply how long it took.
@@ -56,13 +64,19 @@ type Health struct {
 	// Applies and Failures count calls of Apply since the start.
 	Applies  uint64 `json:"applies"`
 	Failures uint64 `json:"failures"`
-	// Problem says in words why Applied is not Wanted; empty if all is well.
+	// Lag is for how long something newer than what is applied has been wanted.
+	Lag time.Duration `json:"lag,omitempty"`
+	// Problem says in words what is not applied, and why; empty if all is well.
 	Problem string `json:"problem,omitempty"`
 	busy    time.Time
 }
 
 // Healthy tells whether the plane has applied something and has no problem.
 func (h Health) Healthy() bool { return h.Problem == "" && h.Applied > 0 }
+
+// Serves tells whether the plane does its work, though perhaps not all of it: it
+// has applied something, and nothing newer has been wanted for over a minute.
+func (h Health) Serves() bool { return h.Applied > 0 && h.Lag <= maxLag }
 
 // New returns a loop for a plane; revision tells the revision of a value.
 func New[C any](name string, plane Plane[C], revision func(C) uint64, log *slog.Logger) *Loop[C] {
@@ -75,12 +89,21 @@ func New[C any](name string, plane Plane[C], revision func(C) uint64, log *slog.
 // Offer hands over a value. It never blocks; a value that waits unapplied is
 // replaced. Only one goroutine may call Offer.
 func (l *Loop[C]) Offer(want C) {
-	l.note(func(h *Health) { h.Wanted = l.revision(want) })
-	select {
-	case <-l.mailbox:
-	default:
-	}
-	l.mailbox <- want
+	l.note(func(h *Health) {
+		h.Wanted = l.revision(want)
+		now := time.Now()
+		if l.waits.IsZero() {
+			l.waits = now
+		}
+		if l.behind.IsZero() {
+			l.behind = now
+		}
+		select {
+		case <-l.mailbox:
+		default:
+		}
+		l.mailbox <- want // never blocks, as nobody else fills it
+	})
 }
 
 // Run applies what is offered until ctx ends, then closes the plane.
@@ -95,6 +118,7 @@ func (l *Loop[C]) Run(ctx context.Context) error {
 			return l.plane.Close()
 		case want = <-l.mailbox:
 			pause = firstPause
+			l.note(func(*Health) { l.waits = l.taken() })
 		case <-retry.C:
 		}
 		retry.Stop()
@@ -108,6 +132,15 @@ func (l *Loop[C]) Run(ctx context.Context) error {
 	}
 }
 
+// taken returns the time that follows in waits when Apply is given a value. One
+// that is offered at this very moment may be in the mailbox already.
+func (l *Loop[C]) taken() time.Time {
+	if len(l.mailbox) > 0 {
+		return time.Now()
+	}
+	return time.Time{}
+}
+
 func (l *Loop[C]) apply(ctx context.Context, want C) error {
 	start := time.Now()
 	l.note(func(h *Health) { h.busy = start })
@@ -119,9 +152,13 @@ func (l *Loop[C]) apply(ctx context.Context, want C) error {
 		if err != nil {
 			h.Failures++
 			h.Problem = err.Error()
-			return
+			if !IsPartial(err) {
+				return
+			}
+		} else {
+			h.Problem = ""
 		}
-		h.Problem, h.Applied, h.AppliedAt = "", l.revision(want), time.Now()
+		h.Applied, h.AppliedAt, l.behind = l.revision(want), time.Now(), l.waits
 	})
 	if err == nil {
 		l.log.Debug("applied", "revision", l.revision(want), "took", took)
@@ -140,6 +177,9 @@ func (l *Loop[C]) Health() Health {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.health
+	if !l.behind.IsZero() {
+		h.Lag = time.Since(l.behind)
+	}
 	if !h.busy.IsZero() && time.Since(h.busy) > longApply {
 		h.Problem = "applying for " + time.Since(h.busy).Round(time.Second).String() + " and not done"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,20 +12,34 @@ import (
 
 // recorder is a Plane that fails as often as it is told to.
 type recorder struct {
+	mu      sync.Mutex
 	fail    int
+	partly  error // what Apply returns of a value that it applied
 	hold    time.Duration
 	applied []uint64
 	closed  bool
 }
 
 func (r *recorder) Apply(_ context.Context, want uint64) error {
-	time.Sleep(r.hold)
+	r.mu.Lock()
+	hold := r.hold
+	r.mu.Unlock()
+	time.Sleep(hold)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.fail > 0 {
 		r.fail--
 		return errors.New("the kernel said no")
 	}
 	r.applied = append(r.applied, want)
-	return nil
+	return Partial(r.partly)
+}
+
+// set changes what Apply does from now on.
+func (r *recorder) set(fail int, hold time.Duration, partly error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail, r.hold, r.partly = fail, hold, partly
 }
 
 func (r *recorder) Close() error { r.closed = true; return nil }
@@ -90,4 +105,119 @@ func TestStuckPlaneIsUnhealthy(t *testing.T) {
 			t.Errorf("%+v", h)
 		}
 	})
+}
+
+// TestPartial takes what could be applied but for a part for applied, tells the
+// problem, and tries again.
+func TestPartial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane := &recorder{partly: errors.New("one is refused")}
+		loop := start(t, plane)
+		loop.Offer(3)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		h := loop.Health()
+		if h.Healthy() || !h.Serves() || h.Applied != 3 || h.Lag != 0 || h.Problem != "one is refused" || h.AppliedAt.IsZero() {
+			t.Errorf("%+v", h)
+		}
+		if h.Applies < 10 || h.Applies > 100 {
+			t.Errorf("applied %d times in ten minutes", h.Applies)
+		}
+		plane.set(0, 0, nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if h := loop.Health(); !h.Healthy() || !h.Serves() {
+			t.Errorf("%+v", h)
+		}
+	})
+}
+
+// TestServes goes by what has waited longest, a minute at most.
+func TestServes(t *testing.T) {
+	for name, c := range map[string]struct {
+		fail int
+		hold time.Duration
+		// lost is when, after the second value, the plane serves no more.
+		lost time.Duration
+	}{
+		"fails": {fail: 1000, lost: time.Minute},
+		"hangs": {hold: time.Hour, lost: time.Minute},
+		"slow":  {hold: 25 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				plane := &recorder{}
+				loop := start(t, plane)
+				if loop.Health().Serves() {
+					t.Error("serves before anything was applied")
+				}
+				loop.Offer(1)
+				synctest.Wait()
+				time.Sleep(time.Hour)
+				if h := loop.Health(); !h.Serves() || h.Lag != 0 {
+					t.Errorf("nothing new for an hour: %+v", h)
+				}
+				plane.set(c.fail, c.hold, nil)
+				offered := time.Now()
+				for v := uint64(2); v < 100; v++ {
+					loop.Offer(v)
+					synctest.Wait()
+					if h, want := loop.Health(), c.lost == 0 || time.Since(offered) <= c.lost; h.Serves() != want {
+						t.Fatalf("%s after the second value: %+v", time.Since(offered), h)
+					}
+					time.Sleep(time.Second)
+				}
+				plane.set(0, 0, nil)
+				time.Sleep(2 * time.Hour)
+				synctest.Wait()
+				if h := loop.Health(); !h.Serves() || h.Applied != 99 || h.Lag != 0 {
+					t.Errorf("at last: %+v", h)
+				}
+			})
+		})
+	}
+}
+
+// TestOfferAtTheWrongMoment counts a value that comes while another is applied.
+func TestOfferAtTheWrongMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane := &recorder{hold: 10 * time.Second}
+		loop := start(t, plane)
+		loop.Offer(1)
+		time.Sleep(4 * time.Second)
+		loop.Offer(2)
+		time.Sleep(4 * time.Second)
+		loop.Offer(3)
+		time.Sleep(4 * time.Second)
+		// 1 is applied; 2 was the first that is not.
+		if h := loop.Health(); h.Applied != 1 || h.Lag != 8*time.Second {
+			t.Errorf("%+v", h)
+		}
+		time.Sleep(time.Minute)
+		if h := loop.Health(); h.Applied != 3 || h.Lag != 0 {
+			t.Errorf("%+v", h)
+		}
+	})
+}
+
+func TestJoin(t *testing.T) {
+	one, two, grave := Partial(errors.New("one")), Partial(errors.New("two")), errors.New("grave")
+	for _, c := range []struct {
+		err     error
+		text    string
+		partial bool
+	}{
+		{Join(nil, one), "one", true}, {Join(one, two), "one\ntwo", true}, {Join(one, grave), "one\ngrave", false},
+		{Join(grave), "grave", false}, {Join(errors.Join(one, grave)), "one\ngrave", false}, {errors.Join(one, nil), "one", false},
+	} {
+		if c.err.Error() != c.text || IsPartial(c.err) != c.partial {
+			t.Errorf("%q, partial %t; want %q, %t", c.err, IsPartial(c.err), c.text, c.partial)
+		}
+	}
+	if Join(nil, nil) != nil || Partial(nil) != nil || IsPartial(nil) {
+		t.Error("nothing is no error")
+	}
+	if !errors.Is(Partial(grave), grave) {
+		t.Error("what is inside is not found")
+	}
 }

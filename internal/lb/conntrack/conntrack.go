@@ -19,8 +19,10 @@ import (
 // Config says what to set. Zero values leave alone what the kernel has. The
 // names are those of KubeProxyConfiguration's conntrack.
 type Config struct {
-	// MaxPerCore times the number of processors, at least Min, is the number of
-	// connections that the node can track. It is raised to that, never lowered.
+	// MaxPerCore times the number of processors, but not over a million for that
+	// alone, and at least Min, is the number of connections that the node can
+	// track. It is raised to that, never lowered, and so is the number of buckets
+	// in which they are found, to a fourth of it.
 	MaxPerCore int
 	Min        int
 	// TCPEstablishedTimeout is how long a silent TCP connection is remembered,
@@ -59,6 +61,10 @@ func Apply(c Config, directory string, processors int) error {
 	return failed
 }
 
+// maxScaled is the most that processors alone account for: 1,048,576, as with
+// kube-proxy 1.37 (pkg/proxy/conntrack). Memory is taken by the bucket.
+const maxScaled = 1 << 20
+
 // setting is one sysctl.
 type setting struct {
 	name string
@@ -70,7 +76,7 @@ type setting struct {
 func (c Config) settings(processors int) []setting {
 	limit := 0
 	if c.MaxPerCore > 0 {
-		limit = max(c.MaxPerCore*processors, c.Min)
+		limit = max(min(c.MaxPerCore*processors, maxScaled), c.Min)
 	}
 	liberal := 0
 	if c.TCPBeLiberal {
@@ -78,6 +84,9 @@ func (c Config) settings(processors int) []setting {
 	}
 	return []setting{
 		{name: "nf_conntrack_max", want: limit, raise: true},
+		// The kernel has them writable in its first network namespace, which is the
+		// node's.
+		{name: "nf_conntrack_buckets", want: limit / 4, raise: true},
 		{name: "nf_conntrack_tcp_timeout_established", want: seconds(c.TCPEstablishedTimeout)},
 		{name: "nf_conntrack_tcp_timeout_close_wait", want: seconds(c.TCPCloseWaitTimeout)},
 		{name: "nf_conntrack_tcp_be_liberal", want: liberal},

@@ -6,10 +6,23 @@ import (
 	"strings"
 )
 
-// Describe says in human lines what is attached and what fell back, and why.
+// Describe says in human lines what is attached and what fell back, and why. It
+// does not wait for an Apply.
 func (p *Plane) Describe() []string {
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		lines := p.notes
+		if last := p.described.Load(); last != nil {
+			lines = *last
+		}
+		return append(slices.Clone(lines), "busy: a change is being written; what else is said here was so before")
+	}
 	defer p.mu.Unlock()
+	lines := p.describe()
+	p.described.Store(&lines)
+	return lines
+}
+
+func (p *Plane) describe() []string {
 	lines := slices.Clone(p.notes)
 	switch {
 	case p.attached:

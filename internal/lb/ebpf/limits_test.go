@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/lb/pin"
 	"github.com/fairlead-net/fairlead/internal/pmap"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 // many makes n frontends with two backends each.
@@ -62,6 +63,9 @@ func TestFull(t *testing.T) {
 			if !errors.Is(err, unix.E2BIG) || !strings.Contains(err.Error(), "raise lb.max"+map[string]string{"frontends": "Frontends", "backends": "Backends", "members": "Backends"}[name]) {
 				t.Fatalf("error %q, want one that names map %s and its setting", err, name)
 			}
+			if !reconcile.IsPartial(err) {
+				t.Errorf("what finds no room is to concern a part: %v", err)
+			}
 			got, err := p.Dump()
 			if err != nil || len(got) < 10 {
 				t.Errorf("%d frontends in the kernel, want all that fit (%v)", len(got), err)
@@ -100,7 +104,7 @@ func TestTooSmall(t *testing.T) {
 	config.Sizes.Frontends = 10
 	p = w.planeOf(config)
 	for _, serving := range []int{20, 10} {
-		if err := p.Apply(context.Background(), many(20)); !errors.Is(err, unix.E2BIG) {
+		if err := p.Apply(context.Background(), many(20)); !errors.Is(err, unix.E2BIG) || !reconcile.IsPartial(err) {
 			t.Fatalf("error %v, want one of a full map", err)
 		}
 		reader, err := Open(config.Directory)
@@ -112,6 +116,19 @@ func TestTooSmall(t *testing.T) {
 		if err != nil || len(got) != serving {
 			t.Errorf("%d frontends serve, want %d (%v)", len(got), serving, err)
 		}
+	}
+}
+
+// TestBusy asks a Plane that hangs in an Apply, which must not wait.
+func TestBusy(t *testing.T) {
+	w := newWorld(t)
+	p := w.plane()
+	w.apply(p, many(2))
+	before := p.Describe()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if lines := p.Describe(); len(lines) != len(before)+1 || lines[0] != before[0] || !strings.HasPrefix(lines[len(lines)-1], "busy: ") {
+		t.Errorf("%q, and without an Apply %q", lines, before)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/lb/pin"
 	"github.com/fairlead-net/fairlead/internal/pmap"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 // Plane keeps the kernel's Services equal to the last applied Table. Its
@@ -53,6 +54,8 @@ type Plane struct {
 	sweep bool
 	// step is called after each step of writing; tests stop there.
 	step func(step string) error
+
+	described atomic.Pointer[[]string] // what Describe said last
 }
 
 // known is what the kernel holds for a frontend. The entry is nil if its list
@@ -133,6 +136,8 @@ func lockDirectory(directory string) (*os.File, error) {
 
 // Apply makes the kernel serve want. A Service that cannot be written is
 // reported and stays as it was, the others are written; calling again retries.
+// The error is a reconcile.PartialError if it concerns but Services that find no
+// room, or what earlier processes left.
 func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,14 +152,14 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 		p.pending[change.Key] = struct{}{}
 	}
 	p.applied = want.Entries
-	written := errors.Join(p.writeAddresses(want), p.write(ctx, want))
+	written := reconcile.Join(p.writeAddresses(want), p.write(ctx, want))
 	if ctx.Err() != nil || p.foreign && !p.mayTakeOver(want, written) {
 		return written
 	}
 	if err := p.attach(); err != nil {
 		return errors.Join(written, err)
 	}
-	return errors.Join(written, p.tidy(want))
+	return reconcile.Join(written, reconcile.Partial(p.tidy(want)))
 }
 
 // mayTakeOver tells whether these maps hold enough to replace those of another

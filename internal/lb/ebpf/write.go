@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 const (
@@ -26,7 +27,8 @@ type change struct {
 	list     uint64 // number of the new list; 0 if entry has no backends
 }
 
-// write brings the pending frontends up to date, as far as it can.
+// write brings the pending frontends up to date, as far as it can. The error is
+// a PartialError if all that failed is that single ones find no room.
 func (p *Plane) write(ctx context.Context, want lb.Table) error {
 	var failed []error
 	round := make([]change, 0, min(batch, len(p.pending)))
@@ -48,10 +50,15 @@ func (p *Plane) write(ctx context.Context, want lb.Table) error {
 		}
 	}
 	flush()
+	// Other failures are of the maps themselves: what comes next would fail too.
+	graver := slices.ContainsFunc(failed, func(err error) bool { return !errors.Is(err, unix.E2BIG) })
 	if len(failed) > maxReported {
 		failed = append(failed[:maxReported], fmt.Errorf("and %d more", len(failed)-maxReported))
 	}
-	return errors.Join(failed...)
+	if graver {
+		return errors.Join(failed...)
+	}
+	return reconcile.Partial(failed...)
 }
 
 // plan decides what to do about a pending frontend, if anything.

@@ -1,8 +1,7 @@
 package kubeproxy
 
 import (
-	"net/http"
-	"net/http/httptest"
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
@@ -13,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"github.com/fairlead-net/fairlead/internal/lb/nft"
 )
 
 // inNamespace moves the test to a network namespace of its own.
@@ -210,6 +211,28 @@ func TestUsedByOthers(t *testing.T) {
 	}
 }
 
+// TestUsedByAdministrator keeps what a rule needs that somebody wrote into a chain
+// by which packets enter.
+func TestUsedByAdministrator(t *testing.T) {
+	inNamespace(t)
+	command(t, proxys, "iptables-nft-restore")
+	command(t, "", "iptables-nft", "-t", "nat", "-A", "OUTPUT", "-d", "192.0.2.7", "-j", markMasq)
+	l := find(t)
+	if !slices.Contains(l.Kept, "iptables (nf_tables) table ip nat: KUBE-MARK-MASQ, which a rule of somebody else in chain OUTPUT uses") || len(l.Kept) != 1 {
+		t.Errorf("%q", l.Kept)
+	}
+	must(t, l.Remove())
+	after := strings.Join(listing(t, "iptables-nft-save", "-t", "nat"), "\n")
+	for _, want := range []string{"-A OUTPUT -d 192.0.2.7/32 -j KUBE-MARK-MASQ", "-A KUBE-POSTROUTING -j MASQUERADE", "-j KUBE-POSTROUTING", "-A KUBE-MARK-MASQ -j MARK"} {
+		if !strings.Contains(after, want) {
+			t.Errorf("%q is missing in\n%s", want, after)
+		}
+	}
+	if strings.Contains(after, "KUBE-S") {
+		t.Errorf("left:\n%s", after)
+	}
+}
+
 // TestNftables removes kube-proxy's tables and no other, and all the rest that
 // its ipvs mode leaves.
 func TestNftables(t *testing.T) {
@@ -262,35 +285,16 @@ func TestChangedMeanwhile(t *testing.T) {
 	command(t, "table ip kube-proxy { chain services { }; }", "nft", "-f", "-")
 	l := find(t)
 	command(t, "table ip other { }", "nft", "-f", "-")
-	if err := l.Remove(); err == nil || !strings.Contains(err.Error(), "nothing was removed, try again") {
+	must(t, netlink.IpsetCreate("KUBE-CLUSTER-IP", "hash:ip", netlink.IpsetCreateOptions{}))
+	l.sets = []string{"KUBE-CLUSTER-IP"}
+	if err := l.Remove(); !errors.Is(err, nft.ErrChanged) || !strings.Contains(err.Error(), "nothing was removed, try again") {
 		t.Errorf("Remove = %v", err)
+	}
+	if sets, err := netlink.IpsetListAll(); err != nil || len(sets) != 1 {
+		t.Errorf("%d ipsets are left, want that of the rules: %v", len(sets), err)
 	}
 	if got := command(t, "", "nft", "list", "tables"); !strings.Contains(got, "table ip kube-proxy") {
 		t.Errorf("left:\n%s", got)
-	}
-}
-
-// TestLegacy names the command for iptables-legacy, which does what it must.
-func TestLegacy(t *testing.T) {
-	inNamespace(t)
-	command(t, kept, "iptables-legacy-restore")
-	if l := find(t); len(l.Manual) != 0 {
-		t.Errorf("%q", l.Manual)
-	}
-	before := listing(t, "iptables-legacy-save", "-t", "nat")
-	command(t, proxys, "iptables-legacy-restore", "--noflush")
-	command(t, six(kept), "ip6tables-legacy-restore")
-	l := find(t)
-	if len(l.Manual) != 1 || !strings.HasPrefix(l.Manual[0], "chains of iptables-legacy: ") || !strings.Contains(l.Manual[0], "7 in table nat") {
-		t.Fatalf("%q", l.Manual)
-	}
-	_, run, _ := strings.Cut(l.Manual[0], "run: ")
-	command(t, "", "sh", "-c", run)
-	if diff := cmp.Diff(before, listing(t, "iptables-legacy-save", "-t", "nat")); diff != "" {
-		t.Errorf("the command (-before kube-proxy +after):\n%s", diff)
-	}
-	if l := find(t); len(l.Manual) != 0 {
-		t.Errorf("%q", l.Manual)
 	}
 }
 
@@ -327,24 +331,6 @@ func TestNames(t *testing.T) {
 	} {
 		if isSet(name) != want {
 			t.Errorf("ipset %s: %v", name, !want)
-		}
-	}
-}
-
-// TestRunning tells kube-proxy from others at its port.
-func TestRunning(t *testing.T) {
-	for body, want := range map[string]bool{`{"kubeproxy.config.k8s.io": {}}`: true, "404 page not found": false} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/configz" {
-				_, _ = w.Write([]byte(body))
-			}
-		}))
-		if got := Running(t.Context(), server.Listener.Addr().String()); got != want {
-			t.Errorf("%s: %v", body, got)
-		}
-		server.Close()
-		if Running(t.Context(), server.Listener.Addr().String()) {
-			t.Error("nobody there runs")
 		}
 	}
 }

@@ -87,9 +87,30 @@ func (l *Leftovers) findSets() error {
 	return nil
 }
 
-// Remove removes what is Removable. What fails does not keep the rest.
+// tries is how often FindAndRemove looks again at rules that others change.
+const tries = 10
+
+// FindAndRemove finds what kube-proxy left and removes it; it looks again if
+// somebody changes nftables meanwhile. The error may come with what was found.
+func FindAndRemove() (*Leftovers, error) { return again(Find, (*Leftovers).Remove) }
+
+func again(find func() (*Leftovers, error), remove func(*Leftovers) error) (*Leftovers, error) {
+	for try := 1; ; try++ {
+		l, err := find()
+		if l == nil {
+			return nil, err
+		}
+		failed := remove(l)
+		if !errors.Is(failed, nft.ErrChanged) || try == tries {
+			return l, errors.Join(err, failed)
+		}
+	}
+}
+
+// Remove removes what is Removable: first the rules, and only once they are gone
+// what they use. They go all at once; the error is nft.ErrChanged if somebody
+// changed nftables since Find.
 func (l *Leftovers) Remove() error {
-	var failed []error
 	if len(l.removals) > 0 {
 		foreign, err := nft.OpenForeign()
 		if err != nil {
@@ -97,9 +118,10 @@ func (l *Leftovers) Remove() error {
 		}
 		defer foreign.Close()
 		if err := foreign.Remove(l.removals, l.generation); err != nil {
-			failed = append(failed, fmt.Errorf("removing the rules: %w", err))
+			return fmt.Errorf("removing the rules: %w", err)
 		}
 	}
+	var failed []error
 	if l.hasLink {
 		link, err := netlink.LinkByName(Interface)
 		if err == nil {

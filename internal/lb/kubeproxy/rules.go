@@ -43,7 +43,7 @@ func plan(t nft.ForeignTable, ours func(string) bool) (nft.Removal, []string) {
 	if len(kubelets) > 0 {
 		words = append(words, fmt.Sprintf("iptables (nf_tables) table %s: %s, which the kubelet looks after", t, examples(kubelets)))
 	}
-	words = append(words, keepUsed(t, r.Chains)...)
+	words = append(words, keepUsed("iptables (nf_tables)", t, r.Chains)...)
 	for _, call := range t.Calls {
 		if r.Chains[call.To] && !r.Chains[call.From] {
 			r.Calls = append(r.Calls, call)
@@ -54,13 +54,16 @@ func plan(t nft.ForeignTable, ours func(string) bool) (nft.Removal, []string) {
 
 // keepUsed takes the chains from those to go that somebody else's chain needs,
 // such as that of a CNI plugin which lets kube-proxy's masquerade, and all that
-// these need in turn. It returns in words who needs what.
-func keepUsed(t nft.ForeignTable, going map[string]bool) []string {
+// these need in turn. It returns in words who needs what, in which kind of table.
+func keepUsed(kind string, t nft.ForeignTable, going map[string]bool) []string {
 	var needed, words []string
 	for _, call := range t.Calls {
-		if base := t.Base[call.From]; going[call.To] && !going[call.From] && !base {
+		// kube-proxy has jumps of its own in the chains by which packets enter, but
+		// none to this one: such a rule is somebody's who wants masquerading.
+		base := t.Base[call.From] && call.To != markMasq
+		if going[call.To] && !going[call.From] && !base {
 			needed = append(needed, call.To)
-			words = append(words, fmt.Sprintf("iptables (nf_tables) table %s: %s, which chain %s of somebody else uses", t, call.To, call.From))
+			words = append(words, fmt.Sprintf("%s table %s: %s, which %s uses", kind, t, call.To, user(t, call)))
 		}
 	}
 	for len(needed) > 0 {
@@ -81,6 +84,14 @@ func keepUsed(t nft.ForeignTable, going map[string]bool) []string {
 	}
 	slices.Sort(words)
 	return slices.Compact(words)
+}
+
+// user says who needs a chain of kube-proxy's.
+func user(t nft.ForeignTable, call nft.Call) string {
+	if t.Base[call.From] {
+		return "a rule of somebody else in chain " + call.From
+	}
+	return "chain " + call.From + " of somebody else"
 }
 
 // examples names up to four of a set.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 // eventually repeats a check that is nil once it holds.
@@ -289,6 +290,9 @@ func TestRefused(t *testing.T) {
 		if err == nil {
 			t.Fatal("no error")
 		}
+		if !reconcile.IsPartial(err) {
+			t.Errorf("round %d: an error that concerns more than parts: %v", round, err)
+		}
 		for _, name := range []string{"10.96.0.9:80", "10.96.0.8:80"} {
 			if !strings.Contains(err.Error(), name) {
 				t.Errorf("round %d: the error does not name %s: %v", round, name, err)
@@ -327,6 +331,37 @@ func TestClosed(t *testing.T) {
 		t.Error(err)
 	}
 	p.Describe()
+}
+
+// TestBusy asks a Plane that hangs in an Apply, which must not wait.
+func TestBusy(t *testing.T) {
+	w := newWorld(t, 0)
+	p := w.plane()
+	w.apply(p, table(nil))
+	before := p.Describe()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lines := p.Describe()
+	if len(lines) != len(before)+1 || lines[0] != before[0] || !strings.HasPrefix(lines[len(lines)-1], "busy: ") {
+		t.Errorf("%q, and without an Apply %q", lines, before)
+	}
+	p.dropped.Store(7)
+	if n, err := p.InvalidDropped(); n != 7 || err != nil {
+		t.Errorf("%d dropped, %v; want what was last known", n, err)
+	}
+}
+
+// TestLiberal lets invalid packets pass where the sysctl is yet to be set.
+func TestLiberal(t *testing.T) {
+	w := newWorld(t, 0)
+	p := w.planeWith(func(c *Config) { c.Liberal = true })
+	w.apply(p, table(nil))
+	if lines := strings.Join(p.Describe(), "\n"); !strings.Contains(lines, "calls invalid pass, as lb.conntrack.tcpBeLiberal is set") {
+		t.Error(lines)
+	}
+	if p.dropInvalid {
+		t.Error("invalid packets are dropped")
+	}
 }
 
 // TestInvalid expects packets that belong to no connection not to pass the node,

@@ -9,10 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Describe says in human lines what the table holds and what is amiss.
+// Describe says in human lines what the table holds and what is amiss. It does
+// not wait for an Apply.
 func (p *Plane) Describe() []string {
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		var lines []string
+		if last := p.described.Load(); last != nil {
+			lines = *last
+		}
+		return append(slices.Clone(lines), "busy: a change is being written; what else is said here was so before")
+	}
 	defer p.mu.Unlock()
+	lines := p.describe()
+	p.described.Store(&lines)
+	return lines
+}
+
+func (p *Plane) describe() []string {
 	if !p.written {
 		return []string{"nothing applied yet"}
 	}
@@ -29,20 +42,31 @@ func (p *Plane) Describe() []string {
 		lines = append(lines, fmt.Sprintf("%d frontends cannot be written, such as %s", len(names), strings.Join(names[:min(3, len(names))], ", ")))
 	}
 	if !p.dropInvalid {
-		lines = append(lines, "packets that conntrack calls invalid pass, as net.netfilter.nf_conntrack_tcp_be_liberal is 1")
+		why := "net.netfilter.nf_conntrack_tcp_be_liberal is 1"
+		if p.config.Liberal {
+			why = "lb.conntrack.tcpBeLiberal is set"
+		}
+		lines = append(lines, "packets that conntrack calls invalid pass, as "+why)
 	}
 	return lines
 }
 
 // InvalidDropped returns how many packets were dropped because conntrack called
-// them invalid (Kubernetes issue 74839).
+// them invalid (Kubernetes issue 74839), or, during an Apply, how many it was
+// when this was asked last.
 func (p *Plane) InvalidDropped() (uint64, error) {
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		return p.dropped.Load(), nil
+	}
 	defer p.mu.Unlock()
 	if p.closed || !p.written || !p.dropInvalid {
 		return 0, nil
 	}
-	return p.socket.counter(p.config.Table, invalidCounter)
+	dropped, err := p.socket.counter(p.config.Table, invalidCounter)
+	if err == nil {
+		p.dropped.Store(dropped)
+	}
+	return dropped, err
 }
 
 // Remove removes the table, if there is one, from the network namespace of this

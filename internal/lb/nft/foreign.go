@@ -131,8 +131,11 @@ type Removal struct {
 	Chains map[string]bool
 }
 
+// ErrChanged says that somebody changed nftables between a look and a change.
+var ErrChanged = errors.New("somebody changed nftables meanwhile; nothing was removed, try again")
+
 // Remove removes all at once or, if anything was changed since Tables returned
-// this generation, nothing.
+// this generation, nothing: ErrChanged.
 func (f *Foreign) Remove(removals []Removal, generation uint32) error {
 	t := newTransaction(nil)
 	for _, r := range removals {
@@ -140,7 +143,7 @@ func (f *Foreign) Remove(removals []Removal, generation uint32) error {
 	}
 	err := t.commit(f.socket, generation)
 	if errors.Is(err, unix.ERESTART) {
-		return errors.New("somebody changed nftables meanwhile; nothing was removed, try again")
+		return ErrChanged
 	}
 	return err
 }

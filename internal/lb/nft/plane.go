@@ -2,15 +2,16 @@ package nft
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 // DefaultTable is the name of the table unless configured.
@@ -30,6 +31,9 @@ type Config struct {
 	// Looked, if set, is told of every look at the connections that conntrack
 	// knows of one family: how long it took and how many were to be forgotten.
 	Looked func(six bool, took time.Duration, forgotten int)
+	// Liberal says that net.netfilter.nf_conntrack_tcp_be_liberal is going to be 1,
+	// whatever it is now.
+	Liberal bool
 }
 
 // Plane keeps the kernel's nftables equal to the last applied Table. Its methods
@@ -59,6 +63,10 @@ type Plane struct {
 	restored int
 	pending  stale
 	spoil    func(*element) // see transaction
+
+	// described and dropped are what Describe and InvalidDropped said last.
+	described atomic.Pointer[[]string]
+	dropped   atomic.Uint64
 }
 
 // New opens the kernel's nftables. It changes nothing; the first Apply does.
@@ -85,7 +93,7 @@ func New(config Config) (*Plane, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Plane{
-		config: config, log: config.Logger, layout: newLayout(config.Table), dropInvalid: !liberal(),
+		config: config, log: config.Logger, layout: newLayout(config.Table), dropInvalid: !config.Liberal && !liberal(),
 		stop: stop, socket: s, have: emptyState(), refused: map[lb.Frontend]bool{},
 		pending: stale{frontends: map[lb.Frontend]bool{}},
 	}
@@ -102,8 +110,8 @@ func liberal() bool {
 }
 
 // Apply makes the kernel serve want, in one step that packets see whole or not
-// at all. A frontend that cannot be written is reported, the others are written;
-// calling again retries.
+// at all. A frontend that cannot be written is reported, by a
+// reconcile.PartialError if the others are written; calling again retries.
 func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,7 +137,8 @@ func (p *Plane) Apply(ctx context.Context, want lb.Table) error {
 // sync brings the kernel to what is wanted.
 func (p *Plane) sync(ctx context.Context) error {
 	err := p.write(ctx, p.want)
-	return errors.Join(err, p.forget())
+	// Rules do not depend on what conntrack remembers.
+	return reconcile.Join(err, reconcile.Partial(p.forget()))
 }
 
 // Close lets go of the kernel's nftables. The rules stay and work.

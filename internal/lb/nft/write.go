@@ -10,13 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/lb"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 // tries is how often a transaction is repeated. In the second half it is made
 // whatever others change in other tables at the same time.
 const tries = 30
 
-// write brings the kernel from what it has to want.
+// write brings the kernel from what it has to want. The error is a
+// PartialError if it concerns but single frontends.
 func (p *Plane) write(ctx context.Context, want lb.Table) error {
 	skip, alone := map[lb.Frontend]bool{}, maps.Clone(p.refused)
 	var problems error
@@ -38,7 +40,7 @@ func (p *Plane) write(ctx context.Context, want lb.Table) error {
 		var no refused
 		switch {
 		case err == nil:
-			return errors.Join(p.finish(u, generation), u.wrong, problems)
+			return reconcile.Join(p.finish(u, generation), reconcile.Partial(u.wrong, problems))
 		case errors.Is(err, unix.ERESTART):
 			continue // somebody was faster; look again
 		case !errors.As(err, &no):
