@@ -72,6 +72,7 @@ func (r *rendered) decode(t *testing.T, document string) {
 		"ServiceAccount":      func() any { return &corev1.ServiceAccount{} },
 		"ClusterRole":         func() any { o := &rbacv1.ClusterRole{}; r.roles = append(r.roles, o); return o },
 		"ClusterRoleBinding":  func() any { return &rbacv1.ClusterRoleBinding{} },
+		"Secret":              func() any { return &corev1.Secret{} },
 		"Role":                func() any { return &rbacv1.Role{} },
 		"RoleBinding":         func() any { return &rbacv1.RoleBinding{} },
 		"PodDisruptionBudget": func() any { return &policyv1.PodDisruptionBudget{} },
@@ -95,9 +96,9 @@ func (r *rendered) decode(t *testing.T, document string) {
 // template changes, and rewrite them with -update.
 func TestGolden(t *testing.T) {
 	for name, c := range map[string]struct{ namespace, version, values string }{
-		"default": {"fairlead-system", "v1.37.2", "discovered: {apiServers: ['https://192.0.2.1:6443', 'https://[2001:db8::1]:6443'], clusterIPs: [10.96.0.10, 'fd00:96::a']}"},
-		"cleanup": {"fairlead-system", "v1.37.2", "{discovered: {clusterIPs: [10.96.0.10]}, node: {cleanup: true}}"},
-		"custom":  {"kube-system", "v1.31.0", "{image: {tag: dev, pullSecrets: [{name: registry}]}, namespace: {create: true}, config: {logLevel: debug, apiServers: ['https://192.0.2.9:6443'], dns: {listen: ['0.0.0.0:5353'], upstreams: ['192.0.2.53:53']}}, dns: {clusterIPs: [10.0.0.10], keepService: true, nodeSelector: {dns: 'yes'}}, node: {httpPort: 20256, nodeSelector: {zone: a}}, controller: {replicas: 1, nodeSelector: {zone: a}}}"},
+		"default": {"fairlead-system", "v1.37.2", "{discovered: {apiServers: ['https://192.0.2.1:6443', 'https://[2001:db8::1]:6443'], clusterIPs: [10.96.0.10, 'fd00:96::a']}, node: {probeKey: key}}"},
+		"cleanup": {"fairlead-system", "v1.37.2", "{discovered: {clusterIPs: [10.96.0.10]}, node: {cleanup: true, probeKey: key}}"},
+		"custom":  {"kube-system", "v1.31.0", "{image: {tag: dev, pullSecrets: [{name: registry}]}, namespace: {create: true}, config: {logLevel: debug, apiServers: ['https://192.0.2.9:6443'], dns: {listen: ['0.0.0.0:5353'], upstreams: ['192.0.2.53:53']}}, dns: {clusterIPs: [10.0.0.10], keepService: true, nodeSelector: {dns: 'yes'}}, node: {httpPort: 20256, probeKey: key, nodeSelector: {zone: a}}, controller: {replicas: 1, nodeSelector: {zone: a}}}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := render(t, c.values, c.namespace, c.version)
@@ -186,11 +187,13 @@ func TestPrivileges(t *testing.T) {
 	for _, role := range r.roles {
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
-				if !regexp.MustCompile(`^(services|namespaces|endpointslices|servicecidrs|nodes|events)$`).MatchString(resource) {
+				// Addresses are the controller's alone to give.
+				gives := role.Name == "fairlead-controller" && (resource == "services/status" || resource == "ipaddresses")
+				if !gives && !regexp.MustCompile(`^(services|namespaces|endpointslices|servicecidrs|nodes|events)$`).MatchString(resource) {
 					t.Errorf("%s may use %s", role.Name, resource)
 				}
 				for _, verb := range rule.Verbs {
-					if resource == "events" && role.Name != "fairlead-controller" || verb == "*" || verb == "delete" || verb == "update" {
+					if resource == "events" && role.Name != "fairlead-controller" || verb == "*" || (verb == "delete" || verb == "update") && !gives {
 						t.Errorf("%s may %s %s", role.Name, verb, resource)
 					}
 				}

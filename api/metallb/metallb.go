@@ -9,6 +9,7 @@ package metallb
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,6 +35,18 @@ func Resource(plural string) schema.GroupVersionResource {
 		version = PeerVersion
 	}
 	return schema.GroupVersionResource{Group: Group, Version: version, Resource: plural}
+}
+
+// ResourceOf returns the resource of a kind by the kind's name, such as
+// IPAddressPool, and whether there is such a kind here.
+func ResourceOf(kind string) (schema.GroupVersionResource, bool) {
+	switch kind {
+	case "IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile":
+		return Resource(strings.ToLower(kind) + "s"), true
+	case "Community":
+		return Resource("communities"), true
+	}
+	return schema.GroupVersionResource{}, false
 }
 
 // Read turns an object into one of the types of this package. The error names

@@ -35,7 +35,7 @@ type Options struct {
 	Config config.Config
 	// ConfigFile is watched for changes; empty means none.
 	ConfigFile string
-	// Planes are the names of the planes to run: lb, dns, status.
+	// Planes are the names of the planes to run: lb, announce, dns, ipam, status.
 	Planes []string
 	// Node is the name of the Node object of this machine.
 	Node string
@@ -49,6 +49,19 @@ type Options struct {
 	PodIPs  []netip.Addr
 	Version string
 	Log     *slog.Logger
+}
+
+// addressing says what the process's planes must know of load balancers' addresses.
+func (o Options) addressing() kube.Addressing {
+	var what kube.Addressing
+	for _, name := range o.Planes {
+		if name == "status" || name == "ipam" || name == "announce" {
+			what.Namespace = o.Config.LoadBalancer.Namespace
+		}
+		what.Claims = what.Claims || name == "ipam"
+		what.Passwords = what.Passwords || name == "announce"
+	}
+	return what
 }
 
 // Agent is one process.
@@ -70,6 +83,7 @@ type Agent struct {
 	liveness    *liveness.Server
 	pipelines   []pipeline
 	services    []func(context.Context) error
+	leaderships []*leadership
 	registry    *prometheus.Registry
 	started     time.Time
 
@@ -90,10 +104,10 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		options: o, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
-		watcher: kube.NewWatcher(client, o.Node, o.Log), network: network.New(o.Config.LB.Uplinks, o.Log),
+		watcher: kube.NewWatcher(client, o.Node, o.addressing(), o.Log), network: network.New(o.Config.LB.Uplinks, o.Log),
 	}
 	if len(o.Planes) == 0 {
-		return nil, errors.New("no planes to run: name some with --planes (lb, dns, status)")
+		return nil, errors.New("no planes to run: name some with --planes (lb, announce, dns, ipam, status)")
 	}
 	for _, name := range o.Planes {
 		made, err := a.newPlane(name, client)
@@ -103,6 +117,7 @@ func New(o Options) (*Agent, error) {
 		a.pipelines = append(a.pipelines, made...)
 	}
 	a.connect()
+	a.elect(client)
 	a.registerMetrics()
 	return a, nil
 }
@@ -131,8 +146,10 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 		return []pipeline{p}, err
 	case "status":
 		return []pipeline{a.newStatus(client)}, nil
+	case "ipam":
+		return []pipeline{a.newIPAM(client)}, nil
 	}
-	return nil, errors.New("there is no plane of this name; known are lb, dns and status")
+	return nil, errors.New("there is no plane of this name; known are lb, announce, dns, ipam and status")
 }
 
 // watchLiveness listens for the node's other processes. A node where that fails

@@ -4,33 +4,20 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
-	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 // eventPlane makes every reason an Event on the object it concerns, once.
 type eventPlane struct {
 	writer  *kube.EventWriter
 	written map[desired.Ref][]desired.Reason
-	// turn holds one token while this replica has the Lease and nobody writes.
-	turn    chan struct{}
-	leading atomic.Bool
+	*leadership
 }
 
 func newEventPlane(writer *kube.EventWriter) *eventPlane {
-	return &eventPlane{writer: writer, written: map[desired.Ref][]desired.Reason{}, turn: make(chan struct{}, 1)}
-}
-
-// lead lets Apply work until ctx ends, as the Lease then is somebody else's.
-func (p *eventPlane) lead(ctx context.Context) {
-	p.leading.Store(true)
-	p.turn <- struct{}{}
-	<-ctx.Done()
-	<-p.turn
-	p.leading.Store(false)
+	return &eventPlane{writer: writer, written: map[desired.Ref][]desired.Reason{}, leadership: newLeadership()}
 }
 
 // Apply waits for the Lease and writes the reasons that are new. Nothing is
@@ -40,12 +27,11 @@ func (p *eventPlane) Apply(ctx context.Context, want reports) error {
 	if !want.synced {
 		return nil
 	}
-	select {
-	case <-p.turn:
-		defer func() { p.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return ctx.Err()
+	ctx, done, err := p.take(ctx)
+	if err != nil {
+		return err
 	}
+	defer done()
 	all := map[desired.Ref][]desired.Reason{}
 	for ref, status := range want.statuses.All() {
 		all[ref] = slices.Clone(status.Reasons)
@@ -75,20 +61,4 @@ func (p *eventPlane) Close() error {
 }
 
 // Describe tells which replica this is.
-func (p *eventPlane) Describe() []string {
-	if p.leading.Load() {
-		return []string{"holds the lease and writes Events"}
-	}
-	return []string{"stands by for the lease"}
-}
-
-// standby makes a replica that only waits for the Lease healthy.
-func (p *eventPlane) standby(health func() reconcile.Health) func() reconcile.Health {
-	return func() reconcile.Health {
-		h := health()
-		if !p.leading.Load() {
-			h.Applied, h.Problem = h.Wanted, ""
-		}
-		return h
-	}
-}
+func (p *eventPlane) Describe() []string { return []string{p.describe("writes Events")} }

@@ -109,17 +109,25 @@ func TestEventPlane(t *testing.T) {
 // TestEventPlaneHandover expects a replica that loses the Lease while it writes
 // to finish first, so that two never write at once.
 func TestEventPlaneHandover(t *testing.T) {
-	p := &eventPlane{turn: make(chan struct{}, 1)}
+	p := &eventPlane{leadership: newLeadership()}
 	lose := leading(t, p)
-	<-p.turn // as Apply does
+	leased, release, err := p.take(t.Context()) // as Apply does
+	if err != nil {
+		t.Fatal(err)
+	}
 	lost := make(chan struct{})
 	go func() { lose(); close(lost) }()
 	select {
 	case <-lost:
 		t.Fatal("the Lease went away in the middle of a write")
+	case <-leased.Done(): // what is under way is told to stop
+	}
+	select {
+	case <-lost:
+		t.Fatal("the Lease went away in the middle of a write")
 	case <-time.After(30 * time.Millisecond):
 	}
-	p.turn <- struct{}{}
+	release()
 	<-lost
 	lose = leading(t, p)
 	p.turn <- <-p.turn

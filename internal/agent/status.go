@@ -1,10 +1,10 @@
 package agent
 
 import (
-	"context"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/ipam"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/pmap"
@@ -57,32 +57,15 @@ func (a *Agent) Status() Status {
 	return s
 }
 
-// healthPlane is the name of the plane that answers health checks of Services.
-const healthPlane = "lb-health"
-
-// ready returns the reason why this process cannot do its work yet, or "".
-func (s Status) ready() string {
-	if !s.Synced {
-		return "not everything has been read from the API server yet"
-	}
-	for _, p := range s.Planes {
-		if p.Plane == healthPlane {
-			continue // a port that kube-proxy still has keeps no Service from being served
-		}
-		if p.Applied == 0 {
-			return "plane " + p.Plane + " has applied nothing yet: " + p.Problem
-		}
-	}
-	return ""
-}
-
 // reports are all reasons in the cluster, what the status plane writes.
 type reports struct {
 	revision uint64
 	synced   bool
 	statuses pmap.Map[desired.Ref, *desired.Status]
 	table    lb.Table
-	compiled []desired.Reason
+	// balancers are the addresses that Services get.
+	balancers ipam.Table
+	compiled  []desired.Reason
 }
 
 // newStatus returns the plane that tells users about their objects by Events.
@@ -91,14 +74,14 @@ func (a *Agent) newStatus(client *kube.Client) pipeline {
 	plane := newEventPlane(kube.NewEventWriter(client, a.log))
 	compile := func(s *desired.State, last reports) (reports, []desired.Reason) {
 		r := reports{revision: s.Revision, synced: s.Synced, statuses: s.Statuses}
+		var given []desired.Reason
 		r.table, r.compiled = lb.Compile(s, last.table, a.lbOptions())
+		r.balancers, given = ipam.Compile(s, last.balancers, IPAMOptions(a.options.Config.LoadBalancer))
+		r.compiled = append(r.compiled, given...)
 		return r, r.compiled
 	}
 	p := newPipeline("status", plane, compile, func(r reports) uint64 { return r.revision }, a.log)
 	p.health = plane.standby(p.health)
-	lease := desired.Name{Namespace: a.options.Config.Status.LeaseNamespace, Name: "fairlead-status"}
-	a.services = append(a.services, func(ctx context.Context) error {
-		return client.Lead(ctx, lease, a.options.Identity, a.log, plane.lead)
-	})
+	a.leaderships = append(a.leaderships, plane.leadership)
 	return p
 }

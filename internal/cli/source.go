@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -22,9 +23,11 @@ type source struct {
 	dir    string
 	node   string
 	zone   string
-	// options are the administrator's choices, once view has read them.
-	options lb.Options
-	stderr  func() io.Writer
+	// options are the administrator's choices, once view has read them, and
+	// balancers those of load balancers' addresses.
+	options   lb.Options
+	balancers config.LoadBalancer
+	stderr    func() io.Writer
 }
 
 // addClusterFlags adds the flags that name a cluster.
@@ -62,24 +65,27 @@ func (s *source) view(ctx context.Context) (kube.View, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if s.options, err = clusterOptions(ctx, client); err != nil {
+	c, err := clusterConfig(ctx, client)
+	if err != nil {
 		fmt.Fprintf(s.stderr(), "fairlead: defaults are assumed for what fairlead.yaml says: %v\n", err)
 	}
-	return client.List(ctx, s.node)
+	s.options, s.balancers = agent.LBOptions(c.LB), c.LoadBalancer
+	what := kube.Addressing{Namespace: c.LoadBalancer.Namespace, Claims: true}
+	return client.List(ctx, s.node, what, slog.New(slog.NewTextHandler(s.stderr(), nil)))
 }
 
-// clusterOptions reads what the cluster's configuration says. A cluster without
+// clusterConfig reads what the cluster's configuration says. A cluster without
 // Fairlead has the defaults.
-func clusterOptions(ctx context.Context, client *kube.Client) (lb.Options, error) {
+func clusterConfig(ctx context.Context, client *kube.Client) (config.Config, error) {
 	text, found, err := client.ConfigFile(ctx)
 	if err != nil || !found {
-		return lb.Options{}, err
+		return config.Default(), err
 	}
 	c, err := config.Parse([]byte(text))
 	if err != nil {
-		return lb.Options{}, fmt.Errorf("ConfigMap kube-system/fairlead: %w", err)
+		return config.Default(), fmt.Errorf("ConfigMap kube-system/fairlead: %w", err)
 	}
-	return agent.LBOptions(c.LB), nil
+	return c, nil
 }
 
 func (s *source) folder() (kube.View, error) {

@@ -28,10 +28,11 @@ type Config struct {
 	// any Service. Empty: as the pod's environment says.
 	APIServers []string `yaml:"apiServers"`
 	// LogLevel is debug, info, warn or error.
-	LogLevel string `yaml:"logLevel"`
-	LB       LB     `yaml:"lb"`
-	DNS      DNS    `yaml:"dns"`
-	Status   Status `yaml:"status"`
+	LogLevel     string       `yaml:"logLevel"`
+	LB           LB           `yaml:"lb"`
+	LoadBalancer LoadBalancer `yaml:"loadBalancer"`
+	DNS          DNS          `yaml:"dns"`
+	Status       Status       `yaml:"status"`
 }
 
 // The values of lb.serviceDataplane.
@@ -134,6 +135,10 @@ func Default() Config {
 			Conntrack:          Conntrack{MaxPerCore: 32768, Min: 131072, TCPEstablishedTimeout: 24 * time.Hour, TCPCloseWaitTimeout: time.Hour},
 			MetricsBindAddress: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 10249),
 		},
+		LoadBalancer: LoadBalancer{
+			Namespace: "metallb-system", Default: true,
+			Probes: Probes{Port: 7947, KeyFile: "/etc/fairlead-probes/key", Interval: 100 * time.Millisecond, Misses: 5},
+		},
 		DNS: DNS{
 			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 53)},
 			TTL:    30, Pods: "insecure", ResolvConf: "/etc/resolv.conf",
@@ -188,6 +193,7 @@ func (c Config) validate() error {
 		bad("lb.serviceDataplane", "%q is none of auto, ebpf and nftables", d)
 	}
 	c.LB.validatePackets(bad)
+	c.LoadBalancer.validate(bad)
 	if len(c.DNS.Listen) == 0 {
 		bad("dns.listen", "is empty; write at least one ADDRESS:PORT, such as \"[::]:53\"")
 	}

@@ -37,12 +37,12 @@ func Build(o Objects, n Node, prev *State) (*State, []Status) {
 }
 
 type builder struct {
-	prev       *State
-	services   *pmap.Editor[Name, *Service]
-	statuses   *pmap.Editor[Ref, *Status]
-	slicesOf   *pmap.Editor[Name, *sliceList]
-	dirty      map[Name]bool
-	changed    []Status
+	prev     *State
+	services *pmap.Editor[Name, *Service]
+	statuses *pmap.Editor[Ref, *Status]
+	slicesOf *pmap.Editor[Name, *sliceList]
+	dirty    map[Name]bool
+	changed  []Status
 }
 
 // finish makes the State, or returns the previous one where nothing differs

@@ -58,7 +58,18 @@ type Addressing struct {
 	Peers             pmap.Map[Name, *Peer]
 	BFDProfiles       pmap.Map[Name, *BFDProfile]
 	Claims            pmap.Map[netip.Addr, *Claim]
+	// Passwords are those that peers' PasswordSecret can name.
+	Passwords pmap.Map[Name, Password]
 }
+
+// Password is a secret text. It prints as nothing.
+type Password string
+
+// String returns the empty text, so that no log has the password.
+func (Password) String() string { return "" }
+
+// MarshalText returns the empty text too.
+func (Password) MarshalText() ([]byte, error) { return nil, nil }
 
 // Claim is the API server's word for who has an address: an IPAddress object
 // (KEP-1880), of which there can be only one for each.

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/pmap"
@@ -18,17 +19,43 @@ type Options struct {
 	Classes []string
 }
 
+// takes tells whether a Service asks Fairlead for its addresses.
+func (o Options) takes(s *desired.Service) bool {
+	if s.Type != desired.LoadBalancer || s.Balancer == nil {
+		return false
+	}
+	if s.Balancer.Class == "" {
+		return o.Default
+	}
+	return s.Balancer.Class == Class || slices.Contains(o.Classes, s.Balancer.Class)
+}
+
+func (o Options) equal(other Options) bool {
+	return o.Default == other.Default && slices.Equal(o.Classes, other.Classes)
+}
+
 // Table is who has which addresses. It and all it points to are immutable.
 type Table struct {
 	Revision uint64 // that of the State
-	Synced   bool
+	// Synced is that of the State; a Table without it is empty, because of objects
+	// that are not known nothing can be said.
+	Synced bool
 	// Services are those whose addresses are Fairlead's to give, and those that
 	// were and still have one.
 	Services pmap.Map[desired.Name, *Assignment]
-	// Claims are who is to have each address: that is in a Service's status, or
-	// will be. What is claimed and not here is to be released.
+	// Claims are all claims as they are to be: who is to have each address, in its
+	// status or soon. Claims that are not Fairlead's are those of the State.
 	Claims pmap.Map[netip.Addr, *desired.Claim]
 	Pools  pmap.Map[desired.Name, *Usage]
+
+	// What it was compiled from, and what of that is worth keeping.
+	state   *desired.State
+	options Options
+	pools   *pools
+	reasons []desired.Reason
+	effects Effects
+	// absent are Services that claims name and that do not exist.
+	absent map[desired.Name]bool
 }
 
 // Assignment is what one Service has or gets.
@@ -39,13 +66,23 @@ type Assignment struct {
 	Pools []desired.Name `json:"pools,omitempty"`
 	// Problem says why it has none, or not all it asks for.
 	Problem *desired.Reason `json:"problem,omitempty"`
-	// Lost says why addresses that it had were taken from it.
+	// Lost says why addresses that it had were taken from it. It is there as long as
+	// the Service or a claim still says that it has them.
 	Lost *desired.Reason `json:"lost,omitempty"`
+}
+
+func (a *Assignment) equal(other *Assignment) bool {
+	same := func(a, b *desired.Reason) bool { return a == b || a != nil && b != nil && *a == *b }
+	return slices.Equal(a.Addresses, other.Addresses) && slices.Equal(a.Pools, other.Pools) &&
+		same(a.Problem, other.Problem) && same(a.Lost, other.Lost)
 }
 
 // Usage counts the addresses of one pool. A count beyond the largest int64 is
 // that.
 type Usage struct {
-	Assigned4, Assigned6   int64
+	// Assigned are those that Services have.
+	Assigned4, Assigned6 int64
+	// Available are those that can be given without being asked for: nobody has
+	// them, and avoidBuggyIPs does not leave them out.
 	Available4, Available6 int64
 }

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -153,7 +154,7 @@ func (s *apiServer) setRefused(resource string, refused bool) {
 
 func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	parts = parts[slices.Index(parts, "v1")+1:]
+	parts = parts[slices.IndexFunc(parts, func(part string) bool { return strings.HasPrefix(part, "v1") })+1:]
 	name := ""
 	if len(parts) > 2 && parts[0] == "namespaces" {
 		name, parts = parts[1]+"/", parts[2:]
@@ -219,13 +220,13 @@ func (s *apiServer) get(w http.ResponseWriter, resource, name string) {
 func (s *apiServer) list(w http.ResponseWriter, resource string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	kind := map[string]string{"services": "ServiceList", "endpointslices": "EndpointSliceList", "namespaces": "NamespaceList", "nodes": "NodeList", "servicecidrs": "ServiceCIDRList"}[resource]
+	version, kind := kindOf(resource)
 	items := []runtime.Object{}
 	for _, object := range s.objects[resource] {
 		items = append(items, typed(object))
 	}
 	reply(w, http.StatusOK, map[string]any{
-		"kind": kind, "apiVersion": apiVersion(resource), "items": items,
+		"kind": kind + "List", "apiVersion": version, "items": items,
 		"metadata": map[string]string{"resourceVersion": strconv.Itoa(s.version)},
 	})
 }
@@ -279,26 +280,31 @@ func (s *apiServer) takeEvent(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusCreated, typed(event))
 }
 
-func apiVersion(resource string) string {
-	switch resource {
-	case "endpointslices":
-		return "discovery.k8s.io/v1"
-	case "servicecidrs":
-		return "networking.k8s.io/v1"
+func kindOf(resource string) (apiVersion, kind string) {
+	kinds := map[string][2]string{
+		"services": {"v1", "Service"}, "namespaces": {"v1", "Namespace"}, "nodes": {"v1", "Node"},
+		"endpointslices": {"discovery.k8s.io/v1", "EndpointSlice"},
+		"servicecidrs":   {"networking.k8s.io/v1", "ServiceCIDR"}, "ipaddresses": {"networking.k8s.io/v1", "IPAddress"},
+		"ipaddresspools": {"metallb.io/v1beta1", "IPAddressPool"}, "l2advertisements": {"metallb.io/v1beta1", "L2Advertisement"},
+		"bgpadvertisements": {"metallb.io/v1beta1", "BGPAdvertisement"}, "communities": {"metallb.io/v1beta1", "Community"},
+		"bgppeers": {"metallb.io/v1beta2", "BGPPeer"}, "bfdprofiles": {"metallb.io/v1beta1", "BFDProfile"},
 	}
-	return "v1"
+	return kinds[resource][0], kinds[resource][1]
 }
 
 // bookmark marks the end of the initial events.
 func bookmark(resource string, version int) any {
-	kind := map[string]string{"services": "Service", "endpointslices": "EndpointSlice", "namespaces": "Namespace", "nodes": "Node", "servicecidrs": "ServiceCIDR"}[resource]
-	return map[string]any{"kind": kind, "apiVersion": apiVersion(resource), "metadata": map[string]any{
+	apiVersion, kind := kindOf(resource)
+	return map[string]any{"kind": kind, "apiVersion": apiVersion, "metadata": map[string]any{
 		"resourceVersion": strconv.Itoa(version), "annotations": map[string]string{metav1.InitialEventsAnnotationKey: "true"},
 	}}
 }
 
 // typed returns the object with its kind, which Go values do not carry.
 func typed(object runtime.Object) runtime.Object {
+	if _, knows := object.(*unstructured.Unstructured); knows {
+		return object
+	}
 	kinds, _, err := scheme.Scheme.ObjectKinds(object)
 	if err != nil {
 		panic(err)

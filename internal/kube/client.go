@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -36,7 +37,9 @@ const apiServerName = "kubernetes.default.svc"
 // Client talks to one cluster.
 type Client struct {
 	clientset kubernetes.Interface
-	rest      *rest.Config
+	// dynamic is for kinds of other API groups, which travel as JSON.
+	dynamic dynamic.Interface
+	rest    *rest.Config
 }
 
 // NewClient returns a client; it does not connect yet.
@@ -53,7 +56,11 @@ func NewClient(a Access) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("API server %s: %w", config.Host, err)
 	}
-	return &Client{clientset: clientset, rest: config}, nil
+	other, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("API server %s: %w", config.Host, err)
+	}
+	return &Client{clientset: clientset, dynamic: other, rest: config}, nil
 }
 
 func (a Access) config() (*rest.Config, error) {

@@ -11,6 +11,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/fairlead-net/fairlead/api/metallb"
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
@@ -36,9 +37,18 @@ func NewEventWriter(client *Client, log *slog.Logger) *EventWriter {
 	}
 }
 
-// Write puts one Event per Reason on the object it concerns. The object's UID
+// Write puts one warning per Reason on the object it concerns. The object's UID
 // is looked up so that kubectl describe shows the Event.
 func (w *EventWriter) Write(ctx context.Context, status desired.Status) error {
+	return w.write(ctx, status, corev1.EventTypeWarning)
+}
+
+// Note puts an Event on an object that tells of something good.
+func (w *EventWriter) Note(ctx context.Context, what desired.Reason) error {
+	return w.write(ctx, desired.Status{Object: what.Object, Reasons: []desired.Reason{what}}, corev1.EventTypeNormal)
+}
+
+func (w *EventWriter) write(ctx context.Context, status desired.Status, kind string) error {
 	ref := &corev1.ObjectReference{
 		Kind: status.Object.Kind, Namespace: status.Object.Namespace, Name: status.Object.Name, APIVersion: "v1",
 	}
@@ -52,6 +62,11 @@ func (w *EventWriter) Write(ctx context.Context, status desired.Status) error {
 	case "EndpointSlice":
 		ref.APIVersion = "discovery.k8s.io/v1"
 		object, err = w.client.clientset.DiscoveryV1().EndpointSlices(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	default:
+		if resource, known := metallb.ResourceOf(ref.Kind); known {
+			ref.APIVersion = resource.GroupVersion().String()
+			object, err = w.client.dynamic.Resource(resource).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+		}
 	}
 	if err != nil {
 		return err
@@ -60,7 +75,7 @@ func (w *EventWriter) Write(ctx context.Context, status desired.Status) error {
 		ref.UID, ref.ResourceVersion = object.GetUID(), object.GetResourceVersion()
 	}
 	for _, reason := range status.Reasons {
-		w.recorder.Event(ref, corev1.EventTypeWarning, reason.Code, reason.Message)
+		w.recorder.Event(ref, kind, reason.Code, reason.Message)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,12 +13,12 @@ import (
 
 // List reads once what a Watcher on the named node would see; the empty name
 // means no node in particular.
-func (c *Client) List(ctx context.Context, node string) (View, error) {
+func (c *Client) List(ctx context.Context, node string, what Addressing, log *slog.Logger) (View, error) {
 	v := View{Objects: desired.Objects{Synced: true}, Node: desired.Node{Name: node}}
 	all := metav1.ListOptions{}
 	services, err := c.clientset.CoreV1().Services("").List(ctx, all)
 	if err != nil {
-		return v, fmt.Errorf("list Services: %w", err)
+		return v, listError("Services", err)
 	}
 	for i := range services.Items {
 		o := &services.Items[i]
@@ -25,7 +26,7 @@ func (c *Client) List(ctx context.Context, node string) (View, error) {
 	}
 	slices, err := c.clientset.DiscoveryV1().EndpointSlices("").List(ctx, all)
 	if err != nil {
-		return v, fmt.Errorf("list EndpointSlices: %w", err)
+		return v, listError("EndpointSlices", err)
 	}
 	for i := range slices.Items {
 		o := &slices.Items[i]
@@ -33,22 +34,22 @@ func (c *Client) List(ctx context.Context, node string) (View, error) {
 	}
 	namespaces, err := c.clientset.CoreV1().Namespaces().List(ctx, all)
 	if err != nil {
-		return v, fmt.Errorf("list Namespaces: %w", err)
+		return v, listError("Namespaces", err)
 	}
 	for i := range namespaces.Items {
 		o := &namespaces.Items[i]
 		v.Objects.Namespaces = v.Objects.Namespaces.Set(o.Name, parseNamespace(o))
 	}
 	cidrs, err := c.clientset.NetworkingV1().ServiceCIDRs().List(ctx, all)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return v, fmt.Errorf("list ServiceCIDRs: %w", err)
+	if err != nil && !absent(err) {
+		return v, listError("ServiceCIDRs", err)
 	}
 	for i := range cidrs.Items {
 		o := &cidrs.Items[i]
 		v.Objects.ServiceCIDRs = v.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
 	}
-	if node == "" {
-		return v, nil
+	if v.Objects.Addressing, err = c.listAddressing(ctx, what, log); err != nil || node == "" {
+		return v, err
 	}
 	o, err := c.clientset.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 	if err != nil {
@@ -57,3 +58,8 @@ func (c *Client) List(ctx context.Context, node string) (View, error) {
 	v.setNode(o)
 	return v, nil
 }
+
+func listError(kind string, err error) error { return fmt.Errorf("list %s: %w", kind, err) }
+
+// absent tells whether the API server does not have a kind at all.
+func absent(err error) bool { return apierrors.IsNotFound(err) }

@@ -39,8 +39,14 @@ func parseNamespace(o *corev1.Namespace) *desired.Namespace {
 }
 
 func stripNode(o *corev1.Node) *corev1.Node {
-	kept := &corev1.Node{ObjectMeta: stripMeta(o.ObjectMeta, corev1.LabelTopologyZone)}
-	kept.DeletionTimestamp, kept.Spec.Taints, kept.Status.Addresses = o.DeletionTimestamp, o.Spec.Taints, o.Status.Addresses
+	// Without the resource version: the kubelet writes into the object all the time.
+	kept := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Labels: o.Labels, DeletionTimestamp: o.DeletionTimestamp}}
+	kept.Spec.Taints, kept.Status.Addresses = o.Spec.Taints, o.Status.Addresses
+	for _, c := range o.Status.Conditions {
+		if c.Type == corev1.NodeNetworkUnavailable {
+			kept.Status.Conditions = append(kept.Status.Conditions, corev1.NodeCondition{Type: c.Type, Status: c.Status, Message: c.Message})
+		}
+	}
 	return kept
 }
 

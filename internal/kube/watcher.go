@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -47,12 +48,16 @@ type Watcher struct {
 	namespaces *store[string, *corev1.Namespace, *desired.Namespace]
 	cidrs      *store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]
 	nodes      *store[string, *corev1.Node, *corev1.Node]
+	addressing *addressing
+
+	about *desired.NodeObject // the last one that was sent
 }
 
 // NewWatcher returns a Watcher for the process on the named node; the empty
 // name means no node in particular.
-func NewWatcher(client *Client, node string, log *slog.Logger) *Watcher {
+func NewWatcher(client *Client, node string, what Addressing, log *slog.Logger) *Watcher {
 	w := &Watcher{client: client, node: node, log: log.With("component", "kube"), wake: make(chan struct{}, 1)}
+	w.addressing = newAddressing(what, w.changed, w.log)
 	changed := w.changed
 	w.services = &store[desired.Name, *corev1.Service, *desired.Service]{key: namespacedName, keep: desired.ParseService, changed: changed}
 	w.slices = &store[desired.Name, *discoveryv1.EndpointSlice, *desired.Slice]{key: namespacedName, keep: desired.ParseSlice, changed: changed}
@@ -84,6 +89,7 @@ func (w *Watcher) Run(ctx context.Context, out chan<- View) error {
 	if w.node != "" {
 		w.follow(ctx, &running, core, "nodes", &corev1.Node{}, w.nodes, fields.OneTermEqualSelector("metadata.name", w.node))
 	}
+	w.followAddressing(ctx, &running)
 	for {
 		select {
 		case <-ctx.Done():
@@ -111,17 +117,22 @@ func (w *Watcher) send(ctx context.Context, out chan<- View) {
 
 func (w *Watcher) view() View {
 	var v View
-	var synced [5]bool
+	var synced [6]bool
 	v.Objects.Services, synced[0] = w.services.snapshot()
 	v.Objects.Slices, synced[1] = w.slices.snapshot()
 	v.Objects.Namespaces, synced[2] = w.namespaces.snapshot()
 	nodes, nodesSynced := w.nodes.snapshot()
 	synced[3] = nodesSynced
 	v.Objects.ServiceCIDRs, synced[4] = w.cidrs.snapshot()
-	v.Objects.Synced = synced == [5]bool{true, true, true, true, true}
+	v.Objects.Addressing, synced[5] = w.addressing.snapshot()
+	v.Objects.Synced = synced == [6]bool{true, true, true, true, true, true}
 	v.Node.Name = w.node
 	if node, ok := nodes.Get(w.node); ok {
 		v.setNode(node)
+		if reflect.DeepEqual(w.about, v.Node.About) {
+			v.Node.About = w.about // the same pointer until something in it changes
+		}
+		w.about = v.Node.About
 	}
 	return v
 }
@@ -135,11 +146,30 @@ func (v *View) setNode(node *corev1.Node) {
 	}
 	v.Leaving = node.DeletionTimestamp != nil ||
 		slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == taintToBeDeleted })
+	v.Node.About = &desired.NodeObject{Labels: node.Labels, Unavailable: unavailable(node)}
+}
+
+// unavailable returns why a node should not announce the addresses of Services,
+// or "". MetalLB goes by the same.
+func unavailable(node *corev1.Node) string {
+	if _, excluded := node.Labels[corev1.LabelNodeExcludeBalancers]; excluded {
+		return "it has the label " + corev1.LabelNodeExcludeBalancers
+	}
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeNetworkUnavailable && c.Status == corev1.ConditionTrue {
+			return "its condition NetworkUnavailable is true: " + c.Message
+		}
+	}
+	return ""
 }
 
 // follow keeps store equal to what the API server has of one resource.
 func (w *Watcher) follow(ctx context.Context, running *sync.WaitGroup, client rest.Interface, resource string, kind runtime.Object, store cache.ReflectorStore, selector fields.Selector) {
-	lw := cache.NewListWatchFromClient(client, resource, corev1.NamespaceAll, selector)
+	w.reflect(ctx, running, resource, cache.NewListWatchFromClient(client, resource, corev1.NamespaceAll, selector), kind, store)
+}
+
+// reflect keeps store equal to what lw lists and watches.
+func (w *Watcher) reflect(ctx context.Context, running *sync.WaitGroup, resource string, lw *cache.ListWatch, kind runtime.Object, store cache.ReflectorStore) {
 	reflector := cache.NewReflectorWithOptions(w.health.observe(resource, lw), kind, store, cache.ReflectorOptions{
 		Name: resource,
 		// An API server that comes back is found within seconds, and a thousand

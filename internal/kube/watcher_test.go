@@ -33,7 +33,12 @@ func clusterObjects(s *apiServer) {
 // watched starts a Watcher that ends with the test.
 func watched(t *testing.T, s *apiServer, node string) (*Watcher, <-chan View) {
 	t.Helper()
-	w := NewWatcher(s.client(t), node, slog.New(slog.DiscardHandler))
+	return watchedWith(t, s, node, Addressing{})
+}
+
+func watchedWith(t *testing.T, s *apiServer, node string, what Addressing) (*Watcher, <-chan View) {
+	t.Helper()
+	w := NewWatcher(s.client(t), node, what, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	views, done := make(chan View), make(chan error, 1)
 	go func() { done <- w.Run(ctx, views) }()
@@ -91,7 +96,7 @@ func TestWatcher(t *testing.T) {
 	clusterObjects(s)
 	w, views := watched(t, s, "worker-1")
 	v := until(t, views, "all is read", synced)
-	if v.Objects.Services.Len() != 1 || v.Objects.Slices.Len() != 1 || v.Objects.Namespaces.Len() != 1 || v.Node != (desired.Node{Name: "worker-1", Zone: "east"}) {
+	if v.Objects.Services.Len() != 1 || v.Objects.Slices.Len() != 1 || v.Objects.Namespaces.Len() != 1 || v.Node.Name != "worker-1" || v.Node.Zone != "east" || v.Node.About.Labels["x"] != "y" {
 		t.Errorf("first synced View: %d Services, %d slices, %d namespaces, node %v", v.Objects.Services.Len(), v.Objects.Slices.Len(), v.Objects.Namespaces.Len(), v.Node)
 	}
 	old := v

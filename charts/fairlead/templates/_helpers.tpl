@@ -42,7 +42,8 @@ fairlead.yaml: the value `config`, with what depends on the release or the clust
 {{- end }}
 
 {{/*
-Pods restart when the configuration changes: they read it once, at start.
+Pods are replaced, some at a time, when the configuration changes. Running processes read a changed file
+themselves, within the minute or two that the kubelet takes to write it; this makes certain that all of them do.
 */}}
 {{- define "fairlead.podAnnotations" -}}
 checksum/config: {{ include "fairlead.config" . | sha256sum }}
