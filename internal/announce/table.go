@@ -2,8 +2,10 @@ package announce
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
 // Options are settings of the whole cluster.
@@ -11,6 +13,14 @@ type Options struct {
 	// NodeService is a headless Service whose endpoints are the processes that
 	// announce: their nodes' names and addresses.
 	NodeService desired.Name
+	// Classes are the spec.loadBalancerClasses of the Services whose addresses are
+	// announced; Default announces those of Services without a class too. The others
+	// are somebody else's to announce.
+	Classes []string
+	Default bool
+	// Passwords tells that the State has the passwords of peers, so that one that it
+	// lacks is missing.
+	Passwords bool
 }
 
 // Table is all that this node must know to announce its part. It and all it
@@ -20,7 +30,8 @@ type Table struct {
 	Revision uint64
 	Synced   bool
 	Node     string
-	// Nodes are all that may announce, this one included, sorted by name.
+	// Nodes are all that may announce, sorted by name: this one is among them as soon
+	// as the others can know of it.
 	Nodes []Node
 	// L2 are the addresses that are announced by ARP and NDP, sorted; each is
 	// some node's.
@@ -34,6 +45,30 @@ type Table struct {
 	// what it tells them, sorted by prefix.
 	Peers  []Peer
 	Routes []Route
+
+	// What it was compiled from, and what of that is worth keeping.
+	state   *desired.State
+	options Options
+	rules   *rules
+	// balanced are the Services that may have addresses to announce, parts what each
+	// contributes.
+	balanced pmap.Map[desired.Name, *desired.Service]
+	parts    pmap.Map[desired.Name, *part]
+	reasons  []desired.Reason
+}
+
+// MaxOffers is how many L2Advertisements there can be, so that the hashes of all
+// fit into a packet between nodes.
+const MaxOffers = 200
+
+// OfferHashes returns the OfferHash of each of Offers, sorted.
+func (t Table) OfferHashes() []uint32 {
+	var hashes []uint32
+	for _, name := range t.Offers {
+		hashes = append(hashes, OfferHash(name))
+	}
+	slices.Sort(hashes)
+	return slices.Compact(hashes)
 }
 
 // Node is a node that may announce.
