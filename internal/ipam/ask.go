@@ -27,6 +27,8 @@ type ask struct {
 	pools     [2]*pool
 	lost      []string
 	problem   *problem
+
+	most [2]netip.Addr // room for claimed
 }
 
 // read notes what the Service asks for.
@@ -102,23 +104,18 @@ func (a *ask) listed() []netip.Addr {
 	return without(a.ingress(), a.claimed)
 }
 
-// inOrder sorts addresses as the Service may keep them: those that it asks for before
-// others, and those that its status has in their order there before those that it has
-// not.
+// inOrder sorts addresses as the Service may keep them: those that its status has, in
+// their order there, before others.
 func (a *ask) inOrder(addresses []netip.Addr) []netip.Addr {
 	if len(addresses) < 2 {
 		return addresses
 	}
 	ingress := a.ingress()
 	place := func(address netip.Addr) int {
-		at := slices.Index(ingress, address)
-		if at < 0 {
-			at = len(ingress)
+		if at := slices.Index(ingress, address); at >= 0 {
+			return at
 		}
-		if !slices.Contains(a.requested[:], address) {
-			at += 1 + len(ingress)
-		}
-		return at
+		return len(ingress)
 	}
 	slices.SortFunc(addresses, func(a, b netip.Addr) int {
 		return cmp.Or(cmp.Compare(place(a), place(b)), a.Compare(b))

@@ -97,7 +97,7 @@ func (c *compiler) gather() {
 
 func (c *compiler) note(name desired.Name, s *desired.Service) *ask {
 	a := c.newAsk.next()
-	a.service = s
+	a.service, a.claimed = s, a.most[:0]
 	c.byName[name] = a
 	return a
 }

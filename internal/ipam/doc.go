@@ -38,8 +38,8 @@
 //   - One address requested for a Service of two families fixes that family; the
 //     other is from the same pool, or any. MetalLB refuses it.
 //   - A Service whose request cannot be read keeps what it has, as in MetalLB.
-//   - Services of two families may have their addresses from two pools; in MetalLB
-//     one must have both.
+//   - Services of two families may have their addresses from two pools; where MetalLB
+//     chooses, one must have both.
 //   - Where pools overlap, the one whose name sorts first gives the address; who has
 //     it by another keeps it. MetalLB refuses such pools when they are written.
 //   - What another controller seems to have given is left alone: the ingress of a

@@ -40,7 +40,7 @@ type ClaimChange struct {
 // StatusChange is a Service whose status.loadBalancer.ingress is to be other than
 // it is.
 type StatusChange struct {
-	Service *desired.Service // that of the State
+	Service *desired.Service // as the State has it
 	// Addresses are to be all that the status has.
 	Addresses []netip.Addr
 	// Without, if there are any, are to be taken out of the status; all else, which

@@ -15,8 +15,7 @@ import (
 // never changed.
 type pools struct {
 	// all are in the order in which they are tried.
-	all    []*pool
-	byName map[string][]*pool // without the namespace, which Services do not give
+	all []*pool
 	// spans are sorted and do not overlap.
 	spans   []span
 	reasons []desired.Reason
@@ -38,13 +37,12 @@ type span struct {
 }
 
 func newPools(of pmap.Map[desired.Name, *desired.Pool]) *pools {
-	p := &pools{byName: map[string][]*pool{}}
+	p := &pools{}
 	for _, one := range of.All() {
 		p.all = append(p.all, &pool{Pool: one})
 	}
 	slices.SortFunc(p.all, func(a, b *pool) int { return a.Name.Compare(b.Name) })
 	for _, one := range p.all {
-		p.byName[one.Name.Name] = append(p.byName[one.Name.Name], one)
 		p.add(one)
 	}
 	slices.SortStableFunc(p.all, preference)

@@ -49,11 +49,12 @@ func podsOf(s *desired.Service) string {
 
 // profileOf is equal for Services that can share with the same others.
 func profileOf(s *desired.Service) string {
-	parts := append([]string{s.Balancer.SharingKey, s.Name.Namespace, strconv.FormatBool(s.ExternalLocal), podsOf(s)}, s.Balancer.SharingNamespaces...)
+	parts := []string{s.Balancer.SharingKey, s.Name.Namespace, strconv.FormatBool(s.ExternalLocal), podsOf(s)}
 	for _, p := range s.Ports {
 		parts = append(parts, strconv.Itoa(int(p.Port)), p.Protocol.String())
 	}
-	return strings.Join(parts, "\x00")
+	parts = append(parts, "") // no port: namespaces follow
+	return strings.Join(append(parts, s.Balancer.SharingNamespaces...), "\x00")
 }
 
 // party are Services that have one address together. It answers whether one more
