@@ -23,7 +23,7 @@ type Balancer struct {
 	Requested []netip.Addr `json:"requested,omitempty"`
 	Pools     []string     `json:"pools,omitempty"`
 	// SharingKey lets Services have the same address that give the same key;
-	// SharingNamespaces are other namespaces they may be in.
+	// SharingNamespaces are other namespaces they may be in; "*" stands for all.
 	SharingKey        string   `json:"sharingKey,omitempty"`
 	SharingNamespaces []string `json:"sharingNamespaces,omitempty"`
 	// Pods is the selector of the Service's pods.
@@ -69,7 +69,14 @@ func parseBalancer(o *corev1.Service, r *reasons) *Balancer {
 	if pool := annotated(annotationPoolMetalLB, "metallb.universe.tf/address-pool"); pool != "" {
 		b.Pools = []string{pool}
 	}
-	b.SharingKey = annotated(annotationKeyMetalLB, "metallb.universe.tf/allow-shared-ip", annotationKeyCilium)
+	if b.SharingKey = annotated(annotationKeyMetalLB, "metallb.universe.tf/allow-shared-ip"); b.SharingKey != "" {
+		b.SharingNamespaces = []string{"*"} // MetalLB asks for no consent there
+	} else {
+		b.SharingKey = annotated(annotationKeyCilium)
+	}
+	if across := o.Annotations[annotationAcross]; across != "" {
+		b.SharingNamespaces = nil
+	}
 	for name := range strings.SplitSeq(o.Annotations[annotationAcross], ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			b.SharingNamespaces = append(b.SharingNamespaces, name)

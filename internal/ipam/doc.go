@@ -32,9 +32,9 @@
 //     MetalLB; and although avoidBuggyIPs leaves it out, which MetalLB refuses.
 //     Neither setting takes an address from who has it.
 //   - Services with the same sharing key are put together wherever they can be; in
-//     MetalLB the first usable address counts, free or shared. Across namespaces
-//     both must name the other's (Cilium's lbipam.cilium.io/sharing-cross-namespace);
-//     MetalLB asks for nothing there.
+//     MetalLB the first usable address counts, free or shared. Across namespaces a
+//     key by Cilium's annotation needs both to name the other's namespace
+//     (lbipam.cilium.io/sharing-cross-namespace), one by MetalLB's nothing.
 //   - One address requested for a Service of two families fixes that family; the
 //     other is from the same pool, or any. MetalLB refuses it.
 //   - A Service whose request cannot be read keeps what it has, as in MetalLB.

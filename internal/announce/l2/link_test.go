@@ -81,6 +81,8 @@ func TestComeAndGo(t *testing.T) {
 	eth0 := node.link(t, "eth0")
 	must(t, node.nl.LinkSetDown(eth0))
 	await(t, "it is seen that the interface is down", func() bool { return strings.Contains(strings.Join(p.Describe(), "\n"), "eth0 is down") })
+	addresses = append(addresses, "192.0.2.60") // gained while nothing can be said
+	gain(t, p, addresses...)
 	h.forget()
 	must(t, node.nl.LinkSetUp(eth0))
 	settled("after down and up", node.mac)

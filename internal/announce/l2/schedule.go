@@ -80,7 +80,7 @@ func (s *schedule) pop(now time.Time) (job, step, time.Duration) {
 
 func (j job) isVoid(what step) bool {
 	repeats := what <= stepLast || what == stepVerify
-	return j.claim.lost || repeats && false
+	return j.claim.lost || repeats && j.round != j.claim.round
 }
 
 // bucket is a budget that fills with time.
