@@ -84,6 +84,7 @@ type Agent struct {
 	pipelines   []pipeline
 	services    []func(context.Context) error
 	leaderships []*leadership
+	announces   func() []Announced // of a process with plane announce; else nil
 	registry    *prometheus.Registry
 	started     time.Time
 
@@ -141,6 +142,8 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 	switch name {
 	case "lb":
 		return a.newLB()
+	case "announce":
+		return a.newAnnounce()
 	case "dns":
 		p, err := a.newDNS()
 		return []pipeline{p}, err

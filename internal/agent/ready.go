@@ -10,7 +10,8 @@ import (
 
 // Planes without which a node serves its Services all the same: a port that
 // kube-proxy still has concerns but a health check, what the uplinks do not
-// forward nftables does, and a NodePort on loopback is for this node alone.
+// forward nftables does, and a NodePort on loopback is for this node alone. What
+// one node cannot announce another may.
 const (
 	healthPlane   = "lb-health"
 	uplinkPlane   = "lb-uplink"
@@ -19,7 +20,7 @@ const (
 
 // mayFail tells whether a plane is one of those.
 func mayFail(plane string) bool {
-	return plane == healthPlane || plane == uplinkPlane || plane == loopbackPlane
+	return plane == healthPlane || plane == uplinkPlane || plane == loopbackPlane || strings.HasPrefix(plane, "announce-")
 }
 
 // healths returns what is known of all planes now. It waits for none of them: a

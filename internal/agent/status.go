@@ -24,6 +24,8 @@ type Status struct {
 	// Warnings are what should be known and keeps nothing from working.
 	Warnings []string      `json:"warnings,omitempty"`
 	Planes   []PlaneStatus `json:"planes"`
+	// Announces are the addresses that this node announces by ARP and NDP.
+	Announces []Announced `json:"announces,omitempty"`
 }
 
 // PlaneStatus is the part of one plane.
@@ -46,6 +48,9 @@ func (a *Agent) Status() Status {
 		if problem != nil {
 			s.Problems = append(s.Problems, *problem)
 		}
+	}
+	if a.announces != nil {
+		s.Announces = a.announces()
 	}
 	for _, port := range a.proxyPorts {
 		s.Warnings = append(s.Warnings, port.Describe()...)

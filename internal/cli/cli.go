@@ -65,7 +65,7 @@ func newRoot(streams Streams) *cobra.Command {
 		newUpgrade(),
 		newUninstall(),
 		newStatus(),
-		newServices(),
+		newServices(), newLB(),
 		newExplain(),
 		newTrace(),
 		newCompile(),

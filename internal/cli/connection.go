@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead-net/fairlead/internal/agent"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/lb"
@@ -79,7 +80,7 @@ func readConnection(ctx context.Context, from *source, client, target string) (c
 	if c.view, err = from.view(ctx); err != nil {
 		return connection{}, err
 	}
-	c.options = from.options
+	c.options = agent.LBOptions(from.config.LB)
 	if from.dir != "" {
 		c.options.ExternalIPs = true // a folder does not say whether they are served
 	}

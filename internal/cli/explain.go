@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead-net/fairlead/internal/agent"
+	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
 )
@@ -52,7 +54,7 @@ func newExplainService() *cobra.Command {
 				return err
 			}
 			state, _ := desired.Build(view.Objects, view.Node, nil)
-			explained, err := explainService(state, name, from.options)
+			explained, err := explainService(state, name, from.config)
 			if err != nil {
 				return err
 			}
@@ -86,12 +88,13 @@ func parseName(text string) (desired.Name, error) {
 	return desired.Name{Namespace: namespace, Name: name}, nil
 }
 
-func explainService(state *desired.State, name desired.Name, options lb.Options) (explainedService, error) {
+func explainService(state *desired.State, name desired.Name, c config.Config) (explainedService, error) {
 	s, ok := state.Services.Get(name)
 	if !ok {
 		return explainedService{}, fmt.Errorf("there is no Service %s%s", name, similar(state, name))
 	}
-	table, compiled := lb.Compile(state, lb.Table{}, options)
+	table, compiled := lb.Compile(state, lb.Table{}, agent.LBOptions(c.LB))
+	compiled = append(compiled, balancerReasons(state, c)...)
 	e := explainedService{
 		Service: name.String(), Type: string(s.Type), Node: state.Node,
 		Frontends: table.Explain(s), Reasons: reasonsOf(state, compiled, name),

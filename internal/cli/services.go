@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead-net/fairlead/internal/agent"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
 )
@@ -40,7 +41,8 @@ func newServices() *cobra.Command {
 				return err
 			}
 			state, _ := desired.Build(view.Objects, view.Node, nil)
-			table, reasons := lb.Compile(state, lb.Table{}, from.options)
+			table, reasons := lb.Compile(state, lb.Table{}, agent.LBOptions(from.config.LB))
+			reasons = append(reasons, balancerReasons(state, from.config)...)
 			rows := serviceRows(state, table, reasons, namespace)
 			return out.print(cmd.OutOrStdout(), rows, func(w io.Writer) error { return printServices(w, rows) })
 		},

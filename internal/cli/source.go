@@ -10,11 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fairlead-net/fairlead/internal/agent"
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
-	"github.com/fairlead-net/fairlead/internal/lb"
 )
 
 // source is where a command gets its objects from: a cluster, or a folder.
@@ -23,11 +21,9 @@ type source struct {
 	dir    string
 	node   string
 	zone   string
-	// options are the administrator's choices, once view has read them, and
-	// balancers those of load balancers' addresses.
-	options   lb.Options
-	balancers config.LoadBalancer
-	stderr    func() io.Writer
+	// config are the administrator's choices, once view has read them.
+	config config.Config
+	stderr func() io.Writer
 }
 
 // addClusterFlags adds the flags that name a cluster.
@@ -57,6 +53,7 @@ func (s *source) client() (*kube.Client, error) {
 // view reads the objects once.
 func (s *source) view(ctx context.Context) (kube.View, error) {
 	if s.dir != "" {
+		s.config = config.Default()
 		return s.folder()
 	}
 	client, err := s.client()
@@ -69,7 +66,7 @@ func (s *source) view(ctx context.Context) (kube.View, error) {
 	if err != nil {
 		fmt.Fprintf(s.stderr(), "fairlead: defaults are assumed for what fairlead.yaml says: %v\n", err)
 	}
-	s.options, s.balancers = agent.LBOptions(c.LB), c.LoadBalancer
+	s.config = c
 	what := kube.Addressing{Namespace: c.LoadBalancer.Namespace, Claims: true}
 	return client.List(ctx, s.node, what, slog.New(slog.NewTextHandler(s.stderr(), nil)))
 }

@@ -14,14 +14,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
 	strictyaml "sigs.k8s.io/yaml"
 
+	"github.com/fairlead-net/fairlead/api/metallb"
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
 // Manifests is what a folder of manifests holds.
@@ -88,12 +90,11 @@ func (m *Manifests) document(content []byte) error {
 	object, _, err := strict.Decode(content, nil, nil)
 	if runtime.IsNotRegisteredError(err) {
 		// The decoder says only in its error which kind it does not know.
-		var kind metav1.TypeMeta
-		if err := yaml.Unmarshal(content, &kind); err != nil {
+		var o unstructured.Unstructured
+		if err := o.UnmarshalJSON(content); err != nil {
 			return err
 		}
-		m.Ignored[kind.Kind]++
-		return nil
+		return m.addOther(&o)
 	}
 	if err != nil {
 		return err
@@ -123,6 +124,40 @@ func (m *Manifests) add(object runtime.Object) error {
 		m.Ignored[object.GetObjectKind().GroupVersionKind().Kind]++
 	}
 	return nil
+}
+
+// addOther adds an object of a kind that is not Kubernetes' own.
+func (m *Manifests) addOther(o *unstructured.Unstructured) error {
+	if _, known := metallb.ResourceOf(o.GetKind()); !known || o.GroupVersionKind().Group != metallb.Group {
+		m.Ignored[o.GetKind()]++
+		return nil
+	}
+	o.SetNamespace(m.namespace(o.GetNamespace()))
+	var err error
+	a := &m.Objects.Addressing
+	switch o.GetKind() {
+	case "IPAddressPool":
+		err = addMetalLB(&a.Pools, o, desired.ParsePool)
+	case "L2Advertisement":
+		err = addMetalLB(&a.L2Advertisements, o, desired.ParseL2Advertisement)
+	case "BGPAdvertisement":
+		err = addMetalLB(&a.BGPAdvertisements, o, desired.ParseBGPAdvertisement)
+	case "Community":
+		err = addMetalLB(&a.Communities, o, desired.ParseCommunityNames)
+	case "BGPPeer":
+		err = addMetalLB(&a.Peers, o, desired.ParsePeer)
+	case "BFDProfile":
+		err = addMetalLB(&a.BFDProfiles, o, desired.ParseBFDProfile)
+	}
+	return err
+}
+
+func addMetalLB[T any, V comparable](to *pmap.Map[desired.Name, V], o *unstructured.Unstructured, parse func(*T) V) error {
+	typed, err := metallb.Read[T](o)
+	if err == nil {
+		*to = to.Set(namespacedName(o), parse(typed))
+	}
+	return err
 }
 
 // namespace returns the namespace that an object without one lands in, and
