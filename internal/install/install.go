@@ -66,9 +66,10 @@ func (i *Installer) Install(ctx context.Context, o Options) (string, error) {
 	run.ReleaseName, run.Namespace = releaseName, i.namespace
 	run.WaitStrategy = helmkube.HookOnlyStrategy
 	run.TakeOwnership, run.ForceConflicts = o.TakeOverDNS, o.TakeOverDNS
+	run.SkipCRDs = true // ensureCRDs makes them
 	if o.Manifest != nil {
 		run.DryRunStrategy = action.DryRunServer
-	} else if err := i.ensureNamespace(found); err != nil {
+	} else if err := errors.Join(i.ensureNamespace(found), i.ensureCRDs(loaded)); err != nil {
 		return "", err
 	}
 	made, err := run.RunWithContext(ctx, loaded, complete(o.Values, found, o.TakeOverDNS && found.DNSRelease == ""))

@@ -120,6 +120,7 @@ func TestInstall(t *testing.T) {
 API servers, reached without a Service: https://192.0.2.1:6443
 cluster DNS at 10.96.0.10, fd00:96::a
 made namespace fairlead-system
+made 8 kinds of MetalLB's API; those that were there stay as they are
 applied version 0.1.0 as revision 1 of release fairlead-system/fairlead
 fairlead-node 3/3 ready
 fairlead-dns 3/3 ready

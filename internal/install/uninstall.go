@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"helm.sh/helm/v4/pkg/action"
@@ -59,8 +60,11 @@ func (i *Installer) Uninstall(ctx context.Context, o UninstallOptions) error {
 		return fmt.Errorf("uninstall: %w; run it again to go on", err)
 	}
 	i.progress.step("removed release %s/%s", i.namespace, releaseName)
-	if done.Info != "" {
+	if strings.Contains(done.Info, "[Service] kube-dns") {
 		i.progress.step("kept Service kube-system/kube-dns, which was there before Fairlead")
+	}
+	if strings.Contains(done.Info, "[Namespace]") {
+		i.progress.step("kept the namespace of the address pools, and the definitions of MetalLB's kinds, with all that is of them")
 	}
 	if err := i.waitGone(ctx, workloads(i.namespace), o.Timeout); err != nil {
 		return fmt.Errorf("the release is removed, but its pods are %w\nRun 'fairlead uninstall' again to remove namespace %s too", err, i.namespace)

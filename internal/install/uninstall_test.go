@@ -17,7 +17,7 @@ func TestUninstall(t *testing.T) {
 	if err := b.Uninstall(t.Context(), UninstallOptions{Timeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	want := "removing kernel state from every node\nfairlead-node 3/3 ready\nremoved release fairlead-system/fairlead\nall pods are gone\nremoved namespace fairlead-system\n"
+	want := "removing kernel state from every node\nfairlead-node 3/3 ready\nremoved release fairlead-system/fairlead\n" + keptPools + "all pods are gone\nremoved namespace fairlead-system\n"
 	if got := b.steps(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
@@ -45,6 +45,9 @@ func TestUninstallWaitsForPods(t *testing.T) {
 	})
 }
 
+// keptPools is said wherever the release made the namespace of the pools.
+const keptPools = "kept the namespace of the address pools, and the definitions of MetalLB's kinds, with all that is of them\n"
+
 // TestUninstallKeeps holds that what is not Fairlead's, and what the user wants
 // to keep, stays.
 func TestUninstallKeeps(t *testing.T) {
@@ -54,7 +57,7 @@ func TestUninstallKeeps(t *testing.T) {
 	if err := b.Uninstall(t.Context(), UninstallOptions{KeepKernelState: true, Timeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.steps(); got != "removed release fairlead-system/fairlead\nall pods are gone\n" {
+	if got := b.steps(); got != "removed release fairlead-system/fairlead\n"+keptPools+"all pods are gone\n" {
 		t.Error(got)
 	}
 }

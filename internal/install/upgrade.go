@@ -60,7 +60,7 @@ func (i *Installer) change(ctx context.Context, rel *release.Release, found kube
 		if err := i.settle(rel); err != nil {
 			return "", err
 		}
-		if err := i.ensureNamespace(found); err != nil {
+		if err := errors.Join(i.ensureNamespace(found), i.ensureCRDs(loaded)); err != nil {
 			return "", err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 type loadReport struct {
 	Attempts, Failures, Held, Broken int
 	SlowestMillis, OutageMillis      int64
+	GapMillis                        int64
 	Errors                           []string
 }
 

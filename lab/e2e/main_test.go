@@ -136,7 +136,10 @@ func (p pod) exec(t *testing.T, command ...string) (string, error) {
 func processes(t *testing.T, plane string) []int {
 	t.Helper()
 	return commands(t, func(args []string) bool {
-		return len(args) > 2 && filepath.Base(args[0]) == "fairlead" && args[1] == "agent" && slices.Contains(args, "--planes="+plane)
+		return len(args) > 2 && filepath.Base(args[0]) == "fairlead" && args[1] == "agent" && slices.ContainsFunc(args, func(arg string) bool {
+			planes, is := strings.CutPrefix(arg, "--planes=")
+			return is && slices.Contains(strings.Split(planes, ","), plane)
+		})
 	})
 }
 

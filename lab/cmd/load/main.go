@@ -31,8 +31,11 @@ type report struct {
 	SlowestMillis int64 `json:"slowestMillis"`
 	// OutageMillis is the longest time between two successes with a failure in
 	// between.
-	OutageMillis int64    `json:"outageMillis"`
-	Errors       []string `json:"errors,omitempty"`
+	OutageMillis int64 `json:"outageMillis"`
+	// GapMillis is the longest time in which no attempt succeeded, be it that all of
+	// them merely waited.
+	GapMillis int64    `json:"gapMillis"`
+	Errors    []string `json:"errors,omitempty"`
 }
 
 type recorder struct {
@@ -57,6 +60,7 @@ func (r *recorder) attempt(started time.Time, err error) {
 	if r.failing {
 		r.report.OutageMillis = max(r.report.OutageMillis, now.Sub(r.lastSuccess).Milliseconds())
 	}
+	r.report.GapMillis = max(r.report.GapMillis, now.Sub(r.lastSuccess).Milliseconds())
 	r.lastSuccess, r.failing = now, false
 }
 

@@ -1,0 +1,165 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pool gives addresses of the nodes' own network, and announces them by ARP and NDP.
+const pool = `
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: e2e, namespace: metallb-system}
+spec: {addresses: [172.30.0.224/28, "fd00:30::e0/124"]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: e2e, namespace: metallb-system}
+spec: {ipAddressPools: [e2e]}
+`
+
+// balanced is a Service whose one endpoint answers /healthz.
+const balanced = `
+---
+apiVersion: v1
+kind: Service
+metadata: {name: e2e-lb-%d, namespace: demo}
+spec: {type: LoadBalancer, ipFamilyPolicy: RequireDualStack, selector: {app: cart}, ports: [{port: 80, targetPort: 9000}]}
+`
+
+// balancers is what `fairlead lb -o json` prints, as far as it is looked at.
+type balancers struct {
+	Addresses []struct {
+		Service, Address, Pool, Problem string
+		Nodes                           []struct{ Node string }
+	}
+}
+
+// owners asks for the addresses of the test's Services and the node that announces
+// each, until there is one for every address.
+func owners(t *testing.T, wanted int) map[string]string {
+	t.Helper()
+	var found map[string]string
+	eventually(t, 20*time.Second, func() error {
+		out, err := fairlead(t, "lb", "-o", "json")
+		if err != nil {
+			return errorf("%v %s", err, out)
+		}
+		var all balancers
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			return err
+		}
+		found = map[string]string{}
+		for _, a := range all.Addresses {
+			if strings.HasPrefix(a.Service, "demo/e2e-lb-") && a.Pool == "e2e" && len(a.Nodes) == 1 {
+				found[a.Address] = a.Nodes[0].Node
+			}
+		}
+		if len(found) != wanted {
+			return errorf("%d addresses with one owner, want %d: %s", len(found), wanted, out)
+		}
+		return nil
+	})
+	return found
+}
+
+// TestLoadBalancer expects MetalLB's YAML to give Services addresses that a client
+// on the nodes' network resolves by ARP and NDP, and what goes to be free again.
+func TestLoadBalancer(t *testing.T) {
+	apply(t, pool+fmt.Sprintf(balanced, 1))
+	for address := range owners(t, 2) {
+		target := address + ":80/healthz"
+		if strings.Contains(address, ":") {
+			target = "[" + address + "]:80/healthz"
+		}
+		out, err := fromClient(t, curl(target)...)
+		answers(t, "the client", target, out, err)
+	}
+	if said := event(t, "demo", "e2e-lb-1", "IPAllocated"); !strings.Contains(said, "172.30.0.2") {
+		t.Errorf("Event %q", said)
+	}
+	kubectl(t, "delete", "service", "-n", "demo", "e2e-lb-1")
+	eventually(t, 20*time.Second, func() error {
+		if out := kubectl(t, "get", "ipaddresses", "-l", "ipaddress.kubernetes.io/managed-by=fairlead.dev", "-o", "name"); out != "" {
+			return errorf("still claimed: %s", out)
+		}
+		return nil
+	})
+}
+
+// TestLoadBalancerWithoutAddress expects a reason at the Service.
+func TestLoadBalancerWithoutAddress(t *testing.T) {
+	apply(t, pool+`
+---
+apiVersion: v1
+kind: Service
+metadata: {name: e2e-lb-1, namespace: demo, annotations: {metallb.io/loadBalancerIPs: 192.0.2.77}}
+spec: {type: LoadBalancer, selector: {app: cart}, ports: [{port: 80, targetPort: 9000}]}
+`)
+	if said := event(t, "demo", "e2e-lb-1", "RequestedAddressOutside"); !strings.Contains(said, "192.0.2.77") {
+		t.Errorf("Event %q", said)
+	}
+	out, err := fairlead(t, "explain", "service", "demo/e2e-lb-1")
+	if must(t, out, err); !strings.Contains(out, "192.0.2.77") {
+		t.Errorf("explain says nothing of the address:\n%s", out)
+	}
+}
+
+// TestLoadBalancerFailover cuts the node that announces an address off, and later
+// excludes it and replaces its process, while a client opens 200 connections a
+// second to an endpoint elsewhere.
+func TestLoadBalancerFailover(t *testing.T) {
+	manifest := pool
+	for i := range 6 {
+		manifest += fmt.Sprintf(balanced, i+1)
+	}
+	apply(t, manifest)
+	endpoint := kubectl(t, "get", "pods", "-n", "demo", "-l", "app=cart", "-o", "jsonpath={.items[0].spec.nodeName}")
+	var address, owner string
+	for a, node := range owners(t, 12) {
+		if node != endpoint && node != "control-plane" && !strings.Contains(a, ":") {
+			address, owner = a, node
+		}
+	}
+	if address == "" {
+		t.Fatalf("no address is announced by a worker other than %s", endpoint)
+	}
+	program := buildLoad(t)
+	// What is under way through a node that is cut off may be lost with it.
+	during := func(what string, lost int, change func()) {
+		t.Helper()
+		wait := loadFromClient(t, program, "--connect", address+":80", "--path", "/healthz", "--rate", "200", "--duration", "12s")
+		time.Sleep(2 * time.Second)
+		change()
+		report := wait()
+		if report.Failures <= lost {
+			report.Failures = 0
+		}
+		report.check(t, what, 1500)
+		if report.GapMillis > 5000 {
+			t.Errorf("%s: nothing answered for %d ms", what, report.GapMillis)
+		}
+	}
+	l := lab(t)
+	node := func(verb string) {
+		out, err := run(t, nil, l.Bin("lab"), "node", verb, owner)
+		must(t, out, err)
+	}
+	during("the owner is cut off", 5, func() { node("cut") })
+	during("the owner comes back", 0, func() { node("heal") })
+	eventually(t, time.Minute, func() error { return ready(t) })
+	during("the owner is excluded", 0, func() {
+		kubectl(t, "label", "node", owner, "node.kubernetes.io/exclude-from-external-load-balancers=")
+		time.Sleep(4 * time.Second)
+		kubectl(t, "label", "node", owner, "node.kubernetes.io/exclude-from-external-load-balancers-")
+	})
+	during("the owner's process is replaced", 0, func() {
+		kubectl(t, "delete", "pod", "-n", "fairlead-system", "-l", "app.kubernetes.io/component=node", "--field-selector", "spec.nodeName="+owner, "--wait=false")
+	})
+	eventually(t, time.Minute, func() error { return ready(t) })
+}
