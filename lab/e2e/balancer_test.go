@@ -150,7 +150,7 @@ func TestLoadBalancerFailover(t *testing.T) {
 		out, err := run(t, nil, l.Bin("lab"), "node", verb, owner)
 		must(t, out, err)
 	}
-	during("the owner is cut off", 5, func() { node("cut") })
+	during("the owner is cut off", 20, func() { node("cut") })
 	during("the owner comes back", 0, func() { node("heal") })
 	eventually(t, time.Minute, func() error { return ready(t) })
 	during("the owner is excluded", 0, func() {
