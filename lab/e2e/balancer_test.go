@@ -23,13 +23,13 @@ metadata: {name: e2e, namespace: metallb-system}
 spec: {ipAddressPools: [e2e]}
 `
 
-// balanced is a Service whose one endpoint answers /healthz.
+// balanced is a Service of the pods with a label, at one of their ports.
 const balanced = `
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: e2e-lb-%d, namespace: demo}
-spec: {type: LoadBalancer, ipFamilyPolicy: RequireDualStack, selector: {app: cart}, ports: [{port: 80, targetPort: 9000}]}
+spec: {type: LoadBalancer, ipFamilyPolicy: RequireDualStack, selector: {app: %s}, ports: [{port: 80, targetPort: %d}]}
 `
 
 // balancers is what `fairlead lb -o json` prints, as far as it is looked at.
@@ -71,12 +71,9 @@ func owners(t *testing.T, wanted int) map[string]string {
 // TestLoadBalancer expects MetalLB's YAML to give Services addresses that a client
 // on the nodes' network resolves by ARP and NDP, and what goes to be free again.
 func TestLoadBalancer(t *testing.T) {
-	apply(t, pool+fmt.Sprintf(balanced, 1))
+	apply(t, pool+fmt.Sprintf(balanced, 1, "front", 8080))
 	for address := range owners(t, 2) {
-		target := address + ":80/healthz"
-		if strings.Contains(address, ":") {
-			target = "[" + address + "]:80/healthz"
-		}
+		target := hostPort(address, 80)
 		out, err := fromClient(t, curl(target)...)
 		answers(t, "the client", target, out, err)
 	}
@@ -116,7 +113,7 @@ spec: {type: LoadBalancer, selector: {app: cart}, ports: [{port: 80, targetPort:
 func TestLoadBalancerFailover(t *testing.T) {
 	manifest := pool
 	for i := range 6 {
-		manifest += fmt.Sprintf(balanced, i+1)
+		manifest += fmt.Sprintf(balanced, i+1, "cart", 9000)
 	}
 	apply(t, manifest)
 	endpoint := kubectl(t, "get", "pods", "-n", "demo", "-l", "app=cart", "-o", "jsonpath={.items[0].spec.nodeName}")
