@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,9 +36,6 @@ func TestTooManyAdvertisements(t *testing.T) {
 func TestNodes(t *testing.T) {
 	yes, a, b := true, "a", "b"
 	w := randomWorld(1)
-	service := &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Type: corev1.ServiceTypeClusterIP}}
-	service.Namespace, service.Name = nodeService.Namespace, nodeService.Name
-	w.putService(service)
 	terminating := discoveryv1.EndpointConditions{Terminating: &yes}
 	for i, endpoints := range [][]discoveryv1.Endpoint{
 		{{Addresses: []string{"10.0.0.1"}, NodeName: &a, Conditions: terminating}, {Addresses: []string{"10.0.0.3"}, NodeName: &a}, {Addresses: []string{"10.0.0.9"}}},

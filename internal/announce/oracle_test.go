@@ -49,8 +49,9 @@ func expected(s *desired.State, o Options, unavailable string) []string {
 	lines := []string{"unavailable: " + unavailable}
 	available := s.Node.About != nil && s.Node.About.Unavailable == ""
 	matches := func(of desired.Selectors) bool { return available && of.Match(s.Node.About.Labels) }
-	for _, n := range nodes(s, Table{}, o) {
-		lines = append(lines, fmt.Sprint("node ", n.Name, " ", n.Addresses))
+	for name, addresses := range nodesOf(s, o) {
+		valid := slices.DeleteFunc(addresses[:], func(a netip.Addr) bool { return !a.IsValid() })
+		lines = append(lines, fmt.Sprint("node ", name, " ", valid))
 	}
 	for name, a := range s.Addressing.L2Advertisements.All() {
 		if matches(a.NodeSelectors) {
@@ -247,9 +248,72 @@ func compileRandomly(t *testing.T, w *world, steps int) {
 		unharmed(t, before)
 		l2, routes, reasons = l2+len(table.L2), routes+len(table.Routes), reasons+len(got)
 	}
-	if l2 < steps/4 || routes < steps/10 || reasons < steps {
+	if l2 < steps/4 || routes < steps/20 || reasons < steps {
 		t.Errorf("hardly anything was tested: %d addresses, %d routes, %d reasons", l2, routes, reasons)
 	}
+}
+
+// FuzzCompile lets bytes decide what users do.
+func FuzzCompile(f *testing.F) {
+	f.Add([]byte("\x01\x02\x03 a cluster from bytes \x08\x00\x01\x09\x00\x00\x0a\x01\x00"))
+	f.Add([]byte(strings.Repeat("\x01\x00\x04\x01\x08\x00\x09\x01\x0a", 20)))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		w := newWorld(func(n int) int {
+			if len(content) == 0 {
+				return 0
+			}
+			b := content[0]
+			content = content[1:]
+			return int(b) % n
+		})
+		var state *desired.State
+		var table Table
+		for len(content) > 0 {
+			w.change()
+			state, _ = desired.Build(w.Objects, w.node, state)
+			table, _ = Compile(state, table, options())
+			if diff := cmp.Diff(expected(state, options(), table.Unavailable), plain(table)); diff != "" {
+				t.Fatalf("-expected +got:\n%s", diff)
+			}
+		}
+	})
+}
+
+// nodesOf reads the endpoints of the nodes' Service a second time.
+func nodesOf(s *desired.State, o Options) map[string][2]netip.Addr {
+	all := map[string][2]netip.Addr{}
+	service, _ := s.Services.Get(o.NodeService)
+	if service == nil {
+		return all
+	}
+	for _, terminating := range []bool{true, false} {
+		best := map[string][2]netip.Addr{}
+		for _, slice := range service.Slices {
+			for _, e := range slice.Endpoints {
+				if e.Node == "" || e.Terminating != terminating {
+					continue
+				}
+				have, family := best[e.Node], 0
+				if slice.IPv6 {
+					family = 1
+				}
+				if !have[family].IsValid() || e.Address.Less(have[family]) {
+					have[family] = e.Address
+				}
+				best[e.Node] = have
+			}
+		}
+		for name, found := range best {
+			have := all[name]
+			for family := range found {
+				if found[family].IsValid() {
+					have[family] = found[family]
+				}
+			}
+			all[name] = have
+		}
+	}
+	return all
 }
 
 // unharmed fails if compiling the next Table has written to this one.

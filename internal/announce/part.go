@@ -45,7 +45,7 @@ func (r *rules) part(s *desired.Service) *part {
 			p.l2 = append(p.l2, one)
 		}
 		ways := pool.ways(s)
-		if where.serves(s, r.node) && r.unavailable == "" {
+		if where.serves(s, r.node) {
 			for _, w := range ways {
 				if w.here {
 					p.routes = append(p.routes, w.route(pool.Pool, address, services))
@@ -163,8 +163,7 @@ func (r *Route) compare(other *Route) int {
 		return order
 	}
 	return cmp.Or(cmp.Compare(r.LocalPref, other.LocalPref), slices.CompareFunc(r.Communities, other.Communities, compareCommunities),
-		// No peers are all peers.
-		cmp.Compare(min(len(r.Peers), 1), min(len(other.Peers), 1)), slices.CompareFunc(r.Peers, other.Peers, strings.Compare))
+		slices.CompareFunc(r.Peers, other.Peers, strings.Compare))
 }
 
 func (r *Route) unite(other *Route) {

@@ -211,9 +211,7 @@ func (w *telling) readNodes(t *testing.T, document []byte) {
 		Kind  string
 		Nodes []struct{ Name, IP string }
 	}](t, document)
-	s := &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Type: corev1.ServiceTypeClusterIP}}
-	s.Namespace, s.Name = nodeService.Namespace, nodeService.Name
-	w.putService(s)
+	w.putNodeService()
 	for _, family := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
 		slice := &discoveryv1.EndpointSlice{AddressType: family}
 		slice.Namespace, slice.Name = nodeService.Namespace, string(family)

@@ -86,11 +86,21 @@ type world struct {
 	node desired.Node
 }
 
-func randomWorld(seed uint64) *world {
-	w := &world{pick: rand.New(rand.NewPCG(seed, 1)).IntN}
+func randomWorld(seed uint64) *world { return newWorld(rand.New(rand.NewPCG(seed, 1)).IntN) }
+
+func newWorld(pick func(n int) int) *world {
+	w := &world{pick: pick}
 	w.node = desired.Node{Name: "a", About: &desired.NodeObject{Labels: map[string]string{"rack": "x"}}}
 	w.Synced = true
+	w.putNodeService()
 	return w
+}
+
+// putNodeService creates the headless Service of the nodes.
+func (o *objects) putNodeService() {
+	s := &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Type: corev1.ServiceTypeClusterIP}}
+	s.Namespace, s.Name = nodeService.Namespace, nodeService.Name
+	o.putService(s)
 }
 
 func (w *world) once(in int) bool { return w.pick(in) == 0 }
@@ -216,8 +226,8 @@ func (w *world) randomBGP() {
 	a := &metallb.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: oneOf(w, "l", "n")}}
 	a.Spec = metallb.BGPAdvertisementSpec{
 		Advertised: w.advertised(), AggregationLength: &bits4, AggregationLengthV6: &bits6, LocalPref: oneOf[uint32](w, 0, 0, 200),
-		Communities: oneOf(w, nil, []string{"64500:1"}, []string{"no-export", "64500:1", "64500:1"}, []string{"unknown"}),
-		Peers:       oneOf(w, nil, nil, []string{"r"}, []string{"r2", "r"}, []string{"nobody"}),
+		Communities: oneOf(w, nil, nil, nil, []string{"64500:1"}, []string{"no-export", "64500:1", "64500:1"}, []string{"unknown"}),
+		Peers:       oneOf(w, nil, nil, nil, []string{"r"}, []string{"r2", "r"}, []string{"nobody"}),
 	}
 	w.putBGP(a)
 }
@@ -243,7 +253,13 @@ func (w *world) randomRemoval() {
 	a, name := &w.Addressing, func(of ...string) desired.Name {
 		return desired.Name{Namespace: system, Name: oneOf(w, of...)}
 	}
-	switch w.pick(6) {
+	switch w.pick(7) {
+	case 5:
+		if _, has := w.Services.Get(nodeService); has {
+			w.Services = w.Services.Delete(nodeService)
+		} else {
+			w.putNodeService()
+		}
 	case 0:
 		a.Pools = a.Pools.Delete(name("p", "q"))
 	case 1:

@@ -199,7 +199,8 @@ func (m *machine) stalled(now time.Time, late time.Duration) {
 		p.grace, p.next = now.Add(2*pace), now
 		if long {
 			m.lose(p)
-			p.eager = now.Add(eagerness)
+			// Nothing that was asked before counts.
+			p.echoed, p.eager = p.lastSeq, now.Add(eagerness)
 		}
 	}
 }

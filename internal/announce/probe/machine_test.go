@@ -17,8 +17,8 @@ const (
 )
 
 // started is a sim in which all have met.
-func started(t *testing.T, names ...string) *sim {
-	s := newSim(t, names...)
+func started(t *testing.T, seed uint64, names ...string) *sim {
+	s := newSim(t, seed, names...)
 	s.until("all are alive", time.Second, s.everybody(strings.Join(names, "")))
 	s.run(time.Second)
 	return s
@@ -27,7 +27,7 @@ func started(t *testing.T, names ...string) *sim {
 // TestStart expects nodes that start together to meet at once, and none to count
 // itself as alive before it has heard the others.
 func TestStart(t *testing.T) {
-	s := newSim(t, "a", "b", "c")
+	s := newSim(t, 1, "a", "b", "c")
 	early := s.never("alive without the others", func() bool {
 		for name, n := range s.nodes {
 			if n.joined && len(n.silent()) > 0 || n.joined != (n.live().Nodes[name] != nil) {
@@ -48,7 +48,7 @@ func TestStart(t *testing.T) {
 // TestStartBesideDead lets a node wait for one that never answers, but not for
 // ever.
 func TestStartBesideDead(t *testing.T) {
-	s := newSim(t, "a", "b", "c")
+	s := newSim(t, 1, "a", "b", "c")
 	s.kill("c")
 	s.nodes["a"] = nil
 	s.start("a")
@@ -62,7 +62,7 @@ func TestStartBesideDead(t *testing.T) {
 }
 
 func TestStartAlone(t *testing.T) {
-	s := newSim(t, "a")
+	s := newSim(t, 1, "a")
 	s.until("a is alive", late, s.everybody("a"))
 	n := s.nodes["a"]
 	n.apply(s.now, nil, false, nil)
@@ -73,7 +73,7 @@ func TestStartAlone(t *testing.T) {
 
 // TestDeath expects the end of a process to be noticed in time, whenever it is.
 func TestDeath(t *testing.T) {
-	s := started(t, "a", "b", "c")
+	s := started(t, 1, "a", "b", "c")
 	for i := range 25 {
 		s.run(time.Duration(s.rng.IntN(200)) * step)
 		s.kill("b")
@@ -93,8 +93,8 @@ func TestDeath(t *testing.T) {
 // TestOneWayCut cuts one direction between two of three nodes: both must notice,
 // and the third none of it.
 func TestOneWayCut(t *testing.T) {
-	for range 6 {
-		s := started(t, "a", "b", "c")
+	for seed := range uint64(6) {
+		s := started(t, seed, "a", "b", "c")
 		s.run(time.Duration(s.rng.IntN(200)) * step)
 		s.lost = cut("a", "b")
 		unmoved := s.never("c, or whether a and b count themselves as alive, is affected", func() bool {
@@ -117,8 +117,8 @@ func TestOneWayCut(t *testing.T) {
 // TestMute lets nobody hear a node any more: it must not believe itself to be the
 // only one left.
 func TestMute(t *testing.T) {
-	for range 6 {
-		s := started(t, "a", "b")
+	for seed := range uint64(6) {
+		s := started(t, seed, "a", "b")
 		s.run(time.Duration(s.rng.IntN(200)) * step)
 		s.lost = cut("a", "b")
 		alone := s.never("a believes itself to be alone", func() bool { return s.sees("a", "a") })
@@ -137,7 +137,7 @@ func TestMute(t *testing.T) {
 
 // TestMuteThenAlone ends the process that is heard as well.
 func TestMuteThenAlone(t *testing.T) {
-	s := started(t, "a", "b")
+	s := started(t, 1, "a", "b")
 	s.lost = cut("a", "b")
 	s.run(2 * time.Second)
 	s.kill("b")
@@ -150,11 +150,11 @@ func TestMuteThenAlone(t *testing.T) {
 // that it is not heard itself.
 func TestLastOneLeft(t *testing.T) {
 	for _, misses := range []int{2, 3, 5} {
-		for range 30 {
-			s := newSim(t, "a", "b")
-			set := func(m *machine) { m.misses = misses }
-			s.start("a", set)
-			s.start("b", set)
+		for seed := range uint64(30) {
+			s := newSim(t, seed, "a", "b")
+			s.start("a", func(m *machine) { m.misses = misses })
+			// Most of its packets have nothing new to repeat.
+			s.start("b", func(m *machine) { m.misses, m.interval = misses, 30*time.Millisecond })
 			s.until("both are alive", time.Second, s.everybody("ab"))
 			s.run(time.Duration(s.rng.IntN(500)) * step)
 			s.kill("b")
@@ -169,21 +169,23 @@ func TestLastOneLeft(t *testing.T) {
 // TestIsolation cuts a node off, for longer than it is eager to find the others,
 // and expects the parts to meet soon.
 func TestIsolation(t *testing.T) {
-	s := started(t, "a", "b", "c", "d")
-	s.lost = func(from, to string) bool { return (from == "a") != (to == "a") }
-	s.run(detection + 120*time.Millisecond)
-	if !s.sees("a", "a") || !s.sees("b", "bcd") {
-		t.Fatal(s)
+	for seed := range uint64(10) {
+		s := started(t, seed, "a", "b", "c")
+		s.lost = func(from, to string) bool { return (from == "a") != (to == "a") }
+		s.run(detection + 120*time.Millisecond)
+		if !s.sees("a", "a") || !s.sees("b", "bc") {
+			t.Fatal(s)
+		}
+		s.run(eagerness + 5*time.Second)
+		s.lost = cut("", "")
+		s.until("they meet again", 200*time.Millisecond, s.everybody("abc"))
 	}
-	s.run(time.Minute)
-	s.lost = cut("", "")
-	s.until("they meet again", 250*time.Millisecond, s.everybody("abcd"))
 }
 
 // TestLoss expects no node to be taken for dead because of a few lost packets, and
 // the time of detection to hold nevertheless.
 func TestLoss(t *testing.T) {
-	s := started(t, "a", "b", "c")
+	s := started(t, 1, "a", "b", "c")
 	s.latency = 20 * time.Millisecond
 	s.lost = func(string, string) bool { return s.rng.IntN(20) == 0 }
 	s.run(time.Minute, s.never("a node is taken for dead", func() bool { return !s.everybody("abc")() }))
@@ -191,112 +193,9 @@ func TestLoss(t *testing.T) {
 	s.until("c is dead", detection+s.latency+late, s.everybody("ab"))
 }
 
-// TestRestart replaces a process so fast that nobody misses a packet: what the one
-// before offered must be forgotten.
-func TestRestart(t *testing.T) {
-	s := started(t, "a", "b", "c")
-	s.kill("b")
-	s.run(50 * time.Millisecond)
-	before := s.nodes["a"].live().Nodes["b"]
-	s.start("b")
-	inherited := s.never("b is said to offer what it did before", func() bool {
-		c := s.nodes["a"].live().Nodes["b"]
-		return c != nil && c.Since.After(before.Since) && len(c.Offers) > 0 && !s.nodes["b"].joined
-	})
-	s.run(time.Second, inherited)
-	after := s.nodes["a"].live().Nodes["b"]
-	if !s.everybody("abc")() || !after.Since.After(before.Since) || !slices.Equal(after.Offers, []uint32{'b'}) {
-		t.Fatal(s)
-	}
-	if !strings.Contains(s.nodes["a"].log.String(), "a node's process has been replaced") {
-		t.Error(s)
-	}
-}
-
-// TestReplay sends every packet that there ever was again, many times.
-func TestReplay(t *testing.T) {
-	s := newSim(t, "a", "b")
-	s.recorded = map[string][]flight{}
-	s.until("both are alive", time.Second, s.everybody("ab"))
-	s.run(time.Second)
-	s.start("b")
-	s.run(2 * time.Second)
-	if !s.everybody("ab")() {
-		t.Fatal(s)
-	}
-	old := slices.Concat(s.recorded["a"], s.recorded["b"])
-	s.recorded = nil
-	replay := func() {
-		for range 3 {
-			f := old[s.rng.IntN(len(old))]
-			f.at = s.now
-			s.flying = append(s.flying, f)
-		}
-	}
-	s.run(5*time.Second, replay, s.never("the living are disturbed", func() bool { return !s.everybody("ab")() }))
-	s.kill("b")
-	s.run(detection+late, replay)
-	s.run(5*time.Second, replay, s.never("the dead is alive, or the living not", func() bool { return !s.sees("a", "a") }))
-	// Packets are for one receiver alone.
-	for _, f := range old {
-		f.to = map[string]string{"a": "b", "b": "a"}[f.to]
-		if good, _ := s.nodes["a"].keys.check(f.content, []byte(f.to)); good {
-			t.Fatal("a packet for one node is good for another")
-		}
-	}
-}
-
-// TestStall freezes a process for less than the time of detection, and for more.
-func TestStall(t *testing.T) {
-	for range 6 {
-		s := started(t, "a", "b", "c")
-		s.run(time.Duration(s.rng.IntN(200)) * step)
-		calm := s.never("somebody is taken for dead", func() bool { return !s.everybody("abc")() })
-		s.freeze("a", 300*time.Millisecond, false, calm)
-		s.run(2*time.Second, calm)
-		for _, clock := range []bool{false, true} {
-			s.freeze("a", 3*time.Second, clock)
-			if !s.sees("b", "bc") {
-				t.Fatal(s)
-			}
-			robbed := s.never("a claims what others have", func() bool {
-				return s.nodes["a"].joined && !(s.sees("a", "abc"))
-			})
-			s.run(300*time.Millisecond, robbed)
-			if !s.everybody("abc")() {
-				t.Fatal(s)
-			}
-			s.run(time.Second, robbed)
-		}
-	}
-}
-
-// TestUnnoticedStall freezes a process and all its clocks, as some hypervisors do: it
-// must not take others for dead that merely had lost it.
-func TestUnnoticedStall(t *testing.T) {
-	s := started(t, "a", "b", "c")
-	n := s.nodes["a"]
-	n.frozen = true
-	s.run(time.Minute)
-	n.frozen, n.behind = false, time.Minute
-	s.run(time.Second, s.never("a claims what others have", func() bool { return !s.sees("a", "abc") }))
-	if !s.everybody("abc")() {
-		t.Error(s)
-	}
-}
-
-// TestStallAlone is a stall of a node that has all addresses anyway.
-func TestStallAlone(t *testing.T) {
-	s := started(t, "a", "b")
-	s.kill("b")
-	s.run(5 * time.Second)
-	s.freeze("a", 3*time.Second, false)
-	s.run(time.Second, s.never("it gives up", func() bool { return !s.sees("a", "a") }))
-}
-
 // TestTell expects news to arrive at once, though one packet is lost.
 func TestTell(t *testing.T) {
-	s := started(t, "a", "b", "c")
+	s := started(t, 1, "a", "b", "c")
 	lose := 1
 	s.lost = func(from, _ string) bool { lose--; return from == "a" && lose >= 0 }
 	n := s.nodes["a"]
@@ -322,7 +221,7 @@ func TestRate(t *testing.T) {
 	for _, nodes := range []int{2, 100, 1000} {
 		for _, restless := range []bool{false, true} {
 			s := &sim{t: t, now: time.Now(), nodes: map[string]*node{"a": nil}, sent: map[string]int{}}
-			*s = *newSim(t, "a")
+			*s = *newSim(t, 1, "a")
 			for i := range nodes {
 				s.nodes[fmt.Sprint("x", i)] = nil
 			}
@@ -366,7 +265,7 @@ func TestManyNodes(t *testing.T) {
 // TestSlowness expects few packets to a node that is gone for long while others
 // are there.
 func TestSlowness(t *testing.T) {
-	s := started(t, "a", "b", "c")
+	s := started(t, 1, "a", "b", "c")
 	s.kill("c")
 	s.run(eagerness + time.Second)
 	before := s.sent["a"]
@@ -378,7 +277,7 @@ func TestSlowness(t *testing.T) {
 
 // TestIntervals lets nodes of different configurations meet.
 func TestIntervals(t *testing.T) {
-	s := newSim(t, "a", "b")
+	s := newSim(t, 1, "a", "b")
 	s.start("b", func(m *machine) { m.interval = time.Second })
 	s.until("both are alive", 3*time.Second, s.everybody("ab"))
 	s.run(30*time.Second, s.never("one is taken for dead", func() bool { return !s.everybody("ab")() }))
@@ -391,18 +290,22 @@ func TestIntervals(t *testing.T) {
 // TestKeys changes the key of one node after the other, in any order and with long
 // pauses, and expects all to stay alive for one another.
 func TestKeys(t *testing.T) {
-	s := started(t, "a", "b", "c")
+	s := started(t, 1, "a", "b", "c")
 	calm := s.never("somebody is taken for dead", func() bool { return !s.everybody("abc")() })
 	for _, name := range []string{"b", "c", "a"} {
 		s.nodes[name].keys.set(s.now, []byte("new"))
-		s.run(time.Minute, calm)
+		s.run(10*time.Second, calm)
 	}
 	again := func() {
 		for _, n := range s.nodes {
 			n.keys.set(s.now, []byte("new"))
 		}
 	}
-	s.run(keyGrace+time.Second, calm, again)
+	s.run(10*time.Second, calm, again)
+	for name, after := range map[string]time.Duration{"a": 0, "b": 3 * time.Second, "c": 6 * time.Second} {
+		s.nodes[name].keys.changed = s.now.Add(after - keyGrace)
+	}
+	s.run(10*time.Second, calm, again)
 	for name, n := range s.nodes {
 		if n.keys.previous != nil {
 			t.Errorf("%s still has the key before", name)
@@ -419,7 +322,7 @@ func TestKeys(t *testing.T) {
 
 // TestUnreachable has a node that cannot be probed: nobody waits for it.
 func TestUnreachable(t *testing.T) {
-	s := newSim(t, "a")
+	s := newSim(t, 1, "a")
 	n := s.nodes["a"]
 	n.apply(s.now, []target{{name: "b"}}, true, nil)
 	s.run(late)

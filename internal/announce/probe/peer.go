@@ -46,7 +46,7 @@ type peer struct {
 // hear takes in a packet whose signature is right. The results are what has
 // changed, and whether the packet is of any use.
 func (m *machine) hear(now time.Time, p *peer, k packet, previousKey bool) outcome {
-	fresh := k.echoed.session == m.session && k.echoed.seq > p.echoed && m.age(now, k.echoed.seq) < m.detection(p)
+	fresh := k.echoed.session == m.session && k.echoed.seq > p.echoed && k.echoed.seq <= p.lastSeq && m.age(now, k.echoed.seq) < m.detection(p)
 	if !p.alive {
 		p.eager = now.Add(eagerness)
 		m.hurry(now, p)

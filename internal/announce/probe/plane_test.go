@@ -148,6 +148,25 @@ func TestPlanes(t *testing.T) {
 	}
 }
 
+// TestFarewell expects the end of a process to be known at once.
+func TestFarewell(t *testing.T) {
+	newNamespace(t)
+	nodes := nodesOf("a=127.0.0.1", "b=127.0.0.2")
+	patient := func(node string) Config {
+		c := config(node)
+		c.Misses = 5000
+		return c
+	}
+	a, b := start(t, patient("a"), table("a", nodes)), start(t, patient("b"), table("b", nodes, "l"))
+	until(t, a, "b offers", func(nodes map[string]*announce.Condition) bool {
+		return nodes["b"] != nil && len(nodes["b"].Offers) == 1
+	})
+	must(t, b.Close())
+	until(t, a, "b offers nothing and leaves", func(nodes map[string]*announce.Condition) bool {
+		return len(nodes["b"].Offers) == 0 && nodes["b"].Leaving
+	})
+}
+
 // TestStrangers sends what must not be listened to.
 func TestStrangers(t *testing.T) {
 	newNamespace(t)

@@ -51,9 +51,9 @@ type node struct {
 	log    *strings.Builder
 }
 
-func newSim(t *testing.T, names ...string) *sim {
+func newSim(t *testing.T, seed uint64, names ...string) *sim {
 	s := &sim{
-		t: t, now: time.Now(), rng: rand.New(rand.NewPCG(1, 2)), nodes: map[string]*node{}, latency: step,
+		t: t, now: time.Now(), rng: rand.New(rand.NewPCG(seed, 1)), nodes: map[string]*node{}, latency: step,
 		lost: func(string, string) bool { return false }, sent: map[string]int{},
 	}
 	for _, name := range names {
