@@ -178,7 +178,25 @@ func TestIsolation(t *testing.T) {
 		}
 		s.run(eagerness + 5*time.Second)
 		s.lost = cut("", "")
-		s.until("they meet again", 200*time.Millisecond, s.everybody("abc"))
+		s.until("they meet again", 150*time.Millisecond, s.everybody("abc"))
+	}
+}
+
+// TestHealed lets two nodes meet again while a third is dead: neither must count itself
+// as not alive meanwhile, as then nobody had the addresses.
+func TestHealed(t *testing.T) {
+	for seed := range uint64(10) {
+		s := started(t, seed, "a", "b", "c")
+		s.kill("c")
+		s.lost = func(string, string) bool { return true }
+		s.run(20 * time.Second)
+		s.lost = cut("", "")
+		shy := s.never("one does not count itself as alive", func() bool { return !s.nodes["a"].joined || !s.nodes["b"].joined })
+		s.run(200*time.Millisecond, shy)
+		if !s.everybody("ab")() {
+			t.Fatal(s)
+		}
+		s.run(time.Second, shy)
 	}
 }
 

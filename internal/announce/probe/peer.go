@@ -13,11 +13,13 @@ type peer struct {
 	to netip.AddrPort
 
 	// session is the one it has proven to be in, by repeating a number it was sent
-	// just before; seq is the last of that session, heard when. rumour is the last
-	// number heard of any other session, told when.
+	// just before; seq is the last of that session, heard when, and hearing since when
+	// there was no long pause. rumour is the last number heard of any other session,
+	// told when.
 	session     uint64
 	seq         uint64
 	heard       time.Time
+	hearing     time.Time
 	rumour      number
 	told        time.Time
 	interval    time.Duration
@@ -60,6 +62,9 @@ func (m *machine) hear(now time.Time, p *peer, k packet, previousKey bool) outco
 	case k.session != p.session && p.alive:
 		m.log.Info("a node's process has been replaced", "node", p.name)
 		m.lose(p)
+	}
+	if now.Sub(p.heard) >= m.detection(p) {
+		p.hearing = now
 	}
 	p.session, p.seq, p.heard, p.interval, p.previousKey = k.session, k.seq, now, k.interval, previousKey
 	if p.leaving != k.leaving || !bytes.Equal(p.offers, k.offers) {
@@ -124,9 +129,16 @@ func (m *machine) deadline(p *peer) time.Time {
 }
 
 // mute tells whether a node is still heard though it does not hear this one. Of
-// one that died, packets can have come a little after its last answer.
+// one that died, packets can have come a little after its last answer; and one
+// that has just come back cannot have answered yet.
 func (m *machine) mute(now time.Time, p *peer) bool {
+	if p.alive || p.session == 0 || now.Sub(p.heard) >= m.detection(p) {
+		return false
+	}
+	since := p.answered
+	if since.Before(p.hearing) {
+		since = p.hearing
+	}
 	d := m.detection(p)
-	apart := max(d/2, 2*d/time.Duration(m.misses))
-	return !p.alive && p.session != 0 && now.Sub(p.heard) < d && p.heard.Sub(p.answered) > apart
+	return p.heard.Sub(since) > max(d/2, 2*d/time.Duration(m.misses))
 }

@@ -43,7 +43,7 @@ func listen(at netip.AddrPort) (*socket, error) {
 	}
 	s := &socket{conn: conn.(*net.UDPConn)}
 	if s.raw, err = s.conn.SyscallConn(); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, fmt.Errorf("socket at %s: %w", at, err)
 	}
 	return s, nil
