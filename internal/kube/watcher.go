@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,7 +51,7 @@ type Watcher struct {
 	nodes      *store[string, *corev1.Node, *corev1.Node]
 	addressing *addressing
 
-	about *desired.NodeObject // the last one that was sent
+	about atomic.Pointer[desired.NodeObject] // the last one that was sent
 }
 
 // NewWatcher returns a Watcher for the process on the named node; the empty
@@ -129,10 +130,10 @@ func (w *Watcher) view() View {
 	v.Node.Name = w.node
 	if node, ok := nodes.Get(w.node); ok {
 		v.setNode(node)
-		if reflect.DeepEqual(w.about, v.Node.About) {
-			v.Node.About = w.about // the same pointer until something in it changes
+		if last := w.about.Load(); reflect.DeepEqual(last, v.Node.About) {
+			v.Node.About = last // the same pointer until something in it changes
 		}
-		w.about = v.Node.About
+		w.about.Store(v.Node.About)
 	}
 	return v
 }
