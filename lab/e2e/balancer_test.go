@@ -127,7 +127,9 @@ func TestLoadBalancerFailover(t *testing.T) {
 		t.Fatalf("no address is announced by a worker other than %s", endpoint)
 	}
 	program := buildLoad(t)
-	// What is under way through a node that is cut off may be lost with it.
+	// What is under way through a node that is cut off may be lost with it. In a
+	// planned move too a connection can be lost whose packets change nodes between its
+	// first and its last: docs/loadbalancer.md says so. The aim is none.
 	during := func(what string, lost int, change func()) {
 		t.Helper()
 		wait := loadFromClient(t, program, "--connect", address+":80", "--path", "/healthz", "--rate", "200", "--duration", "12s")
@@ -142,20 +144,21 @@ func TestLoadBalancerFailover(t *testing.T) {
 			t.Errorf("%s: nothing answered for %d ms", what, report.GapMillis)
 		}
 	}
+	const moved = 3 // of 2,000 or more, by at most two moves
 	l := lab(t)
 	node := func(verb string) {
 		out, err := run(t, nil, l.Bin("lab"), "node", verb, owner)
 		must(t, out, err)
 	}
 	during("the owner is cut off", 20, func() { node("cut") })
-	during("the owner comes back", 0, func() { node("heal") })
+	during("the owner comes back", moved, func() { node("heal") })
 	eventually(t, time.Minute, func() error { return ready(t) })
-	during("the owner is excluded", 0, func() {
+	during("the owner is excluded", moved, func() {
 		kubectl(t, "label", "node", owner, "node.kubernetes.io/exclude-from-external-load-balancers=")
 		time.Sleep(4 * time.Second)
 		kubectl(t, "label", "node", owner, "node.kubernetes.io/exclude-from-external-load-balancers-")
 	})
-	during("the owner's process is replaced", 0, func() {
+	during("the owner's process is replaced", moved, func() {
 		kubectl(t, "delete", "pod", "-n", "fairlead-system", "-l", "app.kubernetes.io/component=node", "--field-selector", "spec.nodeName="+owner, "--wait=false")
 	})
 	eventually(t, time.Minute, func() error { return ready(t) })
