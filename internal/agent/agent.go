@@ -59,7 +59,6 @@ func (o Options) addressing() kube.Addressing {
 			what.Namespace = o.Config.LoadBalancer.Namespace
 		}
 		what.Claims = what.Claims || name == "ipam"
-		what.Passwords = what.Passwords || name == "announce"
 	}
 	return what
 }

@@ -29,7 +29,7 @@ const handover = 300 * time.Millisecond
 func AnnounceOptions(c config.Config) announce.Options {
 	return announce.Options{
 		NodeService: LBOptions(c.LB).NodeService, Default: c.LoadBalancer.Default,
-		Classes: append(slices.Clone(c.LoadBalancer.Classes), ipam.Class), Passwords: true,
+		Classes: append(slices.Clone(c.LoadBalancer.Classes), ipam.Class),
 	}
 }
 
@@ -66,6 +66,24 @@ func (a *Agent) newAnnounce() ([]pipeline, error) {
 		onceKnown(pipeline{offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: probes.Describe}),
 		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: answers.Describe},
 	}, nil
+}
+
+// WithoutBGP are the Reasons against objects that ask for BGP, which is not spoken.
+func WithoutBGP(s *desired.State) []desired.Reason {
+	var all []desired.Reason
+	tell := func(kind string, name desired.Name) {
+		all = append(all, desired.Reason{
+			Object: desired.Ref{Kind: kind, Namespace: name.Namespace, Name: name.Name}, Code: "BGPNotSupported",
+			Message: "this version of Fairlead makes no BGP sessions, so nothing is announced by this object; use an L2Advertisement, or leave the pool to MetalLB",
+		})
+	}
+	for name := range s.Addressing.Peers.All() {
+		tell("BGPPeer", name)
+	}
+	for name := range s.Addressing.BGPAdvertisements.All() {
+		tell("BGPAdvertisement", name)
+	}
+	return all
 }
 
 // outliving runs something for as long as a handover takes after ctx has ended and

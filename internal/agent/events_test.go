@@ -127,10 +127,15 @@ func TestEventPlaneHandover(t *testing.T) {
 		t.Fatal("the Lease went away in the middle of a write")
 	case <-time.After(30 * time.Millisecond):
 	}
+	lose = leading(t, p) // the Lease is won again before the write has ended
+	time.Sleep(30 * time.Millisecond)
 	release()
 	<-lost
-	lose = leading(t, p)
-	p.turn <- <-p.turn
+	leased, release, err = p.take(t.Context())
+	if err != nil || leased.Err() != nil || !p.leading.Load() {
+		t.Fatalf("with the Lease again: %v, %v, leading %v", err, leased.Err(), p.leading.Load())
+	}
+	release()
 	lose()
 }
 

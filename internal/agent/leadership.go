@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -14,7 +15,10 @@ import (
 type leadership struct {
 	// turn holds the Lease's context while this replica has the Lease and the plane
 	// does nothing.
-	turn    chan context.Context
+	turn chan context.Context
+	// held is locked for each time that the Lease is held: the plane may still be at
+	// work for the last one when it is won again.
+	held    sync.Mutex
 	leading atomic.Bool
 }
 
@@ -22,6 +26,8 @@ func newLeadership() *leadership { return &leadership{turn: make(chan context.Co
 
 // lead lets the plane work until ctx ends, as the Lease then is somebody else's.
 func (l *leadership) lead(ctx context.Context) {
+	l.held.Lock()
+	defer l.held.Unlock()
 	l.leading.Store(true)
 	l.turn <- ctx
 	<-ctx.Done()

@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
+	"github.com/fairlead-net/fairlead/internal/announce"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/ipam"
 	"github.com/fairlead-net/fairlead/internal/kube"
@@ -70,6 +72,8 @@ type reports struct {
 	table    lb.Table
 	// balancers are the addresses that Services get.
 	balancers ipam.Table
+	// announced is what nodes announce.
+	announced announce.Table
 	compiled  []desired.Reason
 }
 
@@ -82,7 +86,9 @@ func (a *Agent) newStatus(client *kube.Client) pipeline {
 		var given []desired.Reason
 		r.table, r.compiled = lb.Compile(s, last.table, a.lbOptions())
 		r.balancers, given = ipam.Compile(s, last.balancers, IPAMOptions(a.options.Config.LoadBalancer))
-		r.compiled = append(r.compiled, given...)
+		var announced []desired.Reason // the same on every node, so told once, here
+		r.announced, announced = announce.Compile(s, last.announced, AnnounceOptions(a.options.Config))
+		r.compiled = slices.Concat(r.compiled, given, announced, WithoutBGP(s))
 		return r, r.compiled
 	}
 	p := newPipeline("status", plane, compile, func(r reports) uint64 { return r.revision }, a.log)

@@ -203,5 +203,5 @@ func printBalancers(out io.Writer, all balancers, now time.Time) error {
 func balancerReasons(state *desired.State, c config.Config) []desired.Reason {
 	_, given := ipam.Compile(state, ipam.Table{}, agent.IPAMOptions(c.LoadBalancer))
 	_, announced := announce.Compile(state, announce.Table{}, agent.AnnounceOptions(c))
-	return append(given, announced...)
+	return slices.Concat(given, announced, agent.WithoutBGP(state))
 }

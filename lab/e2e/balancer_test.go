@@ -107,6 +107,23 @@ spec: {type: LoadBalancer, selector: {app: cart}, ports: [{port: 80, targetPort:
 	}
 }
 
+// TestLoadBalancerUnannounced expects a Service to say that nobody announces its
+// address, and a BGPPeer that no session is made.
+func TestLoadBalancerUnannounced(t *testing.T) {
+	pools, _, _ := strings.Cut(pool, "---")
+	apply(t, pools+`
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: e2e, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 172.30.0.1}
+`+fmt.Sprintf(balanced, 1, "front", 8080))
+	if said := event(t, "demo", "e2e-lb-1", "AddressNotAnnounced"); !strings.Contains(said, "L2Advertisement") {
+		t.Errorf("Event %q", said)
+	}
+	event(t, "metallb-system", "e2e", "BGPNotSupported")
+}
+
 // TestLoadBalancerFailover cuts the node that announces an address off, and later
 // excludes it and replaces its process, while a client opens 200 connections a
 // second to an endpoint elsewhere.
