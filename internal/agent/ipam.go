@@ -173,8 +173,8 @@ func (p *addressPlane) status(ctx context.Context, change ipam.StatusChange) err
 	return p.writer.Note(ctx, desired.Reason{Object: ref, Code: "IPAllocated", Message: "Assigned IP " + joined(change.Addresses)})
 }
 
-// claimed tells whether an address is claimed for a Service. What was written in
-// this or the last Apply needs no question.
+// claimed tells whether an address is claimed for a Service. What this Apply wrote
+// needs no question; of what was written before, unseen has left nothing.
 func (p *addressPlane) claimed(ctx context.Context, address netip.Addr, service desired.Name) (bool, error) {
 	if services, ok := p.written[address]; ok {
 		return slices.Contains(services, service), nil

@@ -11,6 +11,7 @@ import (
 	helmkube "helm.sh/helm/v4/pkg/kube"
 	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/fairlead-net/fairlead/internal/kube"
 )
@@ -59,7 +60,7 @@ func (i *Installer) Install(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := i.checkDNS(found, o); err != nil {
+	if err := errors.Join(i.checkDNS(found, o), checkMetalLB(found, o.Values)); err != nil {
 		return "", err
 	}
 	run := action.NewInstall(i.helm)
@@ -112,6 +113,25 @@ func (i *Installer) checkDNS(found kube.Cluster, o Options) error {
 	return fmt.Errorf("Service kube-system/kube-dns exists already and %s; "+
 		"with --take-over-dns Fairlead keeps its addresses (%s) and answers there, and 'fairlead uninstall' leaves it in place",
 		owner, list(found.DNSAddresses))
+}
+
+// checkMetalLB refuses to give and announce addresses beside MetalLB: two that do
+// undo each other's work. Of values those count that come first.
+func checkMetalLB(found kube.Cluster, values ...map[string]any) error {
+	if found.MetalLB == "" {
+		return nil
+	}
+	for _, v := range values {
+		if namespace, set, err := unstructured.NestedString(v, "config", "loadBalancer", "namespace"); err == nil && set {
+			if namespace == "" {
+				return nil
+			}
+			break
+		}
+	}
+	return fmt.Errorf("MetalLB runs on this cluster (%s), and both would give and announce the addresses of load balancers; "+
+		"remove MetalLB's controller and speaker first, which leaves its pools and the addresses that Services have, "+
+		"or leave addresses to it with --set config.loadBalancer.namespace=", found.MetalLB)
 }
 
 // finish reports an applied release and waits for its pods.

@@ -202,6 +202,39 @@ func TestForeignDNS(t *testing.T) {
 	}
 }
 
+// TestBesideMetalLB holds that addresses are never two controllers' to give.
+func TestBesideMetalLB(t *testing.T) {
+	b := newBench(t)
+	b.cluster.found.MetalLB = "metallb-system/controller"
+	_, err := b.Install(t.Context(), Options{})
+	mentions(t, err, "MetalLB runs on this cluster (metallb-system/controller)", "--set config.loadBalancer.namespace=")
+	if b.release(t) != nil {
+		t.Error("refused, but there is a release")
+	}
+	values, err := Values(nil, []string{"config.loadBalancer.namespace="})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = b.Install(t.Context(), Options{Values: values}); err != nil {
+		t.Fatal(err)
+	}
+	if manifest := b.release(t).Manifest; strings.Contains(manifest, "planes=lb,announce") || strings.Contains(manifest, ",ipam") {
+		t.Error("left to MetalLB, but the planes run")
+	}
+	// What was said once counts in upgrades, until it is said otherwise.
+	if _, err = b.Upgrade(t.Context(), Options{}); err != nil {
+		t.Error(err)
+	}
+	_, err = b.Upgrade(t.Context(), Options{ResetValues: true})
+	mentions(t, err, "MetalLB runs")
+	values, err = Values(nil, []string{"config.loadBalancer.namespace=pools"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Upgrade(t.Context(), Options{Values: values})
+	mentions(t, err, "MetalLB runs")
+}
+
 func TestPeersAreNamed(t *testing.T) {
 	b := newBench(t)
 	b.cluster.found.KubeProxy, b.cluster.found.CoreDNS = true, true

@@ -48,7 +48,11 @@ func (i *Installer) change(ctx context.Context, rel *release.Release, found kube
 	if err != nil {
 		return "", err
 	}
-	if err := i.checkDNS(found, o); err != nil {
+	earlier := rel.Config
+	if o.ResetValues {
+		earlier = nil
+	}
+	if err := errors.Join(i.checkDNS(found, o), checkMetalLB(found, o.Values, earlier)); err != nil {
 		return "", err
 	}
 	run := i.newUpgrade()

@@ -34,6 +34,9 @@ type Cluster struct {
 	DNSRelease string
 	// KubeProxy and CoreDNS tell whether these run in kube-system.
 	KubeProxy, CoreDNS bool
+	// MetalLB is NAMESPACE/NAME of a Deployment or DaemonSet of MetalLB's; empty if
+	// there is none.
+	MetalLB string
 	// NamespaceLabels are those of the namespace asked about; nil if there is no
 	// such namespace.
 	NamespaceLabels map[string]string
@@ -188,6 +191,29 @@ func (c *Client) discoverPeers(ctx context.Context, cluster *Cluster) error {
 		return fmt.Errorf("Deployment kube-system/coredns cannot be read: %w", err)
 	}
 	cluster.CoreDNS = err == nil
+	return c.discoverMetalLB(ctx, cluster)
+}
+
+// discoverMetalLB looks for MetalLB by the labels of its manifests and of its
+// Helm chart.
+func (c *Client) discoverMetalLB(ctx context.Context, cluster *Cluster) error {
+	for _, selector := range []string{"app=metallb", "app.kubernetes.io/name=metallb"} {
+		options := metav1.ListOptions{LabelSelector: selector, Limit: 1}
+		deployments, err := c.clientset.AppsV1().Deployments("").List(ctx, options)
+		if err != nil {
+			return fmt.Errorf("Deployments cannot be listed: %w", err)
+		}
+		daemons, err := c.clientset.AppsV1().DaemonSets("").List(ctx, options)
+		if err != nil {
+			return fmt.Errorf("DaemonSets cannot be listed: %w", err)
+		}
+		for _, o := range deployments.Items {
+			cluster.MetalLB = o.Namespace + "/" + o.Name
+		}
+		for _, o := range daemons.Items {
+			cluster.MetalLB = o.Namespace + "/" + o.Name
+		}
+	}
 	return nil
 }
 

@@ -67,7 +67,7 @@ func TestDiscover(t *testing.T) {
 	if want := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:96::a")}; !slices.Equal(c.DNSAddresses, want) {
 		t.Errorf("DNS at %v", c.DNSAddresses)
 	}
-	if c.Nodes != 2 || !c.KubeProxy || c.CoreDNS || c.DNSService || c.NamespaceLabels["a"] != "b" || len(c.Guesses) != 0 || c.Version == "" {
+	if c.Nodes != 2 || !c.KubeProxy || c.CoreDNS || c.DNSService || c.MetalLB != "" || c.NamespaceLabels["a"] != "b" || len(c.Guesses) != 0 || c.Version == "" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -86,6 +86,24 @@ func TestDiscoverExistingDNS(t *testing.T) {
 	service.Annotations = map[string]string{"meta.helm.sh/release-name": "fairlead", "meta.helm.sh/release-namespace": "fairlead-system"}
 	if c := discovered(t, service); c.DNSRelease != "fairlead-system/fairlead" {
 		t.Errorf("release %q", c.DNSRelease)
+	}
+}
+
+// TestDiscoverMetalLB holds that MetalLB is found by what its manifests and its
+// Helm chart call it, also if only a part of it is left.
+func TestDiscoverMetalLB(t *testing.T) {
+	labelled := func(name, key string) metav1.ObjectMeta {
+		m := named("lb", name)
+		m.Labels = map[string]string{key: "metallb"}
+		return m
+	}
+	for _, key := range []string{"app", "app.kubernetes.io/name"} {
+		if c := discovered(t, serviceCIDR("10.96.0.0/12"), &appsv1.Deployment{ObjectMeta: labelled("controller", key)}); c.MetalLB != "lb/controller" {
+			t.Errorf("%s: %q", key, c.MetalLB)
+		}
+		if c := discovered(t, serviceCIDR("10.96.0.0/12"), &appsv1.DaemonSet{ObjectMeta: labelled("speaker", key)}); c.MetalLB != "lb/speaker" {
+			t.Errorf("%s: %q", key, c.MetalLB)
+		}
 	}
 }
 
