@@ -14,16 +14,8 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 step "what the tests need"
-missing=()
-for need in gcc:gcc ip:iproute2 nft:nftables iptables-nft:iptables; do
-	command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
-done
-[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev) # for the race detector
-if [ ${#missing[@]} -gt 0 ]; then
-	echo "installing Debian packages: ${missing[*]}"
-	apt-get update -q >/dev/null
-	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
-fi
+# The race detector needs the headers of libc.
+./hack/packages.sh gcc:gcc /usr/include/stdlib.h:libc6-dev ip:iproute2 nft:nftables iptables-nft:iptables vtysh:frr bird:bird2
 go version
 
 # The longest compile comes first: the lab's Kubernetes, with progress.
