@@ -142,7 +142,7 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 	case "lb":
 		return a.newLB()
 	case "announce":
-		return a.newAnnounce()
+		return a.newAnnounce(client)
 	case "dns":
 		p, err := a.newDNS()
 		return []pipeline{p}, err

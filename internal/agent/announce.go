@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/ipam"
+	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
@@ -35,7 +36,7 @@ func AnnounceOptions(c config.Config) announce.Options {
 
 // newAnnounce wires the announcement of addresses on layer 2: probes say which
 // nodes live, and from that follows whose each address is.
-func (a *Agent) newAnnounce() ([]pipeline, error) {
+func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 	c := a.options.Config.LoadBalancer.Probes
 	probes, err := probe.New(probe.Config{
 		Log: a.log, Node: a.options.Node, Port: c.Port, Key: keyOf(c.KeyFile), Interval: c.Interval, Misses: c.Misses,
@@ -47,8 +48,9 @@ func (a *Agent) newAnnounce() ([]pipeline, error) {
 	if err != nil {
 		return nil, errors.Join(err, probes.Close())
 	}
+	statuses := a.newAnnounceStatus(client, answers, func() map[string]time.Time { return nil })
 	l := &layer2{
-		Plane: answers, probes: probes, network: a.network.Current, tables: make(chan announce.Table, 1),
+		Plane: answers, probes: probes, network: a.network.Current, tables: make(chan announce.Table, 1), elected: statuses.elected,
 	}
 	probing := reconcile.New("announce-probe", probes, func(t announce.Table) uint64 { return t.Revision }, a.log)
 	l.loop = reconcile.New[announce.Election]("announce-l2", l, func(e announce.Election) uint64 { return e.Revision }, a.log)
@@ -58,13 +60,16 @@ func (a *Agent) newAnnounce() ([]pipeline, error) {
 		last, _ = announce.Compile(s, last, options)
 		probing.Offer(last)
 		l.offer(last)
+		statuses.offer(last, s.Node)
 	}
 	a.services = append(a.services, l.elect)
 	a.announces = l.announces
 	a.registry.MustRegister(&layer2Metrics{l})
 	return []pipeline{
 		onceKnown(pipeline{offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: probes.Describe}),
-		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: answers.Describe},
+		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: func() []string {
+			return append(answers.Describe(), statuses.Describe()...)
+		}},
 	}, nil
 }
 
@@ -121,6 +126,8 @@ type layer2 struct {
 	loop    *reconcile.Loop[announce.Election]
 	// tables is a mailbox of one.
 	tables chan announce.Table
+	// elected is told of each Election, and must not block.
+	elected func(announce.Election, announce.Live)
 
 	mu   sync.Mutex
 	mine map[netip.Addr]Announced
@@ -195,7 +202,10 @@ func (l *layer2) elect(ctx context.Context) error {
 		case <-l.probes.Changed():
 		}
 		if table.Synced {
-			l.loop.Offer(announce.Elect(table, l.probes.Live()))
+			live := l.probes.Live()
+			election := announce.Elect(table, live)
+			l.loop.Offer(election)
+			l.elected(election, live)
 		}
 	}
 }
