@@ -230,7 +230,7 @@ type Interface struct {
 	Name string `json:"name,omitempty"`
 }
 
-// ServiceBGPStatus says to which peers a node is to announce a Service.
+// ServiceBGPStatus says to which peers a node announces a Service.
 type ServiceBGPStatus struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

@@ -56,7 +56,7 @@ type announceStatus struct {
 	// when; nil where BGP is not spoken.
 	sessions func() map[string]time.Time
 	// conflicts are the addresses of this node that others claim.
-	conflicts func() []l2.Conflict
+	conflicts   func() []l2.Conflict
 	conflicting <-chan struct{} // has a value after they have changed
 	woken       chan struct{}   // of size one
 
@@ -76,13 +76,14 @@ type announceStatus struct {
 // to be called.
 func (a *Agent) newAnnounceStatus(client *kube.Client, answers *l2.Plane, sessions func() map[string]time.Time) *announceStatus {
 	store := kube.NewAnnouncements(client, a.options.Config.LoadBalancer.Namespace, a.options.Node)
-	events := kube.NewEventWriter(client, a.log)
 	s := &announceStatus{
 		node: a.options.Node, log: a.log.With("component", "announce-status"), store: store, deleteAll: store.DeleteAll,
-		tell: events.Tell, sessions: sessions, conflicts: answers.Conflicts, conflicting: answers.Changed(), woken: make(chan struct{}, 1),
+		sessions: sessions, conflicts: answers.Conflicts, conflicting: answers.Changed(), woken: make(chan struct{}, 1),
 	}
 	a.services = append(a.services, func(ctx context.Context) error {
+		events := kube.NewEventWriter(client, a.log)
 		defer events.Close()
+		s.tell = events.Tell
 		return s.run(ctx)
 	})
 	return s
