@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -193,10 +194,19 @@ func TestPrivileges(t *testing.T) {
 					t.Errorf("%s may use %s", role.Name, resource)
 				}
 				for _, verb := range rule.Verbs {
-					if resource == "events" && role.Name != "fairlead-controller" || verb == "*" || (verb == "delete" || verb == "update") && !gives {
+					if resource == "events" && role.Name == "fairlead-dns" || verb == "*" || (verb == "delete" || verb == "update") && !gives {
 						t.Errorf("%s may %s %s", role.Name, verb, resource)
 					}
 				}
+			}
+		}
+	}
+	told := r.byName["Role metallb-system/fairlead-loadbalancer-node"].(*rbacv1.Role)
+	for _, rule := range told.Rules {
+		writes := slices.ContainsFunc(rule.Verbs, func(verb string) bool { return verb != "list" && verb != "watch" })
+		for _, resource := range rule.Resources {
+			if kind, _, _ := strings.Cut(resource, "/"); writes && kind != "servicel2statuses" && kind != "servicebgpstatuses" {
+				t.Errorf("a node may %v %s", rule.Verbs, resource)
 			}
 		}
 	}

@@ -108,6 +108,14 @@ type L2AdvertisementSpec struct {
 	Advertised `json:",inline"`
 	// Interfaces of the nodes; none means all.
 	Interfaces []string `json:"interfaces,omitempty"`
+	// PreferredNodeSelectors order the nodes that may announce.
+	PreferredNodeSelectors []PreferredNodeSelector `json:"preferredNodeSelectors,omitempty"`
+}
+
+// PreferredNodeSelector adds a weight, 1 to 100, to the nodes with some labels.
+type PreferredNodeSelector struct {
+	Weight     int32                `json:"weight"`
+	Preference metav1.LabelSelector `json:"preference"`
 }
 
 // Advertised is what the advertisements of both protocols have. An empty list
@@ -167,7 +175,9 @@ type BGPPeer struct {
 // BGPPeerSpec says how a session with the router is made.
 type BGPPeerSpec struct {
 	MyASN uint32 `json:"myASN"`
-	ASN   uint32 `json:"peerASN,omitempty"`
+	// LocalASN is shown to this router in place of MyASN.
+	LocalASN uint32 `json:"localASN,omitempty"`
+	ASN      uint32 `json:"peerASN,omitempty"`
 	// DynamicASN is internal or external in place of ASN.
 	DynamicASN string `json:"dynamicASN,omitempty"`
 	Address    string `json:"peerAddress,omitempty"`
@@ -230,7 +240,7 @@ type Interface struct {
 	Name string `json:"name,omitempty"`
 }
 
-// ServiceBGPStatus says to which peers a node is to announce a Service.
+// ServiceBGPStatus says to which peers a node announces a Service.
 type ServiceBGPStatus struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

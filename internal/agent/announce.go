@@ -48,13 +48,15 @@ func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 	if err != nil {
 		return nil, errors.Join(err, probes.Close())
 	}
+	peers, sessions := a.newBGP(client)
+	statuses := a.newAnnounceStatus(client, answers, peers.established)
+	peers.changes = statuses.wake
 	l := &layer2{
 		Plane: answers, probes: probes, network: a.network.Current, tables: make(chan announce.Table, 1),
-		handing: newHanding(a.passers, a.log),
+		handing: newHanding(a.passers, a.log), elected: statuses.elected,
 	}
 	probing := reconcile.New("announce-probe", probes, func(t announce.Table) uint64 { return t.Revision }, a.log)
 	l.loop = reconcile.New[announce.Election]("announce-l2", l, func(e announce.Election) uint64 { return e.Revision }, a.log)
-	peers, sessions := a.newBGP(client)
 	options := AnnounceOptions(a.options.Config)
 	var last announce.Table
 	offer := func(s *desired.State) {
@@ -62,13 +64,16 @@ func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 		probing.Offer(last)
 		l.offer(last)
 		peers.loop.Offer(last)
+		statuses.offer(last, s.Node)
 	}
 	a.services = append(a.services, l.elect)
 	a.announces = l.announces
 	a.registry.MustRegister(&layer2Metrics{l})
 	return []pipeline{
 		onceKnown(pipeline{offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: probes.Describe}),
-		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: func() []string { return append(answers.Describe(), l.handing.describe()...) }},
+		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: func() []string {
+			return slices.Concat(answers.Describe(), l.handing.describe(), statuses.Describe())
+		}},
 		sessions,
 	}, nil
 }
@@ -109,6 +114,8 @@ type layer2 struct {
 	// tables is a mailbox of one.
 	tables  chan announce.Table
 	handing *handing
+	// elected is told of each Election, and must not block.
+	elected func(announce.Election, announce.Live)
 
 	mu   sync.Mutex
 	mine map[netip.Addr]Announced
@@ -190,6 +197,7 @@ func (l *layer2) elect(ctx context.Context) error {
 			e := announce.Elect(table, live)
 			l.handing.follow(table, live, e)
 			l.loop.Offer(e)
+			l.elected(e, live)
 		}
 	}
 }

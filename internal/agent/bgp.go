@@ -19,7 +19,7 @@ import (
 
 // newBGP wires the sessions with routers.
 func (a *Agent) newBGP(client *kube.Client) (*routers, pipeline) {
-	r := &routers{log: a.log, node: a.options.Node, changed: make(chan struct{}, 1)}
+	r := &routers{log: a.log, node: a.options.Node, opened: make(chan struct{}, 1)}
 	r.loop = reconcile.New[announce.Table]("announce-bgp", r, func(t announce.Table) uint64 { return t.Revision }, a.log)
 	a.peers = r.announced
 	a.registry.MustRegister(&bgpMetrics{r})
@@ -38,8 +38,10 @@ type routers struct {
 	log  *slog.Logger
 	node string
 	loop *reconcile.Loop[announce.Table]
-	// changed holds a value after sessions were made for the first time.
-	changed chan struct{}
+	// opened holds a value after there is a plane.
+	opened chan struct{}
+	// changes is called after sessions may have changed, and must not block.
+	changes func()
 
 	mu     sync.Mutex
 	plane  *bgp.Plane // nil before there is a router to connect to
@@ -86,7 +88,7 @@ func (r *routers) open(want announce.Table) (*bgp.Plane, error) {
 	}
 	var err error
 	if r.plane, err = bgp.New(config); err == nil {
-		r.changed <- struct{}{}
+		r.opened <- struct{}{}
 	}
 	return r.plane, err
 }
@@ -103,7 +105,7 @@ func (r *routers) watch(ctx context.Context, teller *sessionTeller) {
 	select {
 	case <-ctx.Done():
 		return
-	case <-r.changed:
+	case <-r.opened:
 	}
 	plane := r.current()
 	again := time.NewTimer(0)
@@ -115,6 +117,7 @@ func (r *routers) watch(ctx context.Context, teller *sessionTeller) {
 		case <-plane.Changed():
 		case <-again.C:
 		}
+		r.changes()
 		now := time.Now()
 		if at := teller.tell(ctx, now, plane.Peers()); !at.IsZero() {
 			again.Reset(at.Sub(now))
@@ -144,6 +147,22 @@ func (r *routers) announced() ([]Session, []AnnouncedRoute) {
 	}
 	sessions := plane.Peers()
 	return sessionsOf(sessions), routesOf(table, sessions)
+}
+
+// established returns the names of the BGPPeers with which there is a session, and
+// since when.
+func (r *routers) established() map[string]time.Time {
+	plane := r.current()
+	if plane == nil {
+		return nil
+	}
+	all := map[string]time.Time{}
+	for _, s := range plane.Peers() {
+		if s.Established() {
+			all[s.Name.Name] = s.Since
+		}
+	}
+	return all
 }
 
 func (r *routers) describe() []string {

@@ -59,6 +59,9 @@ func ParseL2Advertisement(o *metallb.L2Advertisement) *L2Advertisement {
 		Advertised: parseAdvertised(Name{o.Namespace, o.Name}, &o.Spec.Advertised, &r),
 		Interfaces: o.Spec.Interfaces,
 	}
+	if len(o.Spec.PreferredNodeSelectors) > 0 {
+		r.add("PreferenceIgnored", "spec.preferredNodeSelectors is not used: addresses are spread evenly over the nodes that spec.nodeSelectors admit; restrict those if only some nodes are to announce")
+	}
 	a.reasons = r.of(Ref{Kind: "L2Advertisement", Namespace: o.Namespace, Name: o.Name})
 	return a
 }

@@ -97,6 +97,8 @@ type Node struct {
 // NodeObject is what a Node object says.
 type NodeObject struct {
 	Labels map[string]string `json:"labels,omitempty"`
+	// UID tells it from another of the same name, before or after it.
+	UID string `json:"-"`
 	// Unavailable says why the node should not announce addresses, or is empty.
 	Unavailable string `json:"unavailable,omitempty"`
 	// PodCIDRs are what the addresses of the node's pods come from, as far as

@@ -15,7 +15,7 @@ import (
 // Peer is a router that nodes hold a BGP session with.
 type Peer struct {
 	Name Name `json:"name"`
-	// ASN is the node's, PeerASN the router's. PeerASN is 0 where any AS is taken:
+	// ASN is the node's, as the router is to see it, PeerASN the router's. PeerASN is 0 where any AS is taken:
 	// only the node's own if Internal, else only others.
 	ASN      uint32 `json:"asn"`
 	PeerASN  uint32 `json:"peerASN,omitempty"`
@@ -161,6 +161,9 @@ func ParsePeer(o *metallb.BGPPeer) *Peer {
 		PasswordSecret:  Name{s.PasswordSecret.Namespace, s.PasswordSecret.Name},
 		GracefulRestart: s.EnableGracefulRestart, MultiHop: s.EBGPMultiHop, VRF: s.VRF,
 		BothFamilies: s.DualStackAddressFamily && !s.DisableMP,
+	}
+	if s.LocalASN != 0 && p.ASN != 0 {
+		p.ASN = s.LocalASN
 	}
 	if p.Port == 0 {
 		p.Port = 179

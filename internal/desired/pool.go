@@ -117,7 +117,7 @@ func parseRange(text string) (Range, string) {
 		if err != nil {
 			return r, "is not of the form ADDRESS/BITS"
 		}
-		r = Range{prefix.Masked().Addr(), lastOf(prefix.Masked())}
+		r = Range{prefix.Masked().Addr().Unmap(), lastOf(prefix.Masked()).Unmap()}
 	default:
 		address, err := netip.ParseAddr(text)
 		if err != nil {

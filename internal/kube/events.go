@@ -48,6 +48,14 @@ func (w *EventWriter) Note(ctx context.Context, what desired.Reason) error {
 	return w.write(ctx, desired.Status{Object: what.Object, Reasons: []desired.Reason{what}}, corev1.EventTypeNormal)
 }
 
+// Tell puts an Event on the object of a Reason: a warning, or not.
+func (w *EventWriter) Tell(ctx context.Context, what desired.Reason, warning bool) error {
+	if !warning {
+		return w.Note(ctx, what)
+	}
+	return w.Write(ctx, desired.Status{Object: what.Object, Reasons: []desired.Reason{what}})
+}
+
 func (w *EventWriter) write(ctx context.Context, status desired.Status, kind string) error {
 	ref := &corev1.ObjectReference{
 		Kind: status.Object.Kind, Namespace: status.Object.Namespace, Name: status.Object.Name, APIVersion: "v1",

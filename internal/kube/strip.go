@@ -40,7 +40,7 @@ func parseNamespace(o *corev1.Namespace) *desired.Namespace {
 
 func stripNode(o *corev1.Node) *corev1.Node {
 	// Without the resource version: the kubelet writes into the object all the time.
-	kept := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Labels: o.Labels, DeletionTimestamp: o.DeletionTimestamp}}
+	kept := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, UID: o.UID, Labels: o.Labels, DeletionTimestamp: o.DeletionTimestamp}}
 	kept.Spec.Taints, kept.Status.Addresses = o.Spec.Taints, o.Status.Addresses
 	for _, c := range o.Status.Conditions {
 		if c.Type == corev1.NodeNetworkUnavailable {

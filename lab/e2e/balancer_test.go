@@ -5,6 +5,8 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +74,8 @@ func owners(t *testing.T, wanted int) map[string]string {
 // on the nodes' network resolves by ARP and NDP, and what goes to be free again.
 func TestLoadBalancer(t *testing.T) {
 	apply(t, pool+fmt.Sprintf(balanced, 1, "front", 8080))
-	for address := range owners(t, 2) {
+	found := owners(t, 2)
+	for address := range found {
 		target := hostPort(address, 80)
 		out, err := fromClient(t, curl(target)...)
 		answers(t, "the client", target, out, err)
@@ -80,10 +83,40 @@ func TestLoadBalancer(t *testing.T) {
 	if said := event(t, "demo", "e2e-lb-1", "IPAllocated"); !strings.Contains(said, "172.30.0.2") {
 		t.Errorf("Event %q", said)
 	}
+	toldBy(t, "e2e-lb-1", slices.Collect(maps.Values(found))...)
+	if said := event(t, "demo", "e2e-lb-1", "nodeAssigned"); !strings.Contains(said, `with protocol "layer2"`) {
+		t.Errorf("Event %q", said)
+	}
 	kubectl(t, "delete", "service", "-n", "demo", "e2e-lb-1")
+	toldBy(t, "e2e-lb-1")
 	eventually(t, 20*time.Second, func() error {
 		if out := kubectl(t, "get", "ipaddresses", "-l", "ipaddress.kubernetes.io/managed-by=fairlead.dev", "-o", "name"); out != "" {
 			return errorf("still claimed: %s", out)
+		}
+		return nil
+	})
+}
+
+// toldBy waits until ServiceL2Status objects say that exactly these nodes announce a
+// Service, each naming an interface.
+func toldBy(t *testing.T, service string, nodes ...string) {
+	t.Helper()
+	slices.Sort(nodes)
+	want := strings.Join(slices.Compact(nodes), " ")
+	eventually(t, 20*time.Second, func() error {
+		out := kubectl(t, "get", "servicel2statuses", "-n", "metallb-system", "-l", "metallb.io/service-namespace=demo,metallb.io/service-name="+service,
+			"-o", `jsonpath={range .items[*]}{.status.node}{" "}{.metadata.labels.metallb\.io/node}{" "}{.status.interfaces[0].name}{"\n"}{end}`)
+		var told []string
+		for line := range strings.Lines(out) {
+			f := strings.Fields(line)
+			if len(f) != 3 || f[0] != f[1] {
+				return errorf("a ServiceL2Status without node or interface: %q", line)
+			}
+			told = append(told, f[0])
+		}
+		slices.Sort(told)
+		if got := strings.Join(told, " "); got != want {
+			return errorf("announced by %q, as ServiceL2Status objects say; want %q", got, want)
 		}
 		return nil
 	})
