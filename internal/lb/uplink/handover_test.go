@@ -109,77 +109,101 @@ func TestHandoverOfMegabytes(t *testing.T) {
 	}
 }
 
+// passing is a bench for packets to an address that has moved.
+type passing struct {
+	*bench
+	f        way
+	from, to netip.AddrPort
+}
+
+func (w *world) passing(f way) *passing {
+	p := w.plane(1)
+	w.apply(1, p, table(1, nil))
+	return &passing{w.bench(p), f, netip.AddrPortFrom(netip.MustParseAddr(f.client), 40000), netip.AddrPortFrom(netip.MustParseAddr(f.vip), 80)}
+}
+
+func (b *passing) frame(flags byte, protocol desired.Protocol) []byte {
+	return packet{from: b.from, to: b.to, protocol: protocol, flags: flags}.frame(b.card)
+}
+
+// ttl is where a frame has its TTL or hop limit.
+func (b *passing) ttl() int { return map[bool]int{false: 14 + 8, true: 14 + 7}[b.f.six] }
+
+// check sends a frame and compares what becomes of it.
+func (b *passing) check(name string, frame []byte, want uint32) {
+	b.w.t.Helper()
+	b.w.in(b.w.nodes[1], func() error {
+		verdict, out, err := b.run(frame, 1)
+		if err != nil || verdict != want {
+			return fmt.Errorf("%s: verdict %d, want %d (%w)", name, verdict, want, err)
+		}
+		if got := read(b.w.t, out); verdict == redirects && (got.from != b.from || got.to != b.to || out[b.ttl()] != frame[b.ttl()]-1) {
+			b.w.t.Errorf("%s: became %+v with TTL %d", name, got, out[b.ttl()])
+		}
+		return nil
+	})
+}
+
 // TestPassesOn looks at single packets: which are passed on, what becomes of them,
 // and that none goes in circles.
 func TestPassesOn(t *testing.T) {
 	for _, f := range bothFamilies() {
 		t.Run(f.String(), func(t *testing.T) {
 			w := newWorld(t)
-			p := w.plane(1)
-			w.apply(1, p, table(1, nil))
-			b := w.bench(p)
-			from := netip.AddrPortFrom(netip.MustParseAddr(f.client), 40000)
-			to := netip.AddrPortFrom(netip.MustParseAddr(f.vip), 80)
-			frame := func(flags byte, protocol desired.Protocol) []byte {
-				return packet{from: from, to: to, protocol: protocol, flags: flags}.frame(b.card)
-			}
-			ttl := map[bool]int{false: 14 + 8, true: 14 + 7}[f.six]
-			check := func(name string, frame []byte, want uint32) {
-				t.Helper()
-				w.in(w.nodes[1], func() error {
-					verdict, out, err := b.run(frame, 1)
-					if err != nil || verdict != want {
-						return fmt.Errorf("%s: verdict %d, want %d (%w)", name, verdict, want, err)
-					}
-					if got := read(t, out); verdict == redirects && (got.from != from || got.to != to || out[ttl] != frame[ttl]-1) {
-						t.Errorf("%s: became %+v with TTL %d", name, got, out[ttl])
-					}
-					return nil
-				})
-			}
-			check("not told", frame(flagACK, desired.TCP), passes)
-			w.pass(p, f.passTo(2, time.Minute))
+			b := w.passing(f)
+			b.check("not told", b.frame(flagACK, desired.TCP), passes)
+			w.pass(b.p, f.passTo(2, time.Minute))
 			for _, flags := range []byte{flagACK, flagACK | 0x01, 0x04, 0} {
-				check(fmt.Sprintf("flags %x", flags), frame(flags, desired.TCP), redirects)
+				b.check(fmt.Sprintf("flags %x", flags), b.frame(flags, desired.TCP), redirects)
 			}
-			check("SYN", frame(flagSYN, desired.TCP), passes)
-			check("SYN and ACK", frame(flagSYN|flagACK, desired.TCP), passes)
-			check("UDP", frame(0, desired.UDP), passes)
-			old := packet{from: from, to: to, protocol: desired.TCP, flags: flagACK}.frame(b.card)
-			if old[ttl] = 1; !f.six {
+			b.check("SYN", b.frame(flagSYN, desired.TCP), passes)
+			b.check("SYN and ACK", b.frame(flagSYN|flagACK, desired.TCP), passes)
+			b.check("UDP", b.frame(0, desired.UDP), passes)
+			old := b.frame(flagACK, desired.TCP)
+			if old[b.ttl()] = 1; !f.six {
 				old[24], old[25] = 0, 0
 				sum := checksum(old[14:34])
 				old[24], old[25] = byte(sum>>8), byte(sum)
 			}
-			check("TTL of 1", old, passes)
+			b.check("TTL of 1", old, passes)
 
-			returned := frame(flagACK, desired.TCP)
+			returned := b.frame(flagACK, desired.TCP)
 			copy(returned[6:], []byte{2, 0, 0, 0, 1, 2})
-			check("from a neighbour that is not known yet", returned, redirects)
+			b.check("from a neighbour that is not known yet", returned, redirects)
 			w.neighbour(nodeIP(2, f.six), net.HardwareAddr{2, 0, 0, 0, 1, 2})
-			check("back from the former owner", returned, drops)
-			if c := w.counters(p); c.Dropped.Returned != 1 || c.PassedOn != 5 {
+			b.check("back from the former owner", returned, drops)
+			if c := w.counters(b.p); c.Dropped.Returned != 1 || c.PassedOn != 5 {
 				t.Errorf("%+v", c)
 			}
+		})
+	}
+}
 
+// TestPassEnds expects nothing to be passed on to a node behind a router, nor for
+// longer than was said, nor what the next process does not want.
+func TestPassEnds(t *testing.T) {
+	for _, f := range bothFamilies() {
+		t.Run(f.String(), func(t *testing.T) {
+			w := newWorld(t)
+			b := w.passing(f)
 			far := f.passTo(2, time.Minute)
 			far[0].To = netip.MustParseAddr(map[bool]string{false: "198.51.100.9", true: "2001:db8:2::9"}[f.six])
-			w.pass(p, far)
-			check("to a node behind a router", frame(flagACK, desired.TCP), passes)
-			w.pass(p, f.passTo(2, 0))
+			w.pass(b.p, far)
+			b.check("to a node behind a router", b.frame(flagACK, desired.TCP), passes)
+			w.pass(b.p, f.passTo(2, 0))
 			time.Sleep(20 * time.Millisecond)
-			check("expired", frame(flagACK, desired.TCP), passes)
+			b.check("expired", b.frame(flagACK, desired.TCP), passes)
 
-			w.pass(p, f.passTo(2, time.Minute))
-			p.Close()
-			if err := p.Pass(nil); err == nil {
+			w.pass(b.p, f.passTo(2, time.Minute))
+			b.p.Close()
+			if err := b.p.Pass(nil); err == nil {
 				t.Error("a Plane that was closed wrote")
 			}
 			b.p = w.plane(1)
 			w.apply(1, b.p, table(1, nil))
-			check("by an earlier process", frame(flagACK, desired.TCP), redirects)
+			b.check("by an earlier process", b.frame(flagACK, desired.TCP), redirects)
 			w.pass(b.p, nil)
-			check("not told again", frame(flagACK, desired.TCP), passes)
+			b.check("not told again", b.frame(flagACK, desired.TCP), passes)
 		})
 	}
 }
