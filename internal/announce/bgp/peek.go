@@ -55,6 +55,10 @@ func peek(ctx context.Context, n neighbor, routerID netip.Addr, speak bool) (s s
 		return s, err
 	}
 	for {
+		// An end that came before the deadline was set above was overwritten by it.
+		if ctx.Err() != nil {
+			return s, ctx.Err()
+		}
 		message, err := safeMessage(conn)
 		if errors.Is(err, os.ErrDeadlineExceeded) && !speak && ctx.Err() == nil {
 			// It waits for the other end to begin.
