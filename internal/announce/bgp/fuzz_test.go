@@ -52,6 +52,35 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
+// FuzzNLRI is FuzzSession for routes of all families that GoBGP knows: it reads them
+// whether or not they were agreed to.
+func FuzzNLRI(f *testing.F) {
+	for family := range wire.AddressFamilyNameMap {
+		for _, nlri := range [][]byte{
+			{24, 192, 0, 2}, {0, 1, 0, 12, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0}, {2, 12, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1}, slices.Repeat([]byte{1}, 40),
+			{0, 6, 0, 34, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 8, 2, 0, 0, 4, 0, 0, 0xfc, 1, 1, 7, 0, 2, 0, 1, 2, 6, 0, 4, 1, 2, 3, 4},
+		} {
+			f.Add(family.Afi(), family.Safi(), nlri)
+		}
+	}
+	f.Fuzz(func(t *testing.T, afi uint16, safi byte, nlri []byte) {
+		if len(nlri) > 3000 {
+			return
+		}
+		reach := slices.Concat([]byte{byte(afi >> 8), byte(afi), safi, 4, 192, 0, 2, 1, 0}, nlri)
+		unreach := slices.Concat([]byte{byte(afi >> 8), byte(afi), safi}, nlri)
+		for code, value := range map[byte][]byte{14: reach, 15: unreach} {
+			attribute := slices.Concat([]byte{0x90, code, byte(len(value) >> 8), byte(len(value))}, value)
+			body := slices.Concat([]byte{0, 0, byte(len(attribute) >> 8), byte(len(attribute))}, attribute)
+			header := wire.BGPHeader{Type: wire.BGP_MSG_UPDATE, Len: uint16(wire.BGP_HEADER_LENGTH + len(body))}
+			_, err := wire.ParseBGPBody(&header, body, &wire.MarshallingOption{})
+			if _, proper := err.(*wire.MessageError); err != nil && !proper { //nolint:errorlint // as GoBGP asks for it
+				t.Errorf("the error is a %T: %v", err, err)
+			}
+		}
+	})
+}
+
 // capabilities reads those of an OPEN message.
 func capabilities(o *wire.BGPOpen) []wire.ParameterCapabilityInterface {
 	var all []wire.ParameterCapabilityInterface
