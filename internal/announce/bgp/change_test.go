@@ -84,20 +84,14 @@ func TestRestarting(t *testing.T) {
 	}
 }
 
-// TestPeekEnds: a look at a router that says nothing ends with the process, at whatever
-// point it is.
-func TestPeekEnds(t *testing.T) {
-	f := serve(t, netip.AddrFrom4([4]byte{127, 0, 3, 3}), func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	n := neighbor{address: f.address.Addr(), port: f.address.Port(), local: 1, hold: 90, v4: true}
-	for delay := time.Duration(0); delay < 2*time.Millisecond; delay += 20 * time.Microsecond {
-		ctx, cancel := context.WithTimeout(t.Context(), delay)
-		began := time.Now()
-		if s, err := peek(ctx, n, netip.MustParseAddr("10.0.0.1"), false); err == nil {
-			t.Errorf("got %+v", s)
-		}
-		cancel()
-		if took := time.Since(began); took > courtesy/2 {
-			t.Fatalf("it took %s", took)
-		}
+// TestListenUntil: a look at a router that has ended already does not wait for it.
+func TestListenUntil(t *testing.T) {
+	here, there := net.Pipe()
+	defer func() { _, _ = here.Close(), there.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	must(t, listenUntil(ctx, here, time.Time{}))
+	cancel()
+	if err := listenUntil(ctx, here, time.Time{}); err == nil {
+		t.Error("it would be waited for")
 	}
 }

@@ -189,7 +189,7 @@ func dial(p Peer) (*net.UDPConn, error) {
 
 // write sends a packet at once or not at all: an interface whose queue is full must not
 // keep the sessions of others waiting.
-func write(conn *net.UDPConn, b []byte) error {
+func write(conn syscall.Conn, b []byte) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
