@@ -44,7 +44,7 @@ func withBFD(t testing.TB, p *Plane, names ...string) {
 // again.
 func TestBFD(t *testing.T) {
 	r, other := newRouter(t, 1), newRouter(t, 2)
-	const interval, multiplier = 50 * time.Millisecond, 20
+	const interval, multiplier = 100 * time.Millisecond, 30
 	r.frr(frrConfig(r, 64513, 64512, r.frrBFD(interval, multiplier)...))
 	other.frr(frrConfig(other, 64514, 64512))
 	multiHop := func(p *announce.Peer) { p.MultiHop = true }

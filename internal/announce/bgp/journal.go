@@ -32,8 +32,9 @@ type record struct {
 	remote         uint32
 	extended, seen bool
 	takes4, takes6 bool // families that it agreed to
-	mishap         mishap
-	pending        pending
+	// mishap is why there is no session, loss why the one before the present one ended.
+	mishap, loss mishap
+	pending      pending
 }
 
 // pending is what has happened since the journal was last asked.
@@ -109,6 +110,11 @@ func (j *journal) take(key string) pending {
 	return p
 }
 
+// forgive forgets what went wrong before the session was configured otherwise.
+func (j *journal) forgive(key string) {
+	j.with(key, func(r *record) { r.mishap, r.pending = mishap{}, pending{} })
+}
+
 // blame notes a reason that was found out elsewhere.
 func (j *journal) blame(key, text string) {
 	j.with(key, func(r *record) { r.mishap = mishap{at: j.now(), kind: said, text: text} })
@@ -140,10 +146,16 @@ func (j *journal) transition(event *apiutil.WatchEventMessage_PeerEvent, at time
 		case r.state == wire.BGP_FSM_ESTABLISHED:
 			r.since, r.remote, r.extended, r.seen = at, state.PeerASN, takesExtended(state.RemoteCap), true
 			r.takes4, r.takes6 = takesFamilies(state.RemoteCap)
+			if r.mishap.at.Before(at) { // or it is of the end of this one, which was heard of first
+				r.mishap = mishap{}
+			}
 		case before == wire.BGP_FSM_ESTABLISHED:
 			if state.DisconnectReason != api.PeerState_DISCONNECT_REASON_ADMIN_DOWN {
 				r.pending.failures++
 				r.pending.lived = at.Sub(r.since)
+			}
+			if r.loss = (mishap{}); !r.mishap.at.Before(r.since) {
+				r.loss = r.mishap
 			}
 			r.losses++
 			r.since = at

@@ -130,8 +130,12 @@ func (p *Plane) explore() {
 			continue
 		}
 		wanted[name] = true
-		if p.links[name] != nil {
-			continue
+		if link := p.links[name]; link != nil {
+			if link.there() {
+				continue
+			}
+			link.close()
+			delete(p.links, name)
 		}
 		link, err := explore(name, p.log, func() { signal(p.wake) })
 		if err != nil {
@@ -172,6 +176,9 @@ func (p *Plane) learn(e *entry, n neighbor, s sight, err error) {
 	w := e.want
 	p.log.Debug("asked a router", "peer", w.Name, "as", s.as, "refusal", s.refusal, "error", err)
 	where := netip.AddrPortFrom(n.address, n.port).String()
+	if e.installed && n != e.session {
+		return // what was asked about is no more
+	}
 	wrong := w.mismatch(s.as)
 	switch {
 	case s.as != 0 && wrong != "":

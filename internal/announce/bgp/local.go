@@ -26,7 +26,8 @@ func around(router netip.Addr) (surroundings, error) {
 	}
 	source, _ := netip.AddrFromSlice(routes[0].Src)
 	s, err := at(link.Attrs().Name, source.Unmap())
-	s.direct = routes[0].Gw == nil
+	s.direct = routes[0].Gw == nil && routes[0].Via == nil
+	s.distant = !s.direct
 	return s, err
 }
 

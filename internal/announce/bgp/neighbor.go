@@ -49,7 +49,10 @@ func (w *wanted) neighbor(address, source netip.Addr, remote uint32) neighbor {
 		hold: seconds(w.Hold, usualHold), connect: seconds(w.Connect, usualConnect),
 		multiHop: w.MultiHop, graceful: w.GracefulRestart,
 	}
-	n.keepalive = seconds(w.Keepalive, time.Duration(n.hold)*time.Second/3)
+	third := time.Duration(n.hold) * time.Second / 3
+	if n.keepalive = seconds(w.Keepalive, third); n.keepalive >= n.hold {
+		n.keepalive = seconds(third, third) // or the router would lose the session each time
+	}
 	n.v4, n.v6 = w.families()
 	return n
 }
@@ -154,8 +157,9 @@ type surroundings struct {
 	name string
 	// The addresses that a router can send packets to; not valid where there is none.
 	v4, v6, linkLocal netip.Addr
-	// direct tells that the router is on the same link.
-	direct bool
+	// direct tells that the router is on the same link, distant that another one is
+	// between; neither is known without a route.
+	direct, distant bool
 }
 
 // paths returns what a router is told, sorted by prefix. Problem says what it is not

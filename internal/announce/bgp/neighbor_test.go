@@ -78,6 +78,15 @@ func TestPeer(t *testing.T) {
 	if !maps.Equal(families, map[api.Family_Afi]bool{api.Family_AFI_IP: true, api.Family_AFI_IP6: true}) {
 		t.Errorf("got %v", families)
 	}
+	// A router would lose a session that is kept alive as seldom as it expires.
+	p.Hold, p.Keepalive = 0, 2*time.Minute
+	if c := w.neighbor(w.Address, w.Source, 64513).peer().Timers.Config; c.HoldTime != 90 || c.KeepaliveInterval != 30 {
+		t.Errorf("got %v", c)
+	}
+	p.Hold, p.Keepalive = 9*time.Second, 8*time.Second
+	if c := w.neighbor(w.Address, w.Source, 64513).peer().Timers.Config; c.HoldTime != 9 || c.KeepaliveInterval != 8 {
+		t.Errorf("got %v", c)
+	}
 	// Of the same AS the number of hops does not matter, and without a word the times
 	// are the usual ones.
 	plain := wanted{Peer: &desired.Peer{ASN: 1, PeerASN: 1, Address: w.Address, MultiHop: true}}

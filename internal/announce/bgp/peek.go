@@ -51,7 +51,7 @@ func peek(ctx context.Context, n neighbor, routerID netip.Addr, speak bool) (s s
 		if err := introduce(conn, n, routerID); err != nil {
 			return s, err
 		}
-	} else if err := conn.SetReadDeadline(time.Now().Add(courtesy)); err != nil {
+	} else if err := listenUntil(ctx, conn, time.Now().Add(courtesy)); err != nil {
 		return s, err
 	}
 	for {
@@ -59,7 +59,7 @@ func peek(ctx context.Context, n neighbor, routerID netip.Addr, speak bool) (s s
 		if errors.Is(err, os.ErrDeadlineExceeded) && !speak && ctx.Err() == nil {
 			// It waits for the other end to begin.
 			speak = true
-			if err := errors.Join(conn.SetReadDeadline(time.Time{}), introduce(conn, n, routerID)); err != nil {
+			if err := errors.Join(listenUntil(ctx, conn, time.Time{}), introduce(conn, n, routerID)); err != nil {
 				return s, err
 			}
 			continue
@@ -79,6 +79,15 @@ func peek(ctx context.Context, n neighbor, routerID netip.Addr, speak bool) (s s
 			return s, nil
 		}
 	}
+}
+
+// listenUntil lets a connection be read until a time, or with the zero time until ctx ends. If
+// that was before, this has undone what it did to the deadline, hence the look at it.
+func listenUntil(ctx context.Context, conn net.Conn, until time.Time) error {
+	if err := conn.SetReadDeadline(until); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // peekAgain peeks more than once if the router says nothing of itself: after a failure

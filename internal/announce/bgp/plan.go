@@ -97,6 +97,8 @@ func unusable(w wanted) string {
 		return "spec.vrf: sessions inside a VRF of the node are not supported; take it out, or use a router that is reached without it"
 	case len(w.password) > maxPassword:
 		return fmt.Sprintf("the password has %d bytes, and TCP MD5 signatures take %d at most; shorten it at both ends", len(w.password), maxPassword)
+	case w.RouterID.IsValid() && (w.RouterID.IsUnspecified() || w.RouterID.IsMulticast()):
+		return fmt.Sprintf("spec.routerID %s is not the address of a machine, and routers refuse it; correct it, or take it out", w.RouterID)
 	case !a.IsValid():
 		return ""
 	case a.IsLinkLocalUnicast() && a.Is6():
@@ -186,13 +188,11 @@ func (p plan) announces() bool {
 }
 
 // hashedRouterID makes a router ID of the name of a node that has no IPv4 address
-// (RFC 6286: any number but 0 that is unique in the AS). Names differ, so that their
-// hashes do too, all but certainly: among 1,000 nodes with one chance in 8,000.
+// (RFC 6286: any number but 0 that is unique in the AS). It looks like the address of
+// a host, as routers before that RFC demand (RFC 4271, section 6.2). Names differ, so
+// that their hashes do too, all but certainly: among 1,000 nodes with one chance in
+// 4,000.
 func hashedRouterID(node string) netip.Addr {
 	h := xxhash.Sum64String(node)
-	id := [4]byte{byte(h >> 24), byte(h >> 16), byte(h >> 8), byte(h)}
-	if id == [4]byte{} {
-		id[3] = 1
-	}
-	return netip.AddrFrom4(id)
+	return netip.AddrFrom4([4]byte{1 + byte(h>>24)%126, byte(h >> 16), byte(h >> 8), byte(h)})
 }

@@ -115,6 +115,7 @@ func TestCompile(t *testing.T) {
 		peer("i", netip.Addr{}, 1, func(p *announce.Peer) { p.Interface = "eth1" }),
 		peer("j", netip.Addr{}, 1, func(p *announce.Peer) { p.Interface = "eth1" }),
 		peer("k", address("10.0.0.3"), 1), // c is refused, so this is the only one
+		peer("l", address("10.0.0.6"), 1, id("0.0.0.0")),
 	}
 	p := compile(table(peers))
 	if p.routerID != address("1.1.1.1") {
@@ -123,6 +124,7 @@ func TestCompile(t *testing.T) {
 	refusals := map[string]string{
 		"c": "spec.routerID is 1.1.1.2, but another BGPPeer for this node says 1.1.1.1", "d": "the same spec.peerAddress 10.0.0.1",
 		"e": "name that in spec.interface", "f": "no address of a router", "g": "81 bytes", "h": "VRF", "j": "the same spec.interface eth1",
+		"l": "spec.routerID 0.0.0.0 is not the address of a machine",
 	}
 	for _, w := range p.peers {
 		if want := refusals[w.Name.Name]; (want == "") != (w.refused == "") || !strings.Contains(w.refused, want) {
@@ -147,12 +149,13 @@ func TestLeavingPlan(t *testing.T) {
 	}
 }
 
-// TestRouterID: nodes without an IPv4 address have different ones, none of them zero.
+// TestRouterID: nodes without an IPv4 address have different ones, which look like the
+// address of a host.
 func TestRouterID(t *testing.T) {
 	seen := map[netip.Addr]bool{}
 	for n := range 1000 {
 		id := hashedRouterID(fmt.Sprintf("node-%d", n))
-		if !id.Is4() || id.IsUnspecified() || seen[id] {
+		if first := id.As4()[0]; !id.Is4() || first == 0 || first >= 127 || seen[id] {
 			t.Fatalf("node-%d has %s", n, id)
 		}
 		seen[id] = true

@@ -148,6 +148,7 @@ func (p *Plane) converge(now time.Time, e *entry) error {
 	}
 	e.problem = ""
 	if e.installed && n.key() != e.session.key() {
+		e.forgive()
 		if err := p.uninstall(e); err != nil {
 			return err
 		}
@@ -160,6 +161,8 @@ func (p *Plane) converge(now time.Time, e *entry) error {
 		if n.timers(e.session) != e.session { // GoBGP begins anew
 			e.tally.renew()
 			e.down = false
+			e.forgive()
+			p.journal.forgive(n.key())
 		}
 		e.session = n
 	}
@@ -167,6 +170,12 @@ func (p *Plane) converge(now time.Time, e *entry) error {
 		return err
 	}
 	return p.hold(now, e)
+}
+
+// forgive forgets what went wrong with another configuration, so that one that has
+// been corrected counts at once.
+func (e *entry) forgive() {
+	e.damper, e.heldUntil, e.peekAfter = damper{}, time.Time{}, time.Time{}
 }
 
 // tell makes the paths of a session what they are to be.

@@ -170,21 +170,40 @@ func (p *Plane) status(now time.Time, e *entry) Status {
 	if r.seen || r.losses > 0 {
 		s.Since = r.since
 	}
+	m := r.mishap
 	if s.Established() {
 		s.Routes, s.Untold = r.told(e)
 		s.Error = "" // what counts is that the session is up
+		m = r.loss
 	} else if now.Before(e.heldUntil) {
 		s.Retry = e.heldUntil
 	}
 	// A router may take a moment to say something.
-	if hasty := r.mishap.kind == silentOpen && now.Sub(r.mishap.at) < usualConnect; s.Error == "" && !hasty {
+	if hasty := m.kind == silentOpen && now.Sub(m.at) < usualConnect; s.Error == "" && !hasty {
 		where := netip.AddrPortFrom(e.session.address, w.Port).String()
-		s.Error, s.ErrorAt = r.mishap.describe(w, where), r.mishap.at
+		s.Error, s.ErrorAt = m.describe(w, where), m.at
 	}
-	if link := p.links[w.Interface]; link != nil && link.several() && !s.Established() {
-		s.Error += fmt.Sprintf("; several routers are heard at interface %s, and spec.interface is for a link between two: name the router in spec.peerAddress", w.Interface)
+	if !s.Established() {
+		s.Error = list(s.Error, p.hints(e, m))
 	}
 	return s
+}
+
+// hints says what is likely to be behind a failure, seen from this node.
+func (p *Plane) hints(e *entry, m mishap) string {
+	far, crowded := "", ""
+	if m.kind == unconnected && e.session.external() && !e.session.multiHop && e.around.distant {
+		far = "the router is not on a link of this node, and without spec.ebgpMultiHop packets go no further: set that if the way is right"
+	}
+	if link := p.links[e.want.Interface]; link != nil && link.several() {
+		crowded = fmt.Sprintf("several routers are heard at interface %s, and spec.interface is for a link between two: name the router in spec.peerAddress", link.name)
+	}
+	return list(far, crowded)
+}
+
+// list joins what there is.
+func list(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
 }
 
 // word is the name of a state. GoBGP calls it Active while it tries to connect.
@@ -222,7 +241,7 @@ func (r record) told(e *entry) (routes int, untold string) {
 			lines = append(lines, fmt.Sprintf("%d routes are not announced to this router: it has %s not activated for this neighbour; activate it there", missing[i], family))
 		}
 	}
-	return routes, strings.Join(slices.DeleteFunc(lines, func(l string) bool { return l == "" }), "; ")
+	return routes, list(lines...)
 }
 
 // DroppedBFD returns how many BFD packets were of no session, or not as they must be.

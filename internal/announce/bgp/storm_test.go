@@ -93,7 +93,7 @@ func crowded() []byte {
 }
 
 // steady is how long a session must hold at least, and BFD with it.
-const steady = 20 * time.Second
+const steady = 10 * time.Second
 
 // storm are the ways of routers that do what they should not, and what the status of
 // each says.

@@ -25,6 +25,9 @@ const (
 	advertising = 10 * time.Second
 	// forgotten is when a router that is not heard any more is no more.
 	forgotten = 3*advertising + time.Second
+	// answering lies at least between answers to those who ask for routers (RFC 4861,
+	// section 6.2.6), as they go to everybody on the link.
+	answering = 3 * time.Second
 	// maxHeard bounds what a network can make this node remember.
 	maxHeard = 8
 )
@@ -44,6 +47,8 @@ type neighbourhood struct {
 	mu     sync.Mutex
 	heard  map[netip.Addr]time.Time
 	chosen netip.Addr
+
+	answered time.Time // of listen alone
 }
 
 // explore begins to look for the router at an interface.
@@ -129,11 +134,23 @@ func (n *neighbourhood) listen(ctx context.Context) {
 			continue
 		}
 		if b[0] == solicitation {
+			if !n.answers(time.Now()) {
+				continue
+			}
 			_, _ = n.conn.WriteTo(appendAdvertisement(nil, n.mac), nil, &net.IPAddr{IP: net.ParseIP("ff02::1"), Zone: n.name})
 			continue
 		}
 		n.hear(time.Now(), sender)
 	}
+}
+
+// answers tells whether one who asks for routers gets an answer now.
+func (n *neighbourhood) answers(now time.Time) bool {
+	if now.Sub(n.answered) < answering {
+		return false
+	}
+	n.answered = now
+	return true
 }
 
 // trusted tells whether a message is one of a machine on the same link (RFC 4861,
@@ -188,6 +205,13 @@ func (n *neighbourhood) several() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.heard) > 1
+}
+
+// there tells whether the interface is still the one that it was: one that takes its
+// name is heard by another socket only.
+func (n *neighbourhood) there() bool {
+	_, index, err := hardwareAddress(n.name)
+	return err == nil && index == n.index
 }
 
 func (n *neighbourhood) close() {

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+	"github.com/vishvananda/netlink"
+
+	"github.com/fairlead-net/fairlead/internal/announce"
 )
 
 // TestAdvertisement: what is sent is what is believed, and only from the same link.
@@ -64,6 +68,62 @@ func TestRouter(t *testing.T) {
 	if len(n.heard) > maxHeard {
 		t.Errorf("%d routers are remembered", len(n.heard))
 	}
+}
+
+// TestAnswers: those who ask for routers again and again do not make this node talk.
+func TestAnswers(t *testing.T) {
+	var n neighbourhood
+	now := time.Unix(1000, 0)
+	answers := 0
+	for range 1000 {
+		if n.answers(now) {
+			answers++
+		}
+		now = now.Add(10 * time.Millisecond)
+	}
+	if answers != 4 {
+		t.Errorf("%d answers in 10 s", answers)
+	}
+}
+
+// TestInterfaceAnew: an interface that was deleted and made anew is listened at again.
+func TestInterfaceAnew(t *testing.T) {
+	const name = "anew"
+	link := func() int {
+		must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "anew-end"}))
+		l := must2(netlink.LinkByName(name))(t)
+		must(t, netlink.LinkSetUp(l))
+		return l.Attrs().Index
+	}
+	t.Cleanup(func() {
+		if l, err := netlink.LinkByName(name); err == nil {
+			_ = netlink.LinkDel(l)
+		}
+	})
+	p := plane(t)
+	want := table([]announce.Peer{peer("a", netip.Addr{}, 0, func(p *announce.Peer) { p.Interface = name })})
+	expect := func(index int, problem string) {
+		t.Helper()
+		apply(t, p, want)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		got := 0
+		if l := p.links[name]; l != nil {
+			got = l.index
+		}
+		if e := p.entries[want.Peers[0].Name]; got != index || !strings.HasPrefix(e.problem, problem) {
+			t.Errorf("listens at interface %d, want %d; %s", got, index, e.problem)
+		}
+	}
+	first := link()
+	expect(first, "no router has been heard at interface anew")
+	must(t, netlink.LinkDel(must2(netlink.LinkByName(name))(t)))
+	expect(0, "there is no interface anew")
+	second := link()
+	if second == first {
+		t.Fatal("the interface has the same number")
+	}
+	expect(second, "no router has been heard at interface anew")
 }
 
 // FuzzReadMessage: whatever a router sends in answer to a peek ends in a message or an

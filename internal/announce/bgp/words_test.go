@@ -15,9 +15,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
 	"github.com/fairlead-net/fairlead/internal/announce"
+	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
 func TestNotification(t *testing.T) {
@@ -140,6 +142,71 @@ func TestJournal(t *testing.T) {
 		d.log.Info("Peer Down", "Reason", "read-failed")
 		d.expect("")
 	})
+}
+
+// TestLoss: while there is a session the status says why the one before ended, and
+// nothing of attempts that failed before there was one.
+func TestLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDiary(t)
+		d.open("10.0.0.1")
+		become := func(state wire.FSMState) {
+			time.Sleep(time.Second)
+			d.transition(&apiutil.WatchEventMessage_PeerEvent{Peer: apiutil.Peer{State: apiutil.PeerState{
+				NeighborAddress: netip.MustParseAddr("10.0.0.1"), SessionState: state,
+			}}}, time.Now())
+		}
+		expect := func(loss string, now string) {
+			t.Helper()
+			w := wanted{Peer: peer("a", netip.MustParseAddr("10.0.0.1"), 64513).Peer}
+			if got := d.get("10.0.0.1").loss.describe(w, "X"); !strings.HasPrefix(got, loss) || loss == "" && got != "" {
+				t.Errorf("the last loss: %q, want %q", got, loss)
+			}
+			d.expect(now)
+		}
+		refused := func() { d.log.Debug("failed to connect", "Error", "dial tcp: connect: connection refused") }
+		refused()
+		become(wire.BGP_FSM_ESTABLISHED)
+		expect("", "")
+		time.Sleep(time.Hour)
+		d.notification("sent", wire.BGP_ERROR_HOLD_TIMER_EXPIRED, 0)
+		become(wire.BGP_FSM_IDLE)
+		refused()
+		time.Sleep(time.Minute)
+		expect("closed the session: hold timer expired", "nothing listens")
+		become(wire.BGP_FSM_ESTABLISHED)
+		expect("closed the session: hold timer expired", "")
+		become(wire.BGP_FSM_IDLE) // without a word
+		become(wire.BGP_FSM_ESTABLISHED)
+		expect("", "")
+	})
+}
+
+// TestHints: a router several hops away is told from one that is down.
+func TestHints(t *testing.T) {
+	p := &Plane{links: map[string]*neighbourhood{}}
+	const want = "without spec.ebgpMultiHop packets go no further"
+	for name, c := range map[string]struct {
+		m      mishap
+		n      neighbor
+		around surroundings
+		want   bool
+	}{
+		"distant":    {mishap{kind: unconnected}, neighbor{local: 1, remote: 2}, surroundings{distant: true}, true},
+		"internal":   {mishap{kind: unconnected}, neighbor{local: 1, remote: 1}, surroundings{distant: true}, false},
+		"multihop":   {mishap{kind: unconnected}, neighbor{local: 1, remote: 2, multiHop: true}, surroundings{distant: true}, false},
+		"direct":     {mishap{kind: unconnected}, neighbor{local: 1, remote: 2}, surroundings{direct: true}, false},
+		"no route":   {mishap{kind: unconnected}, neighbor{local: 1, remote: 2}, surroundings{}, false},
+		"it answers": {mishap{kind: received}, neighbor{local: 1, remote: 2}, surroundings{distant: true}, false},
+	} {
+		e := &entry{session: c.n, around: c.around, want: wanted{Peer: &desired.Peer{}}}
+		if got := p.hints(e, c.m); strings.Contains(got, want) != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := list("", "a", "", "b"); got != "a; b" {
+		t.Errorf("got %q", got)
+	}
 }
 
 // TestFoundOut: what was found out by asking stays for as long as it seems to be so.

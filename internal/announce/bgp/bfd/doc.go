@@ -12,6 +12,8 @@
 //
 // A packet of a session over one hop counts only if its hop limit is 255, so no
 // machine can forge one that is not on the same link (RFC 5881, section 5). A packet
-// must come from the router's address, and once the session is up it must repeat a
-// number that this end has drawn by chance.
+// must come from the router's address, and repeat a number that this end has drawn by
+// chance, except those of a router that does not know it yet: such a packet may begin a
+// session, and over one hop end it (RFC 5880, section 6.8.6), but over several hops
+// not end one that is up, as anybody could send it.
 package bfd

@@ -149,7 +149,9 @@ func (p *Plane) whose(k kind, a arrival, got packet) *entry {
 		return nil
 	}
 	for _, e := range p.entries {
-		if fits(e) {
+		// One that is up is not ended from anywhere by who knows no more than addresses: a
+		// router several hops away that has begun anew is found out by its silence.
+		if fits(e) && !(k.multiHop && e.state == Up) {
 			return e
 		}
 	}
@@ -181,13 +183,16 @@ func (p *Plane) send(e *entry, what packet) {
 		e.conn = conn
 	}
 	p.buffer = what.append(p.buffer[:0])
-	_, err := e.conn.Write(p.buffer)
+	err := write(e.conn, p.buffer)
 	if errors.Is(err, unix.ECONNREFUSED) {
 		// That is about the packet before: nobody listened.
-		_, err = e.conn.Write(p.buffer)
+		err = write(e.conn, p.buffer)
 	}
 	if e.problem = err; err != nil {
 		e.counters.Unsent++
+		if errors.Is(err, unix.EAGAIN) {
+			return
+		}
 		// An address that has gone does not come back to a socket.
 		_ = e.conn.Close()
 		e.conn, e.index = nil, 0

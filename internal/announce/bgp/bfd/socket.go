@@ -187,6 +187,21 @@ func dial(p Peer) (*net.UDPConn, error) {
 	return conn.(*net.UDPConn), nil
 }
 
+// write sends a packet at once or not at all: an interface whose queue is full must not
+// keep the sessions of others waiting.
+func write(conn syscall.Conn, b []byte) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		_, failed = unix.SendmsgN(int(fd), b, nil, nil, unix.MSG_DONTWAIT)
+		return true
+	})
+	return errors.Join(err, failed)
+}
+
 // dress sets the hop limit that the other end demands, and the class.
 func dress(fd int, ipv6 bool) error {
 	if ipv6 {
