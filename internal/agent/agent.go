@@ -59,6 +59,7 @@ func (o Options) addressing() kube.Addressing {
 			what.Namespace = o.Config.LoadBalancer.Namespace
 		}
 		what.Claims = what.Claims || name == "ipam"
+		what.Passwords = what.Passwords || name == "announce"
 	}
 	return what
 }
@@ -83,7 +84,8 @@ type Agent struct {
 	pipelines   []pipeline
 	services    []func(context.Context) error
 	leaderships []*leadership
-	announces   func() []Announced // of a process with plane announce; else nil
+	announces   func() []Announced  // of a process with plane announce; else nil
+	peers       func() ([]Session, []AnnouncedRoute) // likewise
 	registry    *prometheus.Registry
 	started     time.Time
 
@@ -142,7 +144,7 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 	case "lb":
 		return a.newLB()
 	case "announce":
-		return a.newAnnounce()
+		return a.newAnnounce(client)
 	case "dns":
 		p, err := a.newDNS()
 		return []pipeline{p}, err

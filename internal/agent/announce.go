@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/ipam"
+	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
@@ -33,9 +34,9 @@ func AnnounceOptions(c config.Config) announce.Options {
 	}
 }
 
-// newAnnounce wires the announcement of addresses on layer 2: probes say which
-// nodes live, and from that follows whose each address is.
-func (a *Agent) newAnnounce() ([]pipeline, error) {
+// newAnnounce wires the announcement of addresses. On layer 2 probes say which nodes
+// live, and from that follows whose each address is; routers are told by BGP.
+func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 	c := a.options.Config.LoadBalancer.Probes
 	probes, err := probe.New(probe.Config{
 		Log: a.log, Node: a.options.Node, Port: c.Port, Key: keyOf(c.KeyFile), Interval: c.Interval, Misses: c.Misses,
@@ -52,12 +53,14 @@ func (a *Agent) newAnnounce() ([]pipeline, error) {
 	}
 	probing := reconcile.New("announce-probe", probes, func(t announce.Table) uint64 { return t.Revision }, a.log)
 	l.loop = reconcile.New[announce.Election]("announce-l2", l, func(e announce.Election) uint64 { return e.Revision }, a.log)
+	peers, sessions := a.newBGP(client)
 	options := AnnounceOptions(a.options.Config)
 	var last announce.Table
 	offer := func(s *desired.State) {
 		last, _ = announce.Compile(s, last, options)
 		probing.Offer(last)
 		l.offer(last)
+		peers.loop.Offer(last)
 	}
 	a.services = append(a.services, l.elect)
 	a.announces = l.announces
@@ -65,25 +68,8 @@ func (a *Agent) newAnnounce() ([]pipeline, error) {
 	return []pipeline{
 		onceKnown(pipeline{offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: probes.Describe}),
 		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: answers.Describe},
+		sessions,
 	}, nil
-}
-
-// WithoutBGP are the Reasons against objects that ask for BGP, which is not spoken.
-func WithoutBGP(s *desired.State) []desired.Reason {
-	var all []desired.Reason
-	tell := func(kind string, name desired.Name) {
-		all = append(all, desired.Reason{
-			Object: desired.Ref{Kind: kind, Namespace: name.Namespace, Name: name.Name}, Code: "BGPNotSupported",
-			Message: "this version of Fairlead makes no BGP sessions, so nothing is announced by this object; use an L2Advertisement, or leave the pool to MetalLB",
-		})
-	}
-	for name := range s.Addressing.Peers.All() {
-		tell("BGPPeer", name)
-	}
-	for name := range s.Addressing.BGPAdvertisements.All() {
-		tell("BGPAdvertisement", name)
-	}
-	return all
 }
 
 // outliving runs something for as long as a handover takes after ctx has ended and

@@ -28,6 +28,10 @@ type Status struct {
 	Planes   []PlaneStatus `json:"planes"`
 	// Announces are the addresses that this node announces by ARP and NDP.
 	Announces []Announced `json:"announces,omitempty"`
+	// Peers are the sessions of this node with routers.
+	Peers []Session `json:"peers,omitempty"`
+	// Routes are what they are told.
+	Routes []AnnouncedRoute `json:"routes,omitempty"`
 }
 
 // PlaneStatus is the part of one plane.
@@ -53,6 +57,9 @@ func (a *Agent) Status() Status {
 	}
 	if a.announces != nil {
 		s.Announces = a.announces()
+	}
+	if a.peers != nil {
+		s.Peers, s.Routes = a.peers()
 	}
 	for _, port := range a.proxyPorts {
 		s.Warnings = append(s.Warnings, port.Describe()...)
@@ -88,7 +95,7 @@ func (a *Agent) newStatus(client *kube.Client) pipeline {
 		r.balancers, given = ipam.Compile(s, last.balancers, IPAMOptions(a.options.Config.LoadBalancer))
 		var announced []desired.Reason // the same on every node, so told once, here
 		r.announced, announced = announce.Compile(s, last.announced, AnnounceOptions(a.options.Config))
-		r.compiled = slices.Concat(r.compiled, given, announced, WithoutBGP(s))
+		r.compiled = slices.Concat(r.compiled, given, announced)
 		return r, r.compiled
 	}
 	p := newPipeline("status", plane, compile, func(r reports) uint64 { return r.revision }, a.log)

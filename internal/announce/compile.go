@@ -20,7 +20,7 @@ func Compile(s *desired.State, prev Table, o Options) (Table, []desired.Reason) 
 		state: s, options: o, rules: prev.rules,
 	}
 	if prev.state == nil || !prev.options.equal(o) || !sameRules(prev.state, s) {
-		t.rules = newRules(s, o)
+		t.rules = newRules(s)
 	}
 	t.Nodes = nodes(s, prev, o)
 	t.Offers, t.Peers, t.Unavailable = t.rules.offers, t.rules.peers, t.rules.unavailable
@@ -37,8 +37,12 @@ func Compile(s *desired.State, prev Table, o Options) (Table, []desired.Reason) 
 }
 
 func (o Options) equal(other Options) bool {
-	return o.NodeService == other.NodeService && o.Default == other.Default && o.Passwords == other.Passwords &&
-		slices.Equal(o.Classes, other.Classes)
+	return o.NodeService == other.NodeService && o.Default == other.Default && slices.Equal(o.Classes, other.Classes)
+}
+
+// SameRoutes tells whether this node tells the same routers the same by both Tables.
+func (t *Table) SameRoutes(other *Table) bool {
+	return t.Synced == other.Synced && t.rules == other.rules && t.parts == other.parts
 }
 
 // announces tells whether the addresses of a Service, which may be nil, are to be

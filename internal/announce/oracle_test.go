@@ -23,7 +23,11 @@ func plain(t Table) []string {
 		lines = append(lines, "offers "+o.Name)
 	}
 	for _, p := range t.Peers {
-		lines = append(lines, "peer "+p.Name.Name)
+		line := "peer " + p.Name.Name
+		if p.Refused != "" {
+			line += " refused: " + p.Refused
+		}
+		lines = append(lines, line)
 	}
 	for _, a := range t.L2 {
 		line := fmt.Sprint("l2 ", a.Address, " of ", a.Services)

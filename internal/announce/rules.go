@@ -45,7 +45,7 @@ func sameRules(a, b *desired.State) bool {
 	return a.Node.Name == b.Node.Name && a.Node.About == b.Node.About && x == y
 }
 
-func newRules(s *desired.State, o Options) *rules {
+func newRules(s *desired.State) *rules {
 	r := &rules{node: s.Node.Name}
 	switch about := s.Node.About; {
 	case about == nil:
@@ -58,7 +58,7 @@ func newRules(s *desired.State, o Options) *rules {
 	}
 	r.l2(s)
 	r.bgp(s)
-	r.connect(s, o)
+	r.connect(s)
 	return r
 }
 
@@ -199,10 +199,9 @@ func (r *rules) fit(w *way, p *ruled) {
 }
 
 // connect finds the routers that this node connects to.
-func (r *rules) connect(s *desired.State, o Options) {
+func (r *rules) connect(s *desired.State) {
 	for _, p := range sorted(s.Addressing.Peers) {
 		peer := Peer{Peer: p, Password: p.Password}
-		usable := p.Usable()
 		if p.BFD != "" {
 			profile, ok := s.Addressing.BFDProfiles.Get(desired.Name{Namespace: p.Name.Namespace, Name: p.BFD})
 			if !ok {
@@ -214,14 +213,10 @@ func (r *rules) connect(s *desired.State, o Options) {
 		if secret := p.PasswordSecret; secret.Name != "" {
 			password, _ := s.Addressing.Passwords.Get(secret)
 			if peer.Password = string(password); password == "" {
-				usable = false
-				if o.Passwords {
-					r.add("BGPPeer", p.Name, "PasswordNotFound",
-						"spec.passwordSecret: there is no Secret %s of type kubernetes.io/basic-auth with a password, so no session is made with this peer; create it or correct the name", secret)
-				}
+				peer.Refused = fmt.Sprintf("spec.passwordSecret: there is no Secret %s of type kubernetes.io/basic-auth with a password; create it or correct the name", secret)
 			}
 		}
-		if usable && r.here(s, p.NodeSelectors) {
+		if p.Usable() && r.here(s, p.NodeSelectors) {
 			r.peers = append(r.peers, peer)
 		}
 	}

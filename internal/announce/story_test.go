@@ -193,11 +193,11 @@ func (w *telling) readOwn(t *testing.T, kind string, document []byte) {
 		}
 	case "Options":
 		o := read[struct {
-			Kind               string
-			Default, Passwords bool
-			Classes            []string
+			Kind    string
+			Default bool
+			Classes []string
 		}](t, document)
-		w.options = Options{NodeService: nodeService, Default: o.Default, Classes: o.Classes, Passwords: o.Passwords}
+		w.options = Options{NodeService: nodeService, Default: o.Default, Classes: o.Classes}
 	case "Delete":
 		w.delete(t, document)
 	default:

@@ -18,9 +18,6 @@ type Options struct {
 	// are somebody else's to announce.
 	Classes []string
 	Default bool
-	// Passwords tells that the State has the passwords of peers, so that one that it
-	// lacks is missing.
-	Passwords bool
 }
 
 // Table is all that this node must know to announce its part. It and all it
@@ -102,6 +99,8 @@ type Peer struct {
 	BFD *desired.BFDProfile // nil means none
 	// Password is the key of TCP MD5 signatures, from wherever it comes.
 	Password string
+	// Refused says why there can be no session, though the object is well-formed.
+	Refused string
 }
 
 // Route is one prefix with its attributes. Of several for one prefix that a peer

@@ -282,7 +282,7 @@ func (w *world) randomRemoval() {
 var nodeService = desired.Name{Namespace: "fairlead", Name: "fairlead-node"}
 
 func options() Options {
-	return Options{NodeService: nodeService, Default: true, Classes: []string{"own"}, Passwords: true}
+	return Options{NodeService: nodeService, Default: true, Classes: []string{"own"}}
 }
 
 func must(t testing.TB, err error) {

@@ -108,7 +108,7 @@ spec: {type: LoadBalancer, selector: {app: cart}, ports: [{port: 80, targetPort:
 }
 
 // TestLoadBalancerUnannounced expects a Service to say that nobody announces its
-// address, and a BGPPeer that no session is made.
+// address, and a BGPPeer why there is no session.
 func TestLoadBalancerUnannounced(t *testing.T) {
 	pools, _, _ := strings.Cut(pool, "---")
 	apply(t, pools+`
@@ -121,5 +121,7 @@ spec: {myASN: 64512, peerASN: 64513, peerAddress: 172.30.0.1}
 	if said := event(t, "demo", "e2e-lb-1", "AddressNotAnnounced"); !strings.Contains(said, "L2Advertisement") {
 		t.Errorf("Event %q", said)
 	}
-	event(t, "metallb-system", "e2e", "BGPNotSupported")
+	if said := event(t, "metallb-system", "e2e", "SessionDown"); !strings.Contains(said, "nothing listens at 172.30.0.1:179") {
+		t.Errorf("Event %q", said)
+	}
 }

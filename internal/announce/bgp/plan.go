@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -60,7 +61,7 @@ func compile(t announce.Table) plan {
 	}
 	for _, peer := range t.Peers {
 		w := wanted{Peer: peer.Peer, bfd: peer.BFD, password: peer.Password, routes: routes(t.Routes, peer.Name.Name)}
-		w.refused = unusable(w)
+		w.refused = cmp.Or(peer.Refused, unusable(w))
 		if w.refused == "" && !p.routerID.IsValid() {
 			p.routerID = w.RouterID
 		}
