@@ -132,7 +132,7 @@ func byRouter(t *testing.T, address string, r plan.Router) {
 		if via.Is6() {
 			family = "-6"
 		}
-		if out, err := exec.Command(lab(t).Bin("lab"), "client", "--remote", "--", "ip", family, "route", "del", address).CombinedOutput(); err != nil {
+		if out, err := exec.Command(lab(t).Bin("lab"), "client", "--remote", "--", "ip", family, "route", "flush", address).CombinedOutput(); err != nil {
 			t.Errorf("clean up: %v\n%s", err, out)
 		}
 	})
@@ -222,7 +222,7 @@ func TestBGPWrongPassword(t *testing.T) {
 		return nil
 	}
 	eventually(t, time.Minute, sessions)
-	if said := event(t, "metallb-system", "e2e-frr-4", "BGPSessionDown"); !strings.Contains(said, "password") {
+	if said := event(t, "metallb-system", "e2e-frr-4", "SessionDown"); !strings.Contains(said, "password") {
 		t.Errorf("Event %q says nothing of a password", said)
 	}
 	text, err := fairlead(t, "lb")
