@@ -30,7 +30,7 @@ const handover = 300 * time.Millisecond
 func AnnounceOptions(c config.Config) announce.Options {
 	return announce.Options{
 		NodeService: LBOptions(c.LB).NodeService, Default: c.LoadBalancer.Default,
-		Classes: append(slices.Clone(c.LoadBalancer.Classes), ipam.Class),
+		Classes: append(slices.Clone(c.LoadBalancer.Classes), ipam.Class), Routes: announce.ExtraRoutes(c.LoadBalancer.BGP),
 	}
 }
 

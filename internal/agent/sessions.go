@@ -126,9 +126,6 @@ type AnnouncedRoute struct {
 
 // routesOf returns what routers to which there is a session are told by a Table.
 func routesOf(t announce.Table, sessions []bgp.Status) []AnnouncedRoute {
-	if t.Unavailable != "" {
-		return nil
-	}
 	var all []AnnouncedRoute
 	for _, r := range t.Routes {
 		one := AnnouncedRoute{Prefix: r.Prefix}

@@ -95,8 +95,4 @@ func TestRoutesOf(t *testing.T) {
 	if diff := cmp.Diff(want, routesOf(table, sessions), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	table.Unavailable = "it is excluded"
-	if got := routesOf(table, sessions); got != nil {
-		t.Errorf("a node that leaves tells %v", got)
-	}
 }

@@ -2,6 +2,7 @@ package announce
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -20,7 +21,7 @@ func Compile(s *desired.State, prev Table, o Options) (Table, []desired.Reason) 
 		state: s, options: o, rules: prev.rules,
 	}
 	if prev.state == nil || !prev.options.equal(o) || !sameRules(prev.state, s) {
-		t.rules = newRules(s)
+		t.rules = newRules(s, o)
 	}
 	t.Nodes = nodes(s, prev, o)
 	t.Offers, t.Peers, t.Unavailable = t.rules.offers, t.rules.peers, t.rules.unavailable
@@ -37,7 +38,8 @@ func Compile(s *desired.State, prev Table, o Options) (Table, []desired.Reason) 
 }
 
 func (o Options) equal(other Options) bool {
-	return o.NodeService == other.NodeService && o.Default == other.Default && slices.Equal(o.Classes, other.Classes)
+	return o.NodeService == other.NodeService && o.Default == other.Default && o.Routes == other.Routes &&
+		slices.Equal(o.Classes, other.Classes)
 }
 
 // SameRoutes tells whether this node tells the same routers the same by both Tables.
@@ -45,10 +47,24 @@ func (t *Table) SameRoutes(other *Table) bool {
 	return t.Synced == other.Synced && t.rules == other.rules && t.parts == other.parts
 }
 
-// announces tells whether the addresses of a Service, which may be nil, are to be
-// announced.
+// announces tells whether a Service, which may be nil, may have something to
+// announce.
 func (o Options) announces(s *desired.Service) bool {
-	if s == nil || s.Type != desired.LoadBalancer || s.Balancer == nil {
+	return s != nil && (o.balances(s) || len(o.external(s)) > 0)
+}
+
+// external returns the externalIPs of a Service that routers are told.
+func (o Options) external(s *desired.Service) []netip.Addr {
+	if !o.Routes.ExternalIPs || s.Foreign != "" {
+		return nil
+	}
+	return s.ExternalIPs
+}
+
+// balances tells whether the addresses that a Service has as a load balancer are to
+// be announced.
+func (o Options) balances(s *desired.Service) bool {
+	if s.Type != desired.LoadBalancer || s.Balancer == nil {
 		return false
 	}
 	if s.Balancer.Class == "" {
@@ -105,6 +121,7 @@ func (t *Table) compilePart(parts *pmap.Editor[desired.Name, *part], s *desired.
 func (t *Table) assemble() {
 	t.reasons = slices.Clone(t.rules.reasons)
 	t.L2 = make([]L2Address, 0, t.parts.Len())
+	t.Routes = slices.Clone(t.rules.routes)
 	for _, p := range t.parts.All() {
 		t.L2 = append(t.L2, p.l2...)
 		t.Routes = append(t.Routes, p.routes...)
@@ -121,7 +138,7 @@ func (t *Table) assemble() {
 		if order := a.compare(&b); order != 0 {
 			return order
 		}
-		return a.Services[0].Compare(b.Services[0])
+		return slices.CompareFunc(a.Services, b.Services, desired.Name.Compare)
 	})
 	t.Routes = join(t.Routes, func(a, b *Route) bool { return a.compare(b) == 0 }, (*Route).unite)
 	slices.SortFunc(t.reasons, compareReasons)

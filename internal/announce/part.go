@@ -23,11 +23,7 @@ func (r *rules) part(s *desired.Service) *part {
 	p := &part{}
 	services := []desired.Name{s.Name}
 	var known [2]*places
-	for i, address := range s.Balancer.Ingress {
-		pool := r.owner(address)
-		if pool == nil || slices.Contains(s.Balancer.Ingress[:i], address) {
-			continue
-		}
+	placesFor := func(address netip.Addr) *places {
 		family := 0
 		if address.Is6() {
 			family = 1
@@ -35,7 +31,23 @@ func (r *rules) part(s *desired.Service) *part {
 		if known[family] == nil {
 			known[family] = placesOf(s, address.Is6())
 		}
-		where := known[family]
+		return known[family]
+	}
+	for _, address := range r.options.external(s) {
+		if r.unavailable == "" && placesFor(address).serves(s, r.node) {
+			p.routes = append(p.routes, Route{Prefix: netip.PrefixFrom(address, address.BitLen()), Services: services})
+		}
+	}
+	var ingress []netip.Addr
+	if r.options.balances(s) {
+		ingress = s.Balancer.Ingress
+	}
+	for i, address := range ingress {
+		pool := r.owner(address)
+		if pool == nil || slices.Contains(ingress[:i], address) {
+			continue
+		}
+		where := placesFor(address)
 		vias := pool.vias(s)
 		if len(vias) > 0 {
 			one := L2Address{Address: address, Services: services, By: vias}

@@ -14,10 +14,12 @@ import (
 // counts for every Service. They are never changed.
 type rules struct {
 	node        string
+	options     Options
 	unavailable string
 	pools       []*ruled // sorted by name
 	offers      []desired.Name
 	peers       []Peer
+	routes      []Route // whatever Services there are
 	reasons     []desired.Reason
 }
 
@@ -42,11 +44,11 @@ type way struct {
 func sameRules(a, b *desired.State) bool {
 	x, y := a.Addressing, b.Addressing
 	x.Claims, y.Claims = pmap.Map[netip.Addr, *desired.Claim]{}, pmap.Map[netip.Addr, *desired.Claim]{}
-	return a.Node.Name == b.Node.Name && a.Node.About == b.Node.About && x == y
+	return a.Node.Name == b.Node.Name && a.Node.About == b.Node.About && x == y && slices.Equal(a.ServiceCIDRs, b.ServiceCIDRs)
 }
 
-func newRules(s *desired.State) *rules {
-	r := &rules{node: s.Node.Name}
+func newRules(s *desired.State, o Options) *rules {
+	r := &rules{node: s.Node.Name, options: o}
 	switch about := s.Node.About; {
 	case about == nil:
 		r.unavailable = "the Node object of " + s.Node.Name + " has not been read from the API server yet"
@@ -59,7 +61,22 @@ func newRules(s *desired.State) *rules {
 	r.l2(s)
 	r.bgp(s)
 	r.connect(s)
+	r.ranges(s)
 	return r
+}
+
+// ranges adds the routes that do not depend on Services.
+func (r *rules) ranges(s *desired.State) {
+	if r.options.Routes.ClusterIPs && r.unavailable == "" {
+		for _, p := range s.ServiceCIDRs {
+			r.routes = append(r.routes, Route{Prefix: p})
+		}
+	}
+	if r.options.Routes.PodCIDRs && s.Node.About != nil {
+		for _, p := range s.Node.About.PodCIDRs {
+			r.routes = append(r.routes, Route{Prefix: p})
+		}
+	}
 }
 
 // here tells whether this node is one of those that selectors are for.
@@ -216,7 +233,9 @@ func (r *rules) connect(s *desired.State) {
 				peer.Refused = fmt.Sprintf("spec.passwordSecret: there is no Secret %s of type kubernetes.io/basic-auth with a password; create it or correct the name", secret)
 			}
 		}
-		if p.Usable() && r.here(s, p.NodeSelectors) {
+		// Pods stay where they are when the node may not announce Services any more.
+		here := r.here(s, p.NodeSelectors) || r.options.Routes.PodCIDRs && s.Node.About != nil && p.NodeSelectors.Match(s.Node.About.Labels)
+		if p.Usable() && here {
 			r.peers = append(r.peers, peer)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/tools/txtar"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead-net/fairlead/api/metallb"
@@ -150,6 +152,9 @@ func (w *telling) read(t *testing.T, document []byte) {
 	case "Community":
 		o := read[metallb.Community](t, document)
 		a.Communities = a.Communities.Set(inSystem(&o.ObjectMeta), desired.ParseCommunityNames(o))
+	case "ServiceCIDR":
+		o := read[networkingv1.ServiceCIDR](t, document)
+		w.ServiceCIDRs = w.ServiceCIDRs.Set(o.Name, o)
 	case "Password":
 		o := read[struct{ Kind, Name, Password string }](t, document)
 		a.Passwords = a.Passwords.Set(desired.Name{Namespace: system, Name: o.Name}, desired.Password(o.Password))
@@ -166,9 +171,10 @@ func (w *telling) readOwn(t *testing.T, kind string, document []byte) {
 			Kind, Name  string
 			Labels      map[string]string
 			Unavailable string
+			PodCIDRs    []netip.Prefix
 			Unread      bool
 		}](t, document)
-		w.node = desired.Node{Name: o.Name, About: &desired.NodeObject{Labels: o.Labels, Unavailable: o.Unavailable}}
+		w.node = desired.Node{Name: o.Name, About: &desired.NodeObject{Labels: o.Labels, Unavailable: o.Unavailable, PodCIDRs: o.PodCIDRs}}
 		if o.Unread {
 			w.node.About = nil
 		}
@@ -196,8 +202,9 @@ func (w *telling) readOwn(t *testing.T, kind string, document []byte) {
 			Kind    string
 			Default bool
 			Classes []string
+			Routes  ExtraRoutes
 		}](t, document)
-		w.options = Options{NodeService: nodeService, Default: o.Default, Classes: o.Classes}
+		w.options = Options{NodeService: nodeService, Default: o.Default, Classes: o.Classes, Routes: o.Routes}
 	case "Delete":
 		w.delete(t, document)
 	default:

@@ -18,6 +18,19 @@ type Options struct {
 	// are somebody else's to announce.
 	Classes []string
 	Default bool
+	Routes  ExtraRoutes
+}
+
+// ExtraRoutes are what all routers are told besides the addresses of load
+// balancers.
+type ExtraRoutes struct {
+	// ExternalIPs of Services, by the nodes that serve them.
+	ExternalIPs bool
+	// ClusterIPs: the whole ranges that ClusterIPs come from, by every node.
+	ClusterIPs bool
+	// PodCIDRs: the ranges of each node's own pods, also by a node that may not
+	// announce the addresses of Services.
+	PodCIDRs bool
 }
 
 // Table is all that this node must know to announce its part. It and all it

@@ -17,6 +17,17 @@ type LoadBalancer struct {
 	// Classes are loadBalancerClasses that are answered to beside fairlead.dev/lb.
 	Classes []string `yaml:"classes"`
 	Probes  Probes   `yaml:"probes"`
+	BGP     BGP      `yaml:"bgp"`
+}
+
+// BGP configures what the routers of all BGPPeers are told besides what
+// BGPAdvertisements say.
+type BGP struct {
+	// ExternalIPs of Services, ClusterIPs by the ranges they come from, and the
+	// PodCIDRs of each node.
+	ExternalIPs bool `yaml:"externalIPs"`
+	ClusterIPs  bool `yaml:"clusterIPs"`
+	PodCIDRs    bool `yaml:"podCIDRs"`
 }
 
 // Probes configures how nodes that announce addresses find out that another has

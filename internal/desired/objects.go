@@ -99,6 +99,9 @@ type NodeObject struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Unavailable says why the node should not announce addresses, or is empty.
 	Unavailable string `json:"unavailable,omitempty"`
+	// PodCIDRs are what the addresses of the node's pods come from, as far as
+	// Kubernetes hands them out.
+	PodCIDRs []netip.Prefix `json:"podCIDRs,omitempty"`
 }
 
 // Network is what the kernel says of a node's network.

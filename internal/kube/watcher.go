@@ -148,6 +148,11 @@ func (v *View) setNode(node *corev1.Node) {
 	v.Leaving = node.DeletionTimestamp != nil ||
 		slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == taintToBeDeleted })
 	v.Node.About = &desired.NodeObject{Labels: node.Labels, Unavailable: unavailable(node)}
+	for _, cidr := range node.Spec.PodCIDRs {
+		if p, err := netip.ParsePrefix(cidr); err == nil {
+			v.Node.About.PodCIDRs = append(v.Node.About.PodCIDRs, p.Masked())
+		}
+	}
 }
 
 // unavailable returns why a node should not announce the addresses of Services,

@@ -44,9 +44,10 @@ type Plane struct {
 
 	mu     sync.Mutex
 	closed bool
-	// plan is that of the last Table by which this node announced something, leaving
-	// the one that takes its place for a time when it is to announce nothing.
-	plan, leaving plan
+	// plan is that of the last Table of an available node, leaving the one that takes
+	// its place for a time when the node is no longer, and left what counts then: no
+	// more than the routes to the node's own pods.
+	plan, leaving, left plan
 	unavailable   string
 	leaveAt       time.Time
 	server        *server // nil while there is no session to make
@@ -84,7 +85,8 @@ func (p *Plane) Changed() <-chan struct{} { return p.changed }
 
 // Apply makes the sessions, and what routers are told, those of a Table. A Table that
 // is not synced changes nothing. One that is Unavailable has routers asked to prefer
-// other nodes, and after Config.Drain the sessions ended. The error names what could
+// other nodes, and after Config.Drain the routes withdrawn that it does not have; with
+// no peers in it, the sessions end. The error names what could
 // not be done, which is tried again; what a router refuses is no error but part of
 // its Status.
 func (p *Plane) Apply(ctx context.Context, want announce.Table) error {
@@ -97,9 +99,10 @@ func (p *Plane) Apply(ctx context.Context, want announce.Table) error {
 		return err
 	}
 	now := time.Now()
+	next := compile(want)
 	switch {
 	case want.Unavailable == "":
-		p.plan = compile(want)
+		p.plan = next
 	case p.unavailable == "":
 		p.leaving, p.leaveAt = p.plan.leaving(), now
 		if p.plan.announces() {
@@ -107,7 +110,7 @@ func (p *Plane) Apply(ctx context.Context, want announce.Table) error {
 			p.log.Info("asking routers to prefer other nodes", "why", want.Unavailable, "for", p.config.Drain)
 		}
 	}
-	p.unavailable = want.Unavailable
+	p.unavailable, p.left = want.Unavailable, next
 	signal(p.wake) // for what is to be done later
 	return p.reconcile(now)
 }
@@ -120,7 +123,7 @@ func (p *Plane) target(now time.Time) plan {
 	case now.Before(p.leaveAt):
 		return p.leaving
 	}
-	return plan{}
+	return p.left
 }
 
 // run does what the time, a router, or BFD calls for, until the Plane is closed.

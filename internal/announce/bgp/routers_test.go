@@ -218,9 +218,17 @@ func checkLeaving(t *testing.T, tor *router, p *Plane, peers []announce.Peer) {
 	// It stays after all.
 	apply(t, p, want)
 	await(t, "the router is not asked any more", func() bool { return tor.communities("192.0.2.1/32") == "64500:7" })
+	// The routes to its own pods outlast those to Services.
+	pods := table(peers, route("10.244.1.0/24", ""))
+	pods.Unavailable = gone.Unavailable
+	apply(t, p, pods)
+	await(t, "the router is asked again", func() bool { return strings.Contains(tor.communities("192.0.2.1/32"), "graceful-shutdown") })
+	tor.has("10.244.1.0/24", "203.0.113.0/24")
 	if s := status(t, p, "core"); s.Losses != 0 {
 		t.Errorf("got %+v", s)
 	}
+	apply(t, p, want)
+	await(t, "the node is back", func() bool { return tor.communities("192.0.2.1/32") == "64500:7" })
 	apply(t, p, gone)
 	tor.has("203.0.113.0/24")
 	await(t, "there are no sessions", func() bool { return len(p.Peers()) == 0 })

@@ -237,7 +237,7 @@ func (p *Plane) Describe() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.unavailable != "" && time.Now().Before(p.leaveAt) {
-		lines = append(lines, "routers are asked to prefer other nodes until "+moment(p.leaveAt)+", then the routes are withdrawn: "+p.unavailable)
+		lines = append(lines, "routers are asked to prefer other nodes until "+moment(p.leaveAt)+", then the routes to Services are withdrawn: "+p.unavailable)
 	}
 	if p.failed != nil {
 		lines = append(lines, strings.Split("not everything is as it should be: "+p.failed.Error(), "\n")...)
