@@ -50,6 +50,7 @@ func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 	}
 	l := &layer2{
 		Plane: answers, probes: probes, network: a.network.Current, tables: make(chan announce.Table, 1),
+		handing: newHanding(a.passers, a.log),
 	}
 	probing := reconcile.New("announce-probe", probes, func(t announce.Table) uint64 { return t.Revision }, a.log)
 	l.loop = reconcile.New[announce.Election]("announce-l2", l, func(e announce.Election) uint64 { return e.Revision }, a.log)
@@ -67,7 +68,7 @@ func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 	a.registry.MustRegister(&layer2Metrics{l})
 	return []pipeline{
 		onceKnown(pipeline{offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: probes.Describe}),
-		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: answers.Describe},
+		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: func() []string { return append(answers.Describe(), l.handing.describe()...) }},
 		sessions,
 	}, nil
 }
@@ -106,7 +107,8 @@ type layer2 struct {
 	network func() *desired.Network
 	loop    *reconcile.Loop[announce.Election]
 	// tables is a mailbox of one.
-	tables chan announce.Table
+	tables  chan announce.Table
+	handing *handing
 
 	mu   sync.Mutex
 	mine map[netip.Addr]Announced
@@ -179,9 +181,15 @@ func (l *layer2) elect(ctx context.Context) error {
 			return nil
 		case table = <-l.tables:
 		case <-l.probes.Changed():
+		case <-l.handing.timer.C:
+			l.handing.again()
+			continue
 		}
 		if table.Synced {
-			l.loop.Offer(announce.Elect(table, l.probes.Live()))
+			live := l.probes.Live()
+			e := announce.Elect(table, live)
+			l.handing.follow(table, live, e)
+			l.loop.Offer(e)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func (m *uplinkMetrics) Describe(out chan<- *prometheus.Desc) {
 // Collect sends one sample per counter, or an error in their place.
 func (m *uplinkMetrics) Collect(out chan<- prometheus.Metric) {
 	flows := uplinkDesc("flows_total", "Connections from outside that eBPF began to forward, by where the endpoint is: on this node (local), on another (remote), or on another that answers itself (direct).", "kind")
-	forwarded := uplinkDesc("forwarded_packets_total", "Packets that eBPF forwarded, by where the endpoint is; replies are its answers, errors ICMP messages about connections.", "kind")
+	forwarded := uplinkDesc("forwarded_packets_total", "Packets that eBPF forwarded, by where the endpoint is; reply are its answers, error ICMP messages about connections; passed_on went to the node that had the address before.", "kind")
 	passed := uplinkDesc("passed_packets_total", "Packets for Services that eBPF left to nftables, by reason.", "reason")
 	dropped := uplinkDesc("dropped_packets_total", "Packets that eBPF could not forward, by reason.", "reason")
 	c, err := m.plane.Counters()
@@ -36,9 +36,9 @@ func (m *uplinkMetrics) Collect(out chan<- prometheus.Metric) {
 	}{
 		{flows, "local", c.Started.Local}, {flows, "remote", c.Started.Remote}, {flows, "direct", c.Started.Direct},
 		{forwarded, "local", c.Forwarded.Local}, {forwarded, "remote", c.Forwarded.Remote}, {forwarded, "direct", c.Forwarded.Direct},
-		{forwarded, "reply", c.Replies}, {forwarded, "error", c.Errors},
+		{forwarded, "reply", c.Replies}, {forwarded, "error", c.Errors}, {forwarded, "passed_on", c.PassedOn},
 		{passed, "no_port", c.Passed.NoPort}, {passed, "full", c.Passed.Full}, {passed, "tracked", c.Passed.Tracked}, {passed, "route", c.Passed.Route},
-		{dropped, "too_big", c.Dropped.TooBig}, {dropped, "route", c.Dropped.Route}, {dropped, "ttl", c.Dropped.TTL}, {dropped, "broken", c.Dropped.Broken},
+		{dropped, "too_big", c.Dropped.TooBig}, {dropped, "route", c.Dropped.Route}, {dropped, "ttl", c.Dropped.TTL}, {dropped, "broken", c.Dropped.Broken}, {dropped, "returned", c.Dropped.Returned},
 	} {
 		out <- prometheus.MustNewConstMetric(s.desc, prometheus.CounterValue, float64(s.value), s.label)
 	}

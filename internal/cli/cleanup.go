@@ -48,13 +48,13 @@ that kube-proxy translated go on. It refuses while kube-proxy answers at port
 				return err
 			}
 			if dryRun {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "would remove what is pinned in %s, and nftables table inet fairlead\n", strings.Join(agent.PinDirectories(c.LB.BPFFS), " and "))
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "would remove what is pinned in %s, and the nftables tables inet fairlead, ip fairlead-handover and ip6 fairlead-handover\n", strings.Join(agent.PinDirectories(c.LB.BPFFS), " and "))
 				return err
 			}
 			if err := agent.Cleanup(c.LB.BPFFS); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "removed what was pinned in %s, and nftables table inet fairlead\n", strings.Join(agent.PinDirectories(c.LB.BPFFS), " and "))
+			fmt.Fprintf(cmd.OutOrStdout(), "removed what was pinned in %s, and the nftables tables inet fairlead, ip fairlead-handover and ip6 fairlead-handover\n", strings.Join(agent.PinDirectories(c.LB.BPFFS), " and "))
 			if !wait {
 				return nil
 			}

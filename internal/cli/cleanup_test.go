@@ -34,7 +34,7 @@ func TestCleanupKubeProxy(t *testing.T) {
 	}
 	expect("cleanup --kube-proxy", "removed nftables table ip kube-proxy, with 1 chain\n")
 	expect("cleanup --kube-proxy", "kube-proxy left nothing here\n")
-	expect("cleanup --dry-run", "would remove what is pinned in /sys/fs/bpf/fairlead and /sys/fs/bpf/fairlead-uplink, and nftables table inet fairlead\n")
+	expect("cleanup --dry-run", "would remove what is pinned in /sys/fs/bpf/fairlead and /sys/fs/bpf/fairlead-uplink, and the nftables tables inet fairlead, ip fairlead-handover and ip6 fairlead-handover\n")
 	out, err := exec.Command("nft", "list", "tables").CombinedOutput()
 	if err != nil || string(out) != "table ip mine\n" {
 		t.Errorf("%v, left:\n%s", err, out)

@@ -69,21 +69,22 @@ func (p *Plane) InvalidDropped() (uint64, error) {
 	return dropped, err
 }
 
-// Remove removes the table, if there is one, from the network namespace of this
-// thread. Connections that it translated stay translated.
+// Remove removes the tables, if there are any, from the network namespace of this
+// thread. Connections that they translated stay translated.
 func Remove() error {
 	s, err := openSocket()
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	failed := removeHandover(s, DefaultTable)
 	if _, exists, err := s.getTable(DefaultTable); err != nil || !exists {
-		return err
+		return errors.Join(failed, err)
 	}
 	t := newTransaction(newLayout(DefaultTable))
 	t.deleteTable()
 	if err := t.commit(s, 0); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("deleting nftables table inet %s: %w", DefaultTable, err)
+		return errors.Join(failed, fmt.Errorf("deleting nftables table inet %s: %w", DefaultTable, err))
 	}
-	return nil
+	return failed
 }

@@ -46,6 +46,13 @@
 // nothing is written upon what others flushed meanwhile, and a look every second
 // restores what they removed.
 //
+// # Handover
+//
+// When an address has moved here from another node, packets of TCP connections that
+// conntrack does not know go to that node, which does (Plane.Pass). Only tables of
+// the families ip and ip6 can do that, so there are two more, named after the first
+// with -handover at the end, for as long as there is something to pass on.
+//
 // # Limits
 //
 // NodePorts at loopback addresses are not served: the kernel routes no packet

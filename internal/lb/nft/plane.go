@@ -46,6 +46,7 @@ type Plane struct {
 	dropInvalid bool
 	stop        context.CancelFunc
 	watching    sync.WaitGroup
+	handover    *handover
 
 	mu     sync.Mutex
 	closed bool
@@ -91,9 +92,14 @@ func New(config Config) (*Plane, error) {
 		s.close()
 		return nil, fmt.Errorf("the kernel has no nftables (module nf_tables), or CAP_NET_ADMIN is missing: %w", err)
 	}
+	h, err := newHandover(config.Table)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Plane{
-		config: config, log: config.Logger, layout: newLayout(config.Table), dropInvalid: !config.Liberal && !liberal(),
+		handover: h, config: config, log: config.Logger, layout: newLayout(config.Table), dropInvalid: !config.Liberal && !liberal(),
 		stop: stop, socket: s, have: emptyState(), refused: map[lb.Frontend]bool{},
 		pending: stale{frontends: map[lb.Frontend]bool{}},
 	}
@@ -145,6 +151,7 @@ func (p *Plane) sync(ctx context.Context) error {
 func (p *Plane) Close() error {
 	p.stop()
 	p.watching.Wait()
+	p.handover.close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

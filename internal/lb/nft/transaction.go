@@ -19,6 +19,7 @@ const chunk = 60_000
 type transaction struct {
 	messages
 	layout *layout
+	family uint8 // of the table, NFPROTO_*
 	sets   uint32
 	rules  int // that are added
 	// owners are the frontends whose elements a message holds, by its number.
@@ -28,7 +29,7 @@ type transaction struct {
 }
 
 func newTransaction(l *layout) *transaction {
-	t := &transaction{layout: l, owners: map[uint32][]lb.Frontend{}}
+	t := &transaction{layout: l, family: unix.NFPROTO_INET, owners: map[uint32][]lb.Frontend{}}
 	// The generation is filled in by commit.
 	t.begin(unix.NFNL_MSG_BATCH_BEGIN, 0, 0, unix.NFNL_SUBSYS_NFTABLES)
 	var a attributes
@@ -40,9 +41,9 @@ func newTransaction(l *layout) *transaction {
 // generationAt is where the first message has the generation.
 const generationAt = unix.SizeofNlMsghdr + 4 + unix.SizeofNlAttr
 
-// add appends a message about something in an inet table.
+// add appends a message about something in the table.
 func (t *transaction) add(kind, flags uint16, write func(*attributes)) {
-	t.addTo(unix.NFPROTO_INET, kind, flags, write)
+	t.addTo(t.family, kind, flags, write)
 }
 
 // addTo appends a message about something in a table of any family.

@@ -107,9 +107,12 @@ type Counters struct {
 	// room for flows, because conntrack knew it, and because its way led
 	// elsewhere.
 	Passed struct{ NoPort, Full, Tracked, Route uint64 }
-	// Dropped counts packets that did not fit, had no way, lived too long, or
-	// could not be changed.
-	Dropped struct{ TooBig, Route, TTL, Broken uint64 }
+	// PassedOn counts packets of connections that a former owner of the address knows,
+	// and so got.
+	PassedOn uint64
+	// Dropped counts packets that did not fit, had no way, lived too long, could not
+	// be changed, or came back from the node that they were passed on to.
+	Dropped struct{ TooBig, Route, TTL, Broken, Returned uint64 }
 }
 
 // Counters reads the programs' counters.
@@ -124,6 +127,7 @@ func (p *Plane) Counters() (Counters, error) {
 		packetsCounterPASSED_TRACKED: &c.Passed.Tracked, packetsCounterPASSED_ROUTE: &c.Passed.Route,
 		packetsCounterDROPPED_TOO_BIG: &c.Dropped.TooBig, packetsCounterDROPPED_ROUTE: &c.Dropped.Route,
 		packetsCounterDROPPED_TTL: &c.Dropped.TTL, packetsCounterDROPPED_BROKEN: &c.Dropped.Broken,
+		packetsCounterDROPPED_RETURNED: &c.Dropped.Returned, packetsCounterPASSED_ON: &c.PassedOn,
 	} {
 		var each []uint64
 		if err := p.maps[packetsMapCounters].Lookup(uint32(which), &each); err != nil {

@@ -59,7 +59,7 @@ func mapSpecs(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
 	pinned := map[string]*ebpf.MapSpec{}
 	for _, name := range []string{
 		packetsMapFrontends, packetsMapPages, packetsMapBackends, packetsMapMembers, packetsMapNodes, packetsMapUplinks,
-		packetsMapFlows, packetsMapReplies, packetsMapFragments, packetsMapCounters,
+		packetsMapFlows, packetsMapReplies, packetsMapFragments, packetsMapCounters, packetsMapPassings,
 	} {
 		pinned[name] = spec.Maps[name]
 	}

@@ -47,11 +47,13 @@ const (
 	packetsCounterPASSED_FULL      packetsCounter = 10
 	packetsCounterPASSED_TRACKED   packetsCounter = 11
 	packetsCounterPASSED_ROUTE     packetsCounter = 12
-	packetsCounterDROPPED_TOO_BIG  packetsCounter = 13
-	packetsCounterDROPPED_ROUTE    packetsCounter = 14
-	packetsCounterDROPPED_TTL      packetsCounter = 15
-	packetsCounterDROPPED_BROKEN   packetsCounter = 16
-	packetsCounterCOUNTERS         packetsCounter = 17
+	packetsCounterPASSED_ON        packetsCounter = 13
+	packetsCounterDROPPED_TOO_BIG  packetsCounter = 14
+	packetsCounterDROPPED_ROUTE    packetsCounter = 15
+	packetsCounterDROPPED_TTL      packetsCounter = 16
+	packetsCounterDROPPED_BROKEN   packetsCounter = 17
+	packetsCounterDROPPED_RETURNED packetsCounter = 18
+	packetsCounterCOUNTERS         packetsCounter = 19
 )
 
 type packetsDatagram struct {
@@ -137,6 +139,12 @@ const (
 	packetsNodeFlagPEER packetsNodeFlag = 2
 )
 
+type packetsPassing struct {
+	_     structs.HostLayout
+	To    packetsAddress
+	Until uint64
+}
+
 type packetsPorts struct {
 	_      structs.HostLayout
 	Source uint16
@@ -174,6 +182,7 @@ const (
 	packetsMapMembers           = "members"
 	packetsMapNodes             = "nodes"
 	packetsMapPages             = "pages"
+	packetsMapPassings          = "passings"
 	packetsMapReplies           = "replies"
 	packetsMapUplinks           = "uplinks"
 	packetsProgUplinkEgress     = "uplink_egress"
@@ -250,6 +259,7 @@ type packetsMapSpecs struct {
 	Members   *ebpf.MapSpec `ebpf:"members"`
 	Nodes     *ebpf.MapSpec `ebpf:"nodes"`
 	Pages     *ebpf.MapSpec `ebpf:"pages"`
+	Passings  *ebpf.MapSpec `ebpf:"passings"`
 	Replies   *ebpf.MapSpec `ebpf:"replies"`
 	Uplinks   *ebpf.MapSpec `ebpf:"uplinks"`
 }
@@ -298,6 +308,7 @@ type packetsMaps struct {
 	Members   *ebpf.Map `ebpf:"members"`
 	Nodes     *ebpf.Map `ebpf:"nodes"`
 	Pages     *ebpf.Map `ebpf:"pages"`
+	Passings  *ebpf.Map `ebpf:"passings"`
 	Replies   *ebpf.Map `ebpf:"replies"`
 	Uplinks   *ebpf.Map `ebpf:"uplinks"`
 }
@@ -312,6 +323,7 @@ func (m *packetsMaps) Close() error {
 		m.Members,
 		m.Nodes,
 		m.Pages,
+		m.Passings,
 		m.Replies,
 		m.Uplinks,
 	)

@@ -37,6 +37,7 @@ type Plane struct {
 	// otherSize is how many flows are kept, if not as many as configured.
 	otherSize uint32
 	noXDP     string // why there is no program for it
+	passings  passings
 	stop      context.CancelFunc
 	stopped   sync.WaitGroup
 
@@ -123,6 +124,7 @@ func (p *Plane) open(spec *ebpf.CollectionSpec) (err error) {
 	if p.maps, p.folder, err = layout(mapSpecs(spec)).Open(p.config.Directory); err != nil {
 		return err
 	}
+	p.passings.in = p.maps[packetsMapPassings]
 	p.foreign = len(before) > 1 || len(before) == 1 && before[0] != p.folder
 	p.pages, err = openPages(filepath.Join(p.config.Directory, p.folder), p.maps[packetsMapPages], spec.Maps[packetsMapPages].InnerMap)
 	if err != nil {
@@ -277,6 +279,7 @@ func (p *Plane) release() {
 	if p.pages != nil {
 		p.pages.close()
 	}
+	p.passings.close()
 	p.maps.Close()
 	for _, program := range p.programs {
 		program.Close()

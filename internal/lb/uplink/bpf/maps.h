@@ -105,6 +105,12 @@ struct flow {
 	__u8 pad[6];
 };
 
+// passing is the node that knows connections to an address which this one does not.
+struct passing {
+	struct address to;
+	__u64 until; // bpf_ktime_get_coarse_ns
+};
+
 // datagram identifies the fragments of one.
 struct datagram {
 	struct address source;
@@ -133,10 +139,12 @@ enum counter {
 	PASSED_FULL,
 	PASSED_TRACKED,
 	PASSED_ROUTE,
+	PASSED_ON,
 	DROPPED_TOO_BIG,
 	DROPPED_ROUTE,
 	DROPPED_TTL,
 	DROPPED_BROKEN,
+	DROPPED_RETURNED,
 	COUNTERS,
 };
 
@@ -208,6 +216,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct uplink);
 } uplinks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 14);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address);
+	__type(value, struct passing);
+} passings SEC(".maps");
 
 // flows are the packets of clients, replies those of backends. Neither forgets
 // a live connection to make room: where they are full, nftables serves.

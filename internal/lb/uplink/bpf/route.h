@@ -13,6 +13,8 @@
 struct route {
 	__u32 interface;
 	struct bpf_redir_neigh next;
+	__u8 card[6]; // the next machine's Ethernet address; zeros while it is not known
+	__u8 pad[2];
 };
 
 // next_hop is the address of the next machine on the way.
@@ -59,7 +61,10 @@ static __always_inline int route_to(struct __sk_buff *skb, const struct tuple *t
 		fib.ipv4_src = t->source.word[3];
 		fib.ipv4_dst = t->target.word[3];
 	}
+	__builtin_memset(r->card, 0, sizeof(r->card));
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	if (!result)
+		__builtin_memcpy(r->card, fib.dmac, sizeof(r->card));
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
 		result = 0;
 	r->interface = fib.ifindex;

@@ -10,8 +10,8 @@
 //
 // What these programs do not handle they pass on as it is: nftables serves it.
 
+#include "handover.h"
 #include "icmp.h"
-#include "start.h"
 #include "xdp.h"
 
 // translate changes a packet that the stack then carries on.
@@ -87,9 +87,13 @@ static __noinline int prepare(struct __sk_buff *skb, struct packet *p, struct fl
 static __noinline int start(struct __sk_buff *skb, struct packet *p)
 {
 	struct flow f = {}, *old;
+	int verdict;
 
-	if (!skb || !p || p->later)
+	if (!skb || !p)
 		return TC_ACT_UNSPEC;
+	verdict = pass_on(skb, p);
+	if (verdict != TC_ACT_UNSPEC || p->later)
+		return verdict;
 	if (!prepare(skb, p, &f)) {
 		// nftables gets the connection that this begins: what follows must not go
 		// where an earlier one of the same ports went.

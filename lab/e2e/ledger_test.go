@@ -1,0 +1,185 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// ledger follows what Services have, in the order in which the API server took it,
+// and what pools offer.
+type ledger struct {
+	mu       sync.Mutex
+	services map[string]entry
+	pools    []offer
+	wrong    []string
+	// given and lost count addresses, events what was seen.
+	given, lost, events int
+}
+
+// entry is a Service as it was seen last.
+type entry struct {
+	asked     string // all of it that its addresses depend on
+	key       string // by which it shares
+	ports     []int32
+	addresses []netip.Addr
+	// changed tells that it asks for something else than when it got its addresses.
+	changed bool
+	at      time.Time
+}
+
+// offer is what all pools together have from a time on; while they are changed, what
+// they have both before and after.
+type offer struct {
+	from time.Time
+	both [2][]addressRange
+}
+
+type addressRange struct{ first, last netip.Addr }
+
+func (r addressRange) contains(a netip.Addr) bool {
+	return a.BitLen() == r.first.BitLen() && !a.Less(r.first) && !r.last.Less(a)
+}
+
+// follow watches Services with a label until ctx ends.
+func (l *ledger) follow(ctx context.Context, t *testing.T, client kubernetes.Interface, namespace, label string) {
+	options := metav1.ListOptions{LabelSelector: label}
+	list, err := client.CoreV1().Services(namespace).List(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.ResourceVersion = list.ResourceVersion
+	for ctx.Err() == nil {
+		w, err := client.CoreV1().Services(namespace).Watch(ctx, options)
+		if err != nil {
+			if ctx.Err() == nil {
+				l.add("the watch ended: " + err.Error())
+			}
+			return
+		}
+		for event := range w.ResultChan() {
+			s, ok := event.Object.(*corev1.Service)
+			if !ok {
+				l.add(fmt.Sprintf("the watch ended: %v", event.Object))
+				return
+			}
+			options.ResourceVersion = s.ResourceVersion
+			l.take(s, event.Type == "DELETED")
+		}
+	}
+}
+
+func (l *ledger) add(wrong string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wrong = append(l.wrong, wrong)
+}
+
+// offers notes what pools have from now on.
+func (l *ledger) offers(before, after []addressRange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pools = append(l.pools, offer{time.Now(), [2][]addressRange{before, after}})
+}
+
+// take takes in how a Service is now.
+func (l *ledger) take(s *corev1.Service, gone bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events++
+	if gone {
+		delete(l.services, s.Name)
+		return
+	}
+	before, known := l.services[s.Name]
+	now := entry{
+		asked: fmt.Sprint(s.Spec.Type, s.Annotations, s.Spec.IPFamilies, s.Spec.Ports[0].Port), key: s.Annotations[shareKey],
+		ports: []int32{s.Spec.Ports[0].Port}, at: time.Now(), changed: before.changed,
+	}
+	for _, i := range s.Status.LoadBalancer.Ingress {
+		now.addresses = append(now.addresses, netip.MustParseAddr(i.IP))
+	}
+	if known && now.asked != before.asked {
+		now.changed = true
+	}
+	for _, a := range now.addresses {
+		if !slices.Contains(before.addresses, a) {
+			l.given++
+			now.changed = false
+		}
+		for name, other := range l.services {
+			if name != s.Name && slices.Contains(other.addresses, a) && !now.shares(other) {
+				l.wrong = append(l.wrong, fmt.Sprintf("%s is of %s (%s) and of %s (%s)", a, name, other.asked, s.Name, now.asked))
+			}
+		}
+	}
+	for _, a := range before.addresses {
+		if !slices.Contains(now.addresses, a) {
+			l.lost++
+			if !before.changed && !now.changed && now.asked == before.asked && l.alwaysOffered(a, before.at) {
+				l.wrong = append(l.wrong, fmt.Sprintf("%s lost %s, which a pool had all the time, though it asked for nothing else (%s)", s.Name, a, now.asked))
+			}
+		}
+	}
+	l.services[s.Name] = now
+}
+
+func (e entry) shares(other entry) bool {
+	return e.key != "" && e.key == other.key && !slices.ContainsFunc(e.ports, func(p int32) bool { return slices.Contains(other.ports, p) })
+}
+
+// alwaysOffered tells whether pools have had an address ever since.
+func (l *ledger) alwaysOffered(a netip.Addr, since time.Time) bool {
+	for i, o := range l.pools {
+		// What counted then may have been seen by Fairlead a moment later.
+		until := time.Now()
+		if i+1 < len(l.pools) {
+			until = l.pools[i+1].from.Add(10 * time.Second)
+		}
+		if until.Before(since) {
+			continue
+		}
+		for _, ranges := range o.both {
+			if !slices.ContainsFunc(ranges, func(r addressRange) bool { return r.contains(a) }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// have returns the addresses of each Service that there is.
+func (l *ledger) have() map[string]entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string]entry{}
+	for name, e := range l.services {
+		all[name] = e
+	}
+	return all
+}
+
+// check fails the test if anything was wrong, or too little was seen.
+func (l *ledger) check(t *testing.T, steps int) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t.Logf("%d steps, %d states of Services seen, %d addresses given, %d lost, %d times pools changed", steps, l.events, l.given, l.lost, len(l.pools))
+	if len(l.wrong) > 0 {
+		t.Errorf("%d times:\n%s", len(l.wrong), strings.Join(l.wrong[:min(20, len(l.wrong))], "\n"))
+	}
+	if l.given < steps/10 || l.lost < steps/100 {
+		t.Error("hardly anything was tested")
+	}
+}
