@@ -84,7 +84,7 @@ type Agent struct {
 	pipelines   []pipeline
 	services    []func(context.Context) error
 	leaderships []*leadership
-	announces   func() []Announced  // of a process with plane announce; else nil
+	announces   func() []Announced                   // of a process with plane announce; else nil
 	peers       func() ([]Session, []AnnouncedRoute) // likewise
 	registry    *prometheus.Registry
 	started     time.Time

@@ -48,13 +48,13 @@ type Plane struct {
 	// its place for a time when the node is no longer, and left what counts then: no
 	// more than the routes to the node's own pods.
 	plan, leaving, left plan
-	unavailable   string
-	leaveAt       time.Time
-	server        *server // nil while there is no session to make
-	routerID      netip.Addr
-	entries       map[desired.Name]*entry
-	links         map[string]*neighbourhood
-	failed        error // of the last reconciliation
+	unavailable         string
+	leaveAt             time.Time
+	server              *server // nil while there is no session to make
+	routerID            netip.Addr
+	entries             map[desired.Name]*entry
+	links               map[string]*neighbourhood
+	failed              error // of the last reconciliation
 }
 
 // New returns a Plane without sessions. It belongs to the network namespace of the
