@@ -183,7 +183,9 @@ func TestBGPFailover(t *testing.T) {
 			node = n.name
 		}
 	}
-	failOver(t, "bgp", node, func() error { return routed(t, p, len(nodes(t)), all...) }, ways...)
+	// Routers choose anew for all connections when the nodes change (Linux' ECMP does), so
+	// one whose packets change nodes between its first and its last can be lost.
+	failOver(t, "bgp", node, gentleness{moved: 3, held: 0}, func() error { return routed(t, p, len(nodes(t)), all...) }, ways...)
 }
 
 // TestBGPWrongPassword gives a router and one of the BGPPeers for it different keys. It
