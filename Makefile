@@ -37,6 +37,10 @@ bench: ## Run the benchmarks and write docs/benchmarks/
 bench-services: ## Measure Services beside kube-proxy and write docs/benchmarks/services.md (as root, ten minutes)
 	@./hack/bench-services.sh
 
+.PHONY: bench-loadbalancer
+bench-loadbalancer: up ## Measure failover of LoadBalancers on the lab and write docs/benchmarks/loadbalancer.md (as root, half an hour)
+	@./hack/bench-loadbalancer.sh
+
 .PHONY: generate
 generate: ## Rebuild generated files: BPF objects (needs clang)
 	@command -v clang >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \

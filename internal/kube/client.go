@@ -51,7 +51,9 @@ func NewClient(a Access) (*Client, error) {
 	config.UserAgent = a.UserAgent
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	config.QPS, config.Burst = 50, 100
+	// Enough for the first sync of a large cluster: a thousand Services get their addresses by
+	// 5,000 requests, one after the other. The API server defends itself (KEP-1040).
+	config.QPS, config.Burst = 200, 400
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("API server %s: %w", config.Host, err)

@@ -106,7 +106,10 @@ func (c *Cluster) saveState() error {
 
 // machines are the names of all machines, nodes last.
 func (c *Cluster) machines() []string {
-	names := []string{config.FabricName, config.ClientName}
+	names := []string{config.FabricName}
+	for _, s := range config.Outside(c.Plan) {
+		names = append(names, s.Name)
+	}
 	for _, n := range c.Plan.Nodes {
 		names = append(names, n.Name)
 	}

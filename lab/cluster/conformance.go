@@ -66,6 +66,7 @@ func (c *Cluster) Conformance(ctx context.Context, s *Suite) error {
 		{"Load them into the nodes", s.loadImages},
 		{"Label the nodes with zones", s.labelZones},
 		{"Let Fairlead resolve Services by " + s.Plane, s.setPlane},
+		{"Give it addresses for LoadBalancers", s.addAddresses},
 	}); err != nil {
 		return err
 	}
@@ -167,6 +168,10 @@ func (s *Suite) setPlane(ctx context.Context) error {
 	return err
 }
 
+func (s *Suite) addAddresses(ctx context.Context) error {
+	return s.cluster.apply(ctx, conformance.Addresses)
+}
+
 func (s *Suite) runParallel(ctx context.Context) error {
 	return s.pass(ctx, "parallel", s.selection.Parallel, s.Procs)
 }
@@ -175,10 +180,11 @@ func (s *Suite) runSerial(ctx context.Context) error {
 	return s.pass(ctx, "serial", s.selection.Serial, 1)
 }
 
-// pass runs specs in the client's network: outside the cluster, with routes to its nodes.
+// pass runs specs outside the cluster, behind the routers: specs about the client's address want one that is
+// not of the nodes' network.
 func (s *Suite) pass(ctx context.Context, name string, specs []string, procs int) error {
 	c := s.cluster
-	pid, err := machine.PID(c.hierarchies, config.ClientName)
+	pid, err := machine.PID(c.hierarchies, config.RemoteName)
 	if err != nil {
 		return fmt.Errorf("%w (%w)", ErrNoLab, err)
 	}
@@ -200,7 +206,8 @@ func (s *Suite) pass(ctx context.Context, name string, specs []string, procs int
 }
 
 func (s *Suite) restore(ctx context.Context) error {
-	var errs []error
+	_, err := s.cluster.kubectl(ctx, strings.NewReader(conformance.Addresses), "delete", "--ignore-not-found", "-f", "-")
+	errs := []error{err}
 	for _, n := range s.cluster.workers() {
 		_, err := s.cluster.kubectl(ctx, nil, "label", "node", n.Name, "topology.kubernetes.io/zone-")
 		errs = append(errs, err)

@@ -41,8 +41,10 @@ func (c *Cluster) healthy(ctx context.Context) bool {
 // fingerprint changes when anything changes that only a new cluster can take up.
 func (c *Cluster) fingerprint() (string, error) {
 	hash := sha256.New()
-	fmt.Fprintln(hash, c.Bare)
 	encoder := json.NewEncoder(hash)
+	if err := encoder.Encode([]any{c.Bare, c.Plan, config.Outside(c.Plan)}); err != nil {
+		return "", fmt.Errorf("fingerprint the outside: %w", err)
+	}
 	for _, n := range c.Plan.Nodes {
 		if err := encoder.Encode(c.placed(config.Node(c.Plan, n, config.Credentials{}, host(c.Layout.Root)))); err != nil {
 			return "", fmt.Errorf("fingerprint %s: %w", n.Name, err)

@@ -5,20 +5,28 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/fairlead-net/fairlead/lab/cgroup"
-	"github.com/fairlead-net/fairlead/lab/config"
 	"github.com/fairlead-net/fairlead/lab/machine"
 )
 
+// known says whether there is a node or router of that name.
 func (c *Cluster) known(name string) error {
-	if _, ok := c.Plan.Find(name); ok {
+	var names []string
+	for _, n := range c.Plan.Nodes {
+		names = append(names, n.Name)
+	}
+	for _, r := range c.Plan.Routers() {
+		names = append(names, r.Name)
+	}
+	if slices.Contains(names, name) {
 		return nil
 	}
-	return fmt.Errorf("%w: %q; the nodes are %s", ErrNoSuch, name, strings.Join(c.machines()[2:], ", "))
+	return fmt.Errorf("%w: %q; there are %s", ErrNoSuch, name, strings.Join(names, ", "))
 }
 
 // StopNode cuts a node's power: everything on it dies at once; its disk stays.
@@ -89,10 +97,10 @@ func (c *Cluster) ExecNode(name string, argv []string) error {
 	return enter(pid, []string{"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"}, argv)
 }
 
-// ExecClient replaces this process by a command in the client's network. Only the network: its files are
-// the host's, so that reports it writes stay.
-func (c *Cluster) ExecClient(argv []string) error {
-	pid, err := machine.PID(c.hierarchies, config.ClientName)
+// ExecClient replaces this process by a command in the network of a client: ClientName or RemoteName of
+// package config. Only the network: its files are the host's, so that reports it writes stay.
+func (c *Cluster) ExecClient(name string, argv []string) error {
+	pid, err := machine.PID(c.hierarchies, name)
 	if err != nil {
 		return fmt.Errorf("%w (%w)", ErrNoLab, err)
 	}

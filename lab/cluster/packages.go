@@ -2,9 +2,9 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -15,32 +15,24 @@ var needs = []struct{ file, pkg string }{
 	{"ip", "iproute2"},
 	{"nft", "nftables"},
 	{"mmdebstrap", "mmdebstrap"},
+	{"/usr/lib/frr/bgpd", "frr"},
+	{"/usr/sbin/bird", "bird2"},
 	{"/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"}, // Ubuntu has it not
 }
 
 // installPackages installs what is missing and nothing that is there.
 func (c *Cluster) installPackages(ctx context.Context) error {
-	var missing []string
+	var missing, names []string
 	for _, n := range needs {
 		if !present(n.file) {
-			missing = append(missing, n.pkg)
+			missing, names = append(missing, n.file+":"+n.pkg), append(names, n.pkg)
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	c.note("installing Debian packages: %s", strings.Join(missing, " "))
-	for _, args := range [][]string{
-		{"update", "-q"},
-		append([]string{"install", "-q", "-y", "--no-install-recommends"}, missing...),
-	} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s (install by hand: %s): %w\n%s", args[0], strings.Join(missing, " "), err, out)
-		}
-	}
-	return nil
+	c.note("installing Debian packages: %s", strings.Join(names, " "))
+	return c.run(ctx, filepath.Join(c.Layout.Root, "hack", "packages.sh"), missing...)
 }
 
 func present(file string) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ func (c *Cluster) startFabric(ctx context.Context) error {
 	}
 	// Pods ask the resolver under their own addresses (nothing here translates them), so that the
 	// fabric must know the way back.
-	var routes []fabric.Route
+	routes := routesOutside(c.Plan)
 	for _, n := range c.Plan.Nodes {
 		routes = append(routes, routesTo(n)...)
 	}
@@ -43,7 +42,7 @@ func (c *Cluster) startFabric(ctx context.Context) error {
 	return machine.Start(ctx, c.placed(config.Fabric(c.Plan)), f.Namespace(), []*os.File{listener})
 }
 
-// startMachines makes credentials, switches on the client and all nodes, and writes the kubeconfigs.
+// startMachines makes credentials, switches on what is outside the cluster and all nodes, and writes the kubeconfigs.
 func (c *Cluster) startMachines(ctx context.Context) error {
 	credentials, err := config.NewCredentials(c.Plan, time.Now())
 	if err != nil {
@@ -54,8 +53,10 @@ func (c *Cluster) startMachines(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	if err := c.plugAndStart(ctx, f, c.placed(config.Client(c.Plan))); err != nil {
-		return err
+	for _, s := range config.Outside(c.Plan) {
+		if err := c.plugAndStart(ctx, f, c.placed(s)); err != nil {
+			return err
+		}
 	}
 	for _, n := range c.Plan.Nodes {
 		if err := c.plugAndStart(ctx, f, c.placed(config.Node(c.Plan, n, credentials, host(c.Layout.Root)))); err != nil {
@@ -82,36 +83,11 @@ func (c *Cluster) placed(s machine.Spec) machine.Spec {
 }
 
 func (c *Cluster) plugAndStart(ctx context.Context, f *fabric.Fabric, s machine.Spec) error {
-	network, err := f.Plug(c.port(s.Name), c.Plan.Fabric)
+	network, err := f.Plug(port(c.Plan, s.Name))
 	if err != nil {
 		return err
 	}
 	return errors.Join(machine.Start(ctx, s, network, nil), network.Close())
-}
-
-// port is a machine's place on the fabric. Nodes know the way to every other node's pods. Their default
-// route ends at the fabric, which knows no way on: a node behaves as if it had an uplink (packets to
-// foreign addresses are routed, then answered as unreachable) and has none. The client knows only its
-// neighbours: it is outside, where pods can't be reached but through a node.
-func (c *Cluster) port(name string) fabric.Port {
-	own, ok := c.Plan.Find(name)
-	if !ok {
-		return fabric.Port{Name: name, Addr: c.Plan.Client}
-	}
-	p := fabric.Port{Name: name, Addr: own.Addr, Routes: []fabric.Route{
-		{To: netip.MustParsePrefix("0.0.0.0/0"), Via: c.Plan.Gateway.V4},
-		{To: netip.MustParsePrefix("::/0"), Via: c.Plan.Gateway.V6},
-	}}
-	for _, n := range c.Plan.Nodes {
-		if n.Name != name {
-			p.Routes = append(p.Routes, routesTo(n)...)
-		}
-	}
-	return p
-}
-
-func routesTo(n plan.Node) []fabric.Route {
-	return []fabric.Route{{To: n.Pods.V4, Via: n.Addr.V4}, {To: n.Pods.V6, Via: n.Addr.V6}}
 }
 
 // host finds out what the host allows to nodes whose disks are on a folder's file system.

@@ -42,12 +42,16 @@ func (c *Cluster) Status(ctx context.Context) error {
 }
 
 func (c *Cluster) addresses(name string) (addresses, pods string) {
-	switch n, ok := c.Plan.Find(name); {
-	case ok:
-		return strings.Join(n.Addr.Strings(), " "), strings.Join(n.Pods.Strings(), " ")
-	case name == config.ClientName:
-		return strings.Join(c.Plan.Client.Strings(), " "), "-"
-	default:
+	if name == config.FabricName {
 		return strings.Join(append(c.Plan.Gateway.Strings(), c.Plan.Resolver.Strings()...), " "), "-"
 	}
+	var all []string
+	for _, cable := range port(c.Plan, name).Cables {
+		all = append(all, cable.Addr.Strings()...)
+	}
+	pods = "-"
+	if n, ok := c.Plan.Find(name); ok {
+		pods = strings.Join(n.Pods.Strings(), " ")
+	}
+	return strings.Join(all, " "), pods
 }

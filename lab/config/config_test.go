@@ -2,6 +2,9 @@ package config
 
 import (
 	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -116,5 +119,38 @@ func TestFabricForwardsToTheAPIServer(t *testing.T) {
 	}
 	if resolv := ResolvConf(p); strings.Count(resolv, "nameserver") != 2 {
 		t.Errorf("resolv.conf is %q", resolv)
+	}
+}
+
+// TestRoutersTakeTheirFiles asks the routers' own programs.
+func TestRoutersTakeTheirFiles(t *testing.T) {
+	p, err := plan.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := map[string][]string{
+		"/etc/frr/bgpd.conf":  {"/usr/lib/frr/bgpd", "--dryrun", "-f"},
+		"/etc/frr/bfdd.conf":  {"/usr/lib/frr/bfdd", "--dryrun", "-f"},
+		"/etc/bird/bird.conf": {"/usr/sbin/bird", "-p", "-c"},
+	}
+	for _, s := range Outside(p) {
+		for path, file := range s.Files {
+			check, ok := checks[path]
+			if !ok {
+				continue
+			}
+			delete(checks, path)
+			// FRR's programs give up root's rights before they read.
+			name := filepath.Join(t.TempDir(), "conf")
+			if err := os.WriteFile(name, []byte(file.Text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command(check[0], append(check[1:], name)...).CombinedOutput(); err != nil {
+				t.Errorf("%s (Debian packages frr and bird2): %v\n%s\n%s", path, err, out, file.Text)
+			}
+		}
+	}
+	if len(checks) > 0 {
+		t.Errorf("no machine has %v", checks)
 	}
 }

@@ -11,6 +11,11 @@ import (
 const (
 	etcdAddress  = "127.0.0.1:2379"
 	etcdEndpoint = "https://" + etcdAddress
+
+	auditPolicy = kubernetesDir + "audit.yaml"
+	// AuditLog is the file, among the control plane's logs, with a line for each request that Fairlead makes
+	// to the API server.
+	AuditLog = "audit.log"
 )
 
 func addControlPlane(s *machine.Spec, p plan.Plan, n plan.Node, c Credentials) {
@@ -27,6 +32,7 @@ func addControlPlane(s *machine.Spec, p plan.Plan, n plan.Node, c Credentials) {
 	} {
 		s.Files[kubernetesDir+name+".conf"] = machine.File{Secret: true, Text: Kubeconfig(server, name, c.Cluster.Cert, pair)}
 	}
+	s.Files[auditPolicy] = machine.File{Text: render("audit.yaml", nil)}
 	kube := machine.Programs + "/kube"
 	s.Components = append(s.Components,
 		machine.Component{Name: "etcd", Path: kube, Args: etcdArgs()},
@@ -83,6 +89,10 @@ func apiServerArgs(p plan.Plan, n plan.Node) []string {
 		flag("requestheader-username-headers", "X-Remote-User"),
 		flag("proxy-client-cert-file", pkiDir+"front-proxy-client.crt"),
 		flag("proxy-client-key-file", pkiDir+"front-proxy-client.key"),
+		flag("audit-policy-file", auditPolicy),
+		flag("audit-log-path", machine.Logs+"/"+AuditLog),
+		flag("audit-log-maxsize", 100), // megabytes; what is older goes
+		flag("audit-log-maxbackup", 1),
 	}
 }
 

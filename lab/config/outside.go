@@ -9,6 +9,7 @@ import (
 const (
 	FabricName = "fabric"
 	ClientName = "client"
+	RemoteName = "remote"
 )
 
 // Words of the hidden command line that runs the fabric's services.
@@ -30,13 +31,18 @@ func Fabric(p plan.Plan) machine.Spec {
 	}
 }
 
-// Client is a machine outside the cluster: it reaches nodes and nothing behind them.
-func Client(p plan.Plan) machine.Spec {
-	return machine.Spec{
-		Name: ClientName,
-		Files: map[string]machine.File{
-			"/etc/hosts":       {Text: hosts(p)},
-			"/etc/resolv.conf": {Text: ResolvConf(p)},
-		},
+// Outside are the machines outside the cluster: one on the nodes' network, which reaches nodes and nothing
+// behind them, the routers, and one behind the routers.
+func Outside(p plan.Plan) []machine.Spec {
+	specs := []machine.Spec{frr(p), bird(p)}
+	for _, name := range []string{ClientName, RemoteName} {
+		specs = append(specs, machine.Spec{
+			Name: name,
+			Files: map[string]machine.File{
+				"/etc/hosts":       {Text: hosts(p)},
+				"/etc/resolv.conf": {Text: ResolvConf(p)},
+			},
+		})
 	}
+	return specs
 }

@@ -11,6 +11,11 @@ import (
 //go:embed exclusions.txt
 var exclusionsText string
 
+// Addresses are the manifests by which LoadBalancers have addresses while the suite runs.
+//
+//go:embed addresses.yaml
+var Addresses string
+
 // ErrExclusions says that the list of exclusions is wrong.
 var ErrExclusions = errors.New("lab/conformance/exclusions.txt")
 

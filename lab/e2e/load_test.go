@@ -14,7 +14,8 @@ import (
 type loadReport struct {
 	Attempts, Failures, Held, Broken int
 	SlowestMillis, OutageMillis      int64
-	GapMillis                        int64
+	GapMillis, LossMillis            int64
+	Late                             int
 	Errors                           []string
 }
 
@@ -62,6 +63,12 @@ func (p pod) load(t *testing.T, args ...string) func() loadReport {
 func loadFromClient(t *testing.T, program string, args ...string) func() loadReport {
 	t.Helper()
 	return startLoad(t, func() (string, error) { return fromClient(t, append([]string{program}, args...)...) })
+}
+
+// loadFromRemote starts the load program outside the cluster and behind the routers.
+func loadFromRemote(t *testing.T, program string, args ...string) func() loadReport {
+	t.Helper()
+	return startLoad(t, func() (string, error) { return fromRemote(t, append([]string{program}, args...)...) })
 }
 
 func startLoad(t *testing.T, start func() (string, error)) func() loadReport {

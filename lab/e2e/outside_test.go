@@ -12,9 +12,10 @@ import (
 )
 
 // external is a Service of all types at once, in both families, whose backend
-// tells who asked: HTTP header fields and the client's address.
+// tells who asked: HTTP header fields and the client's address. Its addresses are no
+// business of Fairlead's, whatever pools there are.
 const external = `{apiVersion: v1, kind: Service, metadata: {name: e2e-outside, namespace: demo}, spec: {
-  type: LoadBalancer, selector: {app: front}, ipFamilyPolicy: RequireDualStack, externalTrafficPolicy: %s,
+  type: LoadBalancer, loadBalancerClass: example.com/none, selector: {app: front}, ipFamilyPolicy: RequireDualStack, externalTrafficPolicy: %s,
   ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]}}`
 
 // node is one machine of the cluster.
@@ -50,7 +51,13 @@ func fromClient(t *testing.T, command ...string) (string, error) {
 	return run(t, nil, lab(t).Bin("lab"), append([]string{"client", "--"}, command...)...)
 }
 
-// fromNode runs a command at a node's console.
+// fromRemote runs a command outside the cluster and behind the routers.
+func fromRemote(t *testing.T, command ...string) (string, error) {
+	t.Helper()
+	return run(t, nil, lab(t).Bin("lab"), append([]string{"client", "--remote", "--"}, command...)...)
+}
+
+// fromNode runs a command at the console of a node or a router.
 func fromNode(t *testing.T, name string, command ...string) (string, error) {
 	t.Helper()
 	return run(t, nil, lab(t).Bin("lab"), append([]string{"node", "exec", name, "--"}, command...)...)

@@ -41,12 +41,12 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: e2e-rolling-cluster, namespace: demo}
-spec: {type: LoadBalancer, selector: {app: e2e-rolling}, externalTrafficPolicy: Cluster, ports: [{port: 80, targetPort: admin, nodePort: 30090}]}
+spec: {type: LoadBalancer, loadBalancerClass: example.com/none, selector: {app: e2e-rolling}, externalTrafficPolicy: Cluster, ports: [{port: 80, targetPort: admin, nodePort: 30090}]}
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: e2e-rolling-local, namespace: demo}
-spec: {type: LoadBalancer, selector: {app: e2e-rolling}, externalTrafficPolicy: Local, internalTrafficPolicy: Cluster, ports: [{port: 80, targetPort: admin, nodePort: 30091}]}
+spec: {type: LoadBalancer, loadBalancerClass: example.com/none, selector: {app: e2e-rolling}, externalTrafficPolicy: Local, internalTrafficPolicy: Cluster, ports: [{port: 80, targetPort: admin, nodePort: 30091}]}
 `
 
 // setAddress gives a Service an address, as a load balancer would, and the

@@ -11,7 +11,7 @@ import (
 )
 
 // configure gives a machine's namespace its addresses and routes.
-func configure(h *netlink.Handle, p Port, nets plan.Nets) error {
+func configure(h *netlink.Handle, p Port) error {
 	loopback, err := h.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find lo: %w", err)
@@ -19,17 +19,34 @@ func configure(h *netlink.Handle, p Port, nets plan.Nets) error {
 	if err := h.LinkSetUp(loopback); err != nil {
 		return fmt.Errorf("switch lo on: %w", err)
 	}
-	link, err := h.LinkByName(cableName)
-	if err != nil {
-		return fmt.Errorf("find %s: %w", cableName, err)
+	for i, cable := range p.Cables {
+		name := interfaceName(i)
+		link, err := h.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("find %s: %w", name, err)
+		}
+		if err := addAddresses(h, link, cable.Addr, cable.Nets); err != nil {
+			return err
+		}
+		if err := h.LinkSetUp(link); err != nil {
+			return fmt.Errorf("switch %s on: %w", name, err)
+		}
+		if err := addRoutes(h, link, routesBy(cable, p.Routes)); err != nil {
+			return err
+		}
 	}
-	if err := addAddresses(h, link, p.Addr, nets); err != nil {
-		return err
+	return nil
+}
+
+// routesBy are those whose neighbour is at the other end of a cable.
+func routesBy(cable Cable, routes []Route) []Route {
+	var out []Route
+	for _, r := range routes {
+		if cable.Nets.V4.Contains(r.Via) || cable.Nets.V6.Contains(r.Via) {
+			out = append(out, r)
+		}
 	}
-	if err := h.LinkSetUp(link); err != nil {
-		return fmt.Errorf("switch %s on: %w", cableName, err)
-	}
-	return addRoutes(h, link, p.Routes)
+	return out
 }
 
 func addRoutes(h *netlink.Handle, link netlink.Link, routes []Route) error {

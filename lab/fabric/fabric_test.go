@@ -1,9 +1,14 @@
 package fabric
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -23,17 +28,17 @@ func TestPlug(t *testing.T) {
 	}
 	defer f.Close()
 	node := p.Nodes[1]
-	port := Port{Name: node.Name, Addr: node.Addr, Routes: []Route{
+	port := Port{Name: node.Name, Cables: []Cable{{Inside, node.Addr, p.Fabric}}, Routes: []Route{
 		{To: p.Nodes[0].Pods.V4, Via: p.Nodes[0].Addr.V4},
 		{To: netip.MustParsePrefix("::/0"), Via: p.Gateway.V6},
 	}}
-	namespace := plug(t, f, port, p.Fabric)
+	namespace := plug(t, f, port)
 	h, err := handle(namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	link, err := h.LinkByName(cableName)
+	link, err := h.LinkByName("eth0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,12 +53,12 @@ func TestPlug(t *testing.T) {
 		t.Errorf("routes are %v, %v", routes, err)
 	}
 	// A machine that starts again gets a new cable while the old namespace may still be there.
-	plug(t, f, port, p.Fabric)
+	plug(t, f, port)
 }
 
-func plug(t *testing.T, f *Fabric, port Port, nets plan.Nets) *os.File {
+func plug(t *testing.T, f *Fabric, port Port) *os.File {
 	t.Helper()
-	namespace, err := f.Plug(port, nets)
+	namespace, err := f.Plug(port)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +80,7 @@ func TestCutAndHeal(t *testing.T) {
 	if err := f.Cut(name); err == nil {
 		t.Error("cut a cable that is not there")
 	}
-	plug(t, f, Port{Name: name, Addr: p.Nodes[0].Addr}, p.Fabric)
+	plug(t, f, Port{Name: name, Cables: []Cable{{Inside, p.Nodes[0].Addr, p.Fabric}}})
 	if err := f.Cut(name); err != nil || f.Connected(name) {
 		t.Errorf("cut: %v, connected %v", err, f.Connected(name))
 	}
@@ -89,9 +94,64 @@ func TestPortNamesFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	names := []string{p.FRR.Name, p.BIRD.Name}
 	for _, n := range p.Nodes {
-		if name := portName(n.Name); len(name) >= unix.IFNAMSIZ {
+		names = append(names, n.Name)
+	}
+	for _, machine := range names {
+		if name := portName(machine, 1); len(name) >= unix.IFNAMSIZ {
 			t.Errorf("%s is too long", name)
+		}
+	}
+}
+
+// TestOutsideIsApart plugs a machine between the two networks and one behind it: the one behind reaches the
+// nodes by it, and not without.
+func TestOutsideIsApart(t *testing.T) {
+	p, err := plan.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := []Route{{To: p.Outside.V4, Via: p.FRR.Addr.V4}, {To: p.Outside.V6, Via: p.FRR.Addr.V6}}
+	f, err := Create(p.Fabric, []plan.Pair{p.Gateway}, back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	remote := plug(t, f, Port{Name: "remote", Cables: []Cable{{Outside, p.Remote, p.Outside}}, Routes: []Route{
+		{To: p.Fabric.V4, Via: p.FRR.Outside.V4}, {To: p.Fabric.V6, Via: p.FRR.Outside.V6},
+	}})
+	// Nobody listens at the gateway's port: who gets there is refused.
+	reaches := func(address string) error {
+		answer := make(chan error)
+		go func() {
+			// Never unlocked: the thread is in another namespace and must end with this goroutine.
+			runtime.LockOSThread()
+			err := unix.Setns(int(remote.Fd()), unix.CLONE_NEWNET)
+			if err == nil {
+				_, err = net.DialTimeout("tcp", net.JoinHostPort(address, "9"), 3*time.Second)
+			}
+			answer <- err
+		}()
+		if err := <-answer; !errors.Is(err, unix.ECONNREFUSED) {
+			return fmt.Errorf("%v, want a refusal", err)
+		}
+		return nil
+	}
+	for _, address := range p.Gateway.Strings() {
+		if reaches(address) == nil {
+			t.Errorf("%s answers before there is a router", address)
+		}
+	}
+	plug(t, f, Port{Name: p.FRR.Name, Cables: []Cable{{Inside, p.FRR.Addr, p.Fabric}, {Outside, p.FRR.Outside, p.Outside}}})
+	for _, address := range p.Gateway.Strings() {
+		// That the router was not there may be remembered for a moment.
+		err := reaches(address)
+		for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); err = reaches(address) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err != nil {
+			t.Errorf("%s through the router: %v", address, err)
 		}
 	}
 }

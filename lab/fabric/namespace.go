@@ -18,6 +18,10 @@ var settings = []struct{ path, value string }{
 	{"/proc/sys/net/ipv6/conf/default/disable_ipv6", "0"},
 	{"/proc/sys/net/ipv6/conf/all/forwarding", "1"},
 	{"/proc/sys/net/ipv6/conf/default/forwarding", "1"},
+	// Of several routes of the same cost a connection keeps one, and another connection may take another:
+	// what routers do (RFC 2992).
+	{"/proc/sys/net/ipv4/fib_multipath_hash_policy", "1"},
+	{"/proc/sys/net/ipv6/fib_multipath_hash_policy", "1"},
 	// Addresses are planned, so there is no duplicate to detect, and nobody waits a second for it.
 	{"/proc/sys/net/ipv6/conf/all/accept_dad", "0"},
 	{"/proc/sys/net/ipv6/conf/default/accept_dad", "0"},

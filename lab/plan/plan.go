@@ -43,6 +43,18 @@ type Node struct {
 	Pods Nets
 }
 
+// Router is a machine between the fabric and the outside. It learns by BGP which addresses the nodes serve.
+type Router struct {
+	Name string
+	// Addr is its address on the fabric, Outside its address on the network behind it.
+	Addr, Outside Pair
+	// AS is its number in BGP.
+	AS uint32
+}
+
+// NodesAS is the number that the nodes are expected to have in BGP.
+const NodesAS = 64512
+
 // Plan is every name and address of a lab.
 type Plan struct {
 	Nodes []Node
@@ -51,6 +63,11 @@ type Plan struct {
 	Gateway  Pair
 	Resolver Pair
 	Client   Pair
+	// Outside is the network behind the routers; Remote is on it.
+	Outside Nets
+	FRR     Router
+	BIRD    Router
+	Remote  Pair
 	// Pods and Services are the cluster's ranges; DNS is where pods expect the cluster's DNS.
 	Pods     Nets
 	Services Nets
@@ -70,6 +87,10 @@ func New(nodes int) (Plan, error) {
 		Gateway:    pair("172.30.0.1", "fd00:30::1"),
 		Resolver:   pair("172.30.0.53", "fd00:30::53"),
 		Client:     pair("172.30.0.200", "fd00:30::200"),
+		Outside:    nets("198.51.100.0/24", "fd00:51::/64"),
+		FRR:        router("router-frr", 2, 64513),
+		BIRD:       router("router-bird", 3, NodesAS),
+		Remote:     pair("198.51.100.200", "fd00:51::200"),
 		Pods:       nets("10.244.0.0/16", "fd00:244::/32"),
 		Services:   nets("10.96.0.0/16", "fd00:96::/112"),
 		DNS:        pair("10.96.0.10", "fd00:96::a"),
@@ -93,6 +114,17 @@ func node(k int) Node {
 		Pods: nets(fmt.Sprintf("10.244.%d.0/24", k), fmt.Sprintf("fd00:244:%d::/64", k)),
 	}
 }
+
+func router(name string, last int, as uint32) Router {
+	return Router{
+		Name: name, AS: as,
+		Addr:    pair(fmt.Sprintf("172.30.0.%d", last), fmt.Sprintf("fd00:30::%d", last)),
+		Outside: pair(fmt.Sprintf("198.51.100.%d", last), fmt.Sprintf("fd00:51::%d", last)),
+	}
+}
+
+// Routers are the machines between the fabric and the outside.
+func (p Plan) Routers() []Router { return []Router{p.FRR, p.BIRD} }
 
 // Find is the node of that name.
 func (p Plan) Find(name string) (Node, bool) {

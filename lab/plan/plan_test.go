@@ -11,22 +11,27 @@ func TestNewGivesEveryThingItsOwnAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[netip.Addr]string{}
-	claim := func(owner string, pair Pair) {
+	claim := func(owner string, pair Pair, network Nets) {
 		for _, a := range []netip.Addr{pair.V4, pair.V6} {
 			if other, taken := seen[a]; taken {
 				t.Errorf("%s and %s both have %s", owner, other, a)
 			}
 			seen[a] = owner
-			if !p.Fabric.V4.Contains(a) && !p.Fabric.V6.Contains(a) {
-				t.Errorf("%s: %s is not on the fabric", owner, a)
+			if !network.V4.Contains(a) && !network.V6.Contains(a) {
+				t.Errorf("%s: %s is not on its network", owner, a)
 			}
 		}
 	}
-	claim("gateway", p.Gateway)
-	claim("resolver", p.Resolver)
-	claim("client", p.Client)
+	claim("gateway", p.Gateway, p.Fabric)
+	claim("resolver", p.Resolver, p.Fabric)
+	claim("client", p.Client, p.Fabric)
+	claim("remote", p.Remote, p.Outside)
+	for _, r := range p.Routers() {
+		claim(r.Name, r.Addr, p.Fabric)
+		claim(r.Name+" outside", r.Outside, p.Outside)
+	}
 	for _, n := range p.Nodes {
-		claim(n.Name, n.Addr)
+		claim(n.Name, n.Addr, p.Fabric)
 		if !p.Pods.V4.Contains(n.Pods.V4.Addr()) || !p.Pods.V6.Contains(n.Pods.V6.Addr()) {
 			t.Errorf("%s: pods %v are outside the cluster's range", n.Name, n.Pods)
 		}

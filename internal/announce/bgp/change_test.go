@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
 	"github.com/fairlead-net/fairlead/internal/announce"
+	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
 // TestCorrected: a BGPPeer that has been corrected is tried at once, however long the
@@ -93,5 +95,58 @@ func TestListenUntil(t *testing.T) {
 	cancel()
 	if err := listenUntil(ctx, here, time.Time{}); err == nil {
 		t.Error("it would be waited for")
+	}
+}
+
+// TestHanging: a router that reads nothing of what it is told keeps nobody waiting, be it
+// another router, those who apply and ask, or the end of its session.
+func TestHanging(t *testing.T) {
+	over := make(chan struct{})
+	hanging := serve(t, netip.AddrFrom4([4]byte{127, 0, 3, 4}), func(conn net.Conn) {
+		_ = conn.(*net.TCPConn).SetReadBuffer(4096)
+		handshake(conn)
+		<-over
+	})
+	t.Cleanup(func() { close(over) })
+	good := serve(t, netip.AddrFrom4([4]byte{127, 0, 3, 5}), func(conn net.Conn) {
+		handshake(conn)
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	peers := []announce.Peer{good.peer("good"), hanging.peer("hanging")}
+	p := plane(t)
+	apply(t, p, table(peers))
+	established(t, p, "good")
+	established(t, p, "hanging")
+	var slowest time.Duration
+	for n := range 8 {
+		// Communities of its own give each route a message, and one that fills buffers.
+		var routes []announce.Route
+		for i := range 2000 {
+			r := route(fmt.Sprintf("10.%d.%d.%d/32", 1+n%2, i>>8, i&255), "")
+			for c := range uint32(100) {
+				r.Communities = append(r.Communities, desired.Community{Numbers: [3]uint32{uint32(i), c}})
+			}
+			routes = append(routes, r)
+		}
+		began := time.Now()
+		apply(t, p, table(peers, routes...))
+		p.Peers()
+		slowest = max(slowest, time.Since(began))
+	}
+	t.Logf("the slowest Apply took %s", slowest)
+	if slowest > late/2 {
+		t.Errorf("an Apply took %s", slowest)
+	}
+	var told uint64
+	await(t, "one is stuck, and the other has all", func() bool {
+		stuck, free := status(t, p, "hanging").Counters.UpdatesSent, status(t, p, "good").Counters.UpdatesSent
+		done := free > 10000 && stuck < free && free == told
+		told = free
+		return done
+	}, func() string { return fmt.Sprintf("%+v", p.Peers()) })
+	began := time.Now()
+	apply(t, p, table(peers[:1]))
+	if took := time.Since(began); took > late/2 {
+		t.Errorf("to end the session took %s", took)
 	}
 }

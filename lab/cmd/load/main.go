@@ -34,8 +34,14 @@ type report struct {
 	OutageMillis int64 `json:"outageMillis"`
 	// GapMillis is the longest time in which no attempt succeeded, be it that all of
 	// them merely waited.
-	GapMillis int64    `json:"gapMillis"`
-	Errors    []string `json:"errors,omitempty"`
+	GapMillis int64 `json:"gapMillis"`
+	// LossMillis is the time from the beginning of the first attempt that failed or was
+	// late to that of the last: how long packets were lost, be it only some. What is lost
+	// is sent again by TCP after a second, so that an attempt which succeeds in the end
+	// was begun while packets were lost if it is late.
+	LossMillis int64    `json:"lossMillis"`
+	Late       int      `json:"late"`
+	Errors     []string `json:"errors,omitempty"`
 }
 
 type recorder struct {
@@ -43,6 +49,22 @@ type recorder struct {
 	report      report
 	lastSuccess time.Time
 	failing     bool
+	// firstLoss and lastLoss are when attempts began that failed or were late.
+	firstLoss, lastLoss time.Time
+}
+
+// late is what no attempt takes whose packets all arrive.
+const late = 500 * time.Millisecond
+
+// lose notes that packets were lost of an attempt that began then.
+func (r *recorder) lose(started time.Time) {
+	if r.firstLoss.IsZero() || started.Before(r.firstLoss) {
+		r.firstLoss = started
+	}
+	if started.After(r.lastLoss) {
+		r.lastLoss = started
+	}
+	r.report.LossMillis = r.lastLoss.Sub(r.firstLoss).Milliseconds()
 }
 
 func (r *recorder) attempt(started time.Time, err error) {
@@ -53,8 +75,13 @@ func (r *recorder) attempt(started time.Time, err error) {
 	if err != nil {
 		r.report.Failures++
 		r.failing = true
+		r.lose(started)
 		r.note(now, err)
 		return
+	}
+	if now.Sub(started) > late {
+		r.report.Late++
+		r.lose(started)
 	}
 	r.report.SlowestMillis = max(r.report.SlowestMillis, now.Sub(started).Milliseconds())
 	if r.failing {
@@ -85,11 +112,12 @@ func main() {
 	rate := flag.Int("rate", 200, "attempts a second")
 	hold := flag.Int("hold", 0, "connections to hold open, with a request on each every second")
 	serve := flag.Uint("serve", 0, "instead of all this, answer at this port, by HTTP and UDP, with the client's address")
+	each := flag.Bool("each", false, "connect once to each HOST:PORT that comes on standard input, one a line, at --rate")
 	who := flag.String("who", "", "tcp or udp: ask the server at --connect, one that serves, for this client's address, and print it")
 	duration := flag.Duration("duration", 10*time.Second, "how long")
 	flag.Parse()
-	if *address == "" && *name == "" && *serve == 0 || *rate < 1 || *duration > 10*time.Minute {
-		fmt.Fprintln(os.Stderr, "load: needs --connect HOST:PORT, --resolve NAME or --serve PORT, a rate of at least 1, a duration of at most 10m")
+	if *address == "" && *name == "" && *serve == 0 && !*each || *rate < 1 || *duration > 10*time.Minute {
+		fmt.Fprintln(os.Stderr, "load: needs --connect HOST:PORT, --resolve NAME, --each or --serve PORT, a rate of at least 1, a duration of at most 10m")
 		os.Exit(2)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *duration)
@@ -114,22 +142,56 @@ func main() {
 		running.Go(func() { r.hold(ctx, dial) })
 	}
 	r.report.Held = *hold
-	tick := time.NewTicker(time.Second / time.Duration(*rate))
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-			running.Go(func() {
-				started := time.Now()
-				r.attempt(started, once())
-			})
-		}
+	if *each {
+		r.each(ctx, os.Stdin, *rate)
+	} else {
+		r.steadily(ctx, *rate, func() func() error { return once })
 	}
 	running.Wait()
 	if err := json.NewEncoder(os.Stdout).Encode(r.report); err != nil {
 		os.Exit(1)
 	}
+}
+
+// steadily makes attempts at a rate until ctx ends or there is no next one.
+func (r *recorder) steadily(ctx context.Context, rate int, next func() func() error) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		once := next()
+		if once == nil {
+			return
+		}
+		running.Go(func() {
+			started := time.Now()
+			r.attempt(started, once())
+		})
+	}
+}
+
+// each connects once to each of the addresses that in has, one a line.
+func (r *recorder) each(ctx context.Context, in io.Reader, rate int) {
+	lines := bufio.NewScanner(in)
+	r.steadily(ctx, rate, func() func() error {
+		if !lines.Scan() {
+			return nil
+		}
+		address := lines.Text()
+		return func() error {
+			conn, err := net.DialTimeout("tcp", address, patience)
+			if err != nil {
+				return err
+			}
+			return conn.Close()
+		}
+	})
 }
 
 const patience = 10 * time.Second
