@@ -27,7 +27,7 @@ test: ## Run every test: unit, kernel, and end to end on the lab
 .PHONY: e2e
 e2e: up ## Run the end-to-end tests on the lab
 	$(STEP) 'end-to-end tests on the lab' "$$(date +%T)"
-	@cd lab && go test -count=1 -timeout 30m -tags e2e -v ./e2e/...
+	@cd lab && go test -count=1 -timeout 60m -tags e2e -v ./e2e/...
 
 .PHONY: bench
 bench: ## Run the benchmarks and write docs/benchmarks/

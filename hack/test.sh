@@ -33,7 +33,7 @@ step "the lab's own tests"
 (cd lab && go vet ./... && go test -timeout 10m ./...)
 
 step "end-to-end tests on the lab"
-(cd lab && go vet -tags e2e ./e2e/... && go test -count=1 -timeout 30m -tags e2e -v ./e2e/...)
+(cd lab && go vet -tags e2e ./e2e/... && go test -count=1 -timeout 60m -tags e2e -v ./e2e/...)
 
 step "taking the lab down"
 make --no-print-directory down

@@ -80,21 +80,17 @@ func makeMany(t *testing.T) {
 	l := lab(t)
 	t.Cleanup(func() {
 		// The test's own context has ended by then.
-		kubectl := func(args ...string) string {
+		kubectl := func(args ...string) (string, error) {
 			out, err := exec.Command(l.Bin("kubectl"), append([]string{"--kubeconfig", l.Kubeconfig()}, args...)...).CombinedOutput()
-			if err != nil {
-				t.Errorf("clean up: %v\n%s", err, out)
-			}
-			return string(out)
+			return string(out), err
 		}
-		kubectl("delete", "service", "-n", "demo", "-l", "e2e=many", "--wait=false")
-		for deadline := time.Now().Add(3 * time.Minute); kubectl("get", "ipaddresses", "-l", "ipaddress.kubernetes.io/managed-by=fairlead.dev", "-o", "name") != ""; {
-			if time.Now().After(deadline) {
-				t.Error("clean up: addresses are still claimed")
+		out, err := kubectl("delete", "service", "-n", "demo", "-l", "e2e=many", "--wait=false")
+		for deadline := time.Now().Add(3 * time.Minute); err == nil && time.Now().Before(deadline); time.Sleep(time.Second) {
+			if out, err = kubectl("get", "ipaddresses", "-l", "ipaddress.kubernetes.io/managed-by=fairlead.dev", "-o", "name"); err == nil && out == "" {
 				return
 			}
-			time.Sleep(time.Second)
 		}
+		t.Errorf("clean up: %v; addresses that are still claimed, or what is wrong: %s", err, out[:min(len(out), 1000)])
 	})
 	out, err := run(t, []byte(manifest.String()), l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "create", "-f", "-")
 	if err != nil {
