@@ -183,9 +183,31 @@ func TestBGPFailover(t *testing.T) {
 			node = n.name
 		}
 	}
+	c := crossing{"bgp", node, ways, func() error { return routed(t, p, len(nodes(t)), all...) }}
 	// Routers choose anew for all connections when the nodes change (Linux' ECMP does), so
-	// one whose packets change nodes between its first and its last can be lost.
-	failOver(t, "bgp", node, gentleness{moved: 3, held: 0}, func() error { return routed(t, p, len(nodes(t)), all...) }, ways...)
+	// one whose packets change nodes between its first and its last can be lost,
+	few := gentleness{moved: 3, held: 0}
+	c.cuts(t, few)
+	c.moves(t, few)
+	// unless every node sends packets of a connection to the same endpoint.
+	setPackets(t, true)
+	t.Cleanup(func() { setPackets(t, false) })
+	c.kind = "bgp-direct"
+	c.moves(t, gentleness{moved: 0, held: 50})
+}
+
+// setPackets has Fairlead's eBPF programs pass packets from outside to endpoints that
+// answer directly, or what is so by default.
+func setPackets(t *testing.T, direct bool) {
+	t.Helper()
+	dataplane := map[bool]string{true: "ebpf", false: "auto"}[direct]
+	l := lab(t)
+	// Without the test's own context, which has ended when it cleans up.
+	cmd := exec.Command(l.Bin("fairlead"), "upgrade", "--kubeconfig", l.Kubeconfig(),
+		"--set", fmt.Sprintf("config.lb.directReturn=%t", direct), "--set", "config.lb.packetDataplane="+dataplane)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 // demandKey has FRR take sessions from the nodes' IPv4 addresses only with an MD5 key,

@@ -56,7 +56,7 @@ func (p pod) tell(t *testing.T) {
 // endpoint's own node and by another, without direct return and with it.
 func TestClientAddress(t *testing.T) {
 	eventually(t, 2*time.Minute, func() error { return ready(t) })
-	l, all, server := lab(t), nodes(t), probes(t)[1]
+	all, server := nodes(t), probes(t)[1]
 	apply(t, told)
 	for _, ip := range strings.Fields(kubectl(t, "get", "pod", "-n", server.namespace, server.name, "-o", "jsonpath={.status.podIPs[*].ip}")) {
 		family := "IPv4"
@@ -92,13 +92,7 @@ func TestClientAddress(t *testing.T) {
 		}
 	}
 	expectAll(false)
-	t.Cleanup(func() {
-		cmd := exec.Command(l.Bin("fairlead"), "upgrade", "--set", "config.lb.directReturn=false", "--set", "config.lb.packetDataplane=auto", "--kubeconfig", l.Kubeconfig())
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("clean up: %v\n%s", err, out)
-		}
-	})
-	out, err := fairlead(t, "upgrade", "--set", "config.lb.directReturn=true", "--set", "config.lb.packetDataplane=ebpf")
-	must(t, out, err)
+	t.Cleanup(func() { setPackets(t, false) })
+	setPackets(t, true)
 	expectAll(true)
 }

@@ -56,52 +56,65 @@ func during(t *testing.T, what string, held int, change func(), ways ...way) loa
 // outage is how long clients were without an answer, or some of them were.
 func (r loadReport) outage() int64 { return max(r.GapMillis, r.LossMillis) }
 
-// failOver cuts a node off that clients come by, and has it come back; and later
-// excludes it, and replaces its process. settled tells whether clients come by it
-// again. What is measured gets its name from the kind of announcement.
-func failOver(t *testing.T, kind, node string, planning gentleness, settled func() error, ways ...way) {
+// crossing is a node that clients come by.
+type crossing struct {
+	// kind is that of announcement, after which what is measured is named.
+	kind, node string
+	ways       []way
+	// settled tells whether clients come by the node.
+	settled func() error
+}
+
+func (c crossing) settle(t *testing.T) {
 	t.Helper()
-	settle := func() {
-		t.Helper()
-		eventually(t, time.Minute, settled)
-		eventually(t, time.Minute, func() error { return ready(t) })
-	}
+	eventually(t, time.Minute, c.settled)
+	eventually(t, time.Minute, func() error { return ready(t) })
+}
+
+// cuts cuts the node off, and has it come back.
+func (c crossing) cuts(t *testing.T, planning gentleness) {
+	t.Helper()
 	var outages []string
 	var worst int64
 	for range *rounds {
-		settle()
-		r := during(t, node+" is cut off", 0, func() { power(t, "cut", node) }, ways...)
+		c.settle(t)
+		r := during(t, c.node+" is cut off", 0, func() { power(t, "cut", c.node) }, c.ways...)
 		if r.Failures > cutOff {
-			t.Errorf("%d connections failed when %s was cut off, want at most %d: %v", r.Failures, node, cutOff, r.Errors)
+			t.Errorf("%d connections failed when %s was cut off, want at most %d: %v", r.Failures, c.node, cutOff, r.Errors)
 		}
 		worst = max(worst, r.outage())
 		outages = append(outages, seconds(r.outage()))
-		planning.expect(t, "it comes back", during(t, node+" comes back", planning.held, func() { power(t, "heal", node) }, ways...))
+		planning.expect(t, "it comes back", during(t, c.node+" comes back", planning.held, func() { power(t, "heal", c.node) }, c.ways...))
 	}
-	figure(t, "lb-failover-"+kind+"-worst", seconds(worst), "s", fmt.Sprintf("of %d times that a node was cut off: %s", *rounds, strings.Join(outages, ", ")))
+	figure(t, "lb-failover-"+c.kind+"-worst", seconds(worst), "s", fmt.Sprintf("of %d times that a node was cut off: %s", *rounds, strings.Join(outages, ", ")))
 	if worst >= patience(time.Second) {
 		t.Errorf("connections were lost for %s s, want less than 1 s", seconds(worst))
 	}
+}
+
+// moves excludes the node and takes it back, and replaces its process.
+func (c crossing) moves(t *testing.T, planning gentleness) {
+	t.Helper()
 	var attempts, failures int
 	planned := func(what string, change func()) {
 		t.Helper()
-		settle()
-		r := during(t, what, planning.held, change, ways...)
+		c.settle(t)
+		r := during(t, what, planning.held, change, c.ways...)
 		planning.expect(t, what, r)
 		attempts, failures = attempts+r.Attempts, failures+r.Failures+r.Broken
 	}
 	for range *rounds {
-		planned(node+" is excluded, and taken back", func() {
-			kubectl(t, "label", "node", node, "node.kubernetes.io/exclude-from-external-load-balancers=")
+		planned(c.node+" is excluded, and taken back", func() {
+			kubectl(t, "label", "node", c.node, "node.kubernetes.io/exclude-from-external-load-balancers=")
 			time.Sleep(4 * time.Second)
-			kubectl(t, "label", "node", node, "node.kubernetes.io/exclude-from-external-load-balancers-")
+			kubectl(t, "label", "node", c.node, "node.kubernetes.io/exclude-from-external-load-balancers-")
 		})
-		planned("the process on "+node+" is replaced", func() {
-			kubectl(t, "delete", "pod", "-n", "fairlead-system", "-l", "app.kubernetes.io/component=node", "--field-selector", "spec.nodeName="+node, "--wait=false")
+		planned("the process on "+c.node+" is replaced", func() {
+			kubectl(t, "delete", "pod", "-n", "fairlead-system", "-l", "app.kubernetes.io/component=node", "--field-selector", "spec.nodeName="+c.node, "--wait=false")
 		})
 	}
-	figure(t, "lb-drain-failures-"+kind, fmt.Sprint(failures), "count", fmt.Sprintf("of %d connections, and %d held open, while a node was excluded, taken back, and its process replaced, %d times each", attempts, planning.held, *rounds))
-	settle()
+	figure(t, "lb-drain-failures-"+c.kind, fmt.Sprint(failures), "count", fmt.Sprintf("of %d connections, and %d held open by each way each time, while a node was excluded, taken back, and its process replaced, %d times each", attempts, planning.held, *rounds))
+	c.settle(t)
 }
 
 // expect expects that a planned move loses no more than it may.
@@ -150,10 +163,13 @@ func TestLoadBalancerFailover(t *testing.T) {
 		t.Fatalf("no address is announced by a worker other than %s", endpoint)
 	}
 	program := buildLoad(t)
-	failOver(t, "l2", owner, gentleness{moved: 0, held: 50}, func() error {
+	c := crossing{"l2", owner, []way{{"by ARP", address + ":80", func(args ...string) func() loadReport { return loadFromClient(t, program, args...) }}}, func() error {
 		if now := owners(t, 12)[address]; now != owner {
 			return errorf("%s is announced by %s", address, now)
 		}
 		return nil
-	}, way{"by ARP", address + ":80", func(args ...string) func() loadReport { return loadFromClient(t, program, args...) }})
+	}}
+	planned := gentleness{moved: 0, held: 50}
+	c.cuts(t, planned)
+	c.moves(t, planned)
 }
