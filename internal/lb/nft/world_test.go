@@ -151,6 +151,11 @@ func (w *world) namespace() netns.NsHandle {
 			if lo, err = netlink.LinkByName("lo"); err == nil {
 				err = netlink.LinkSetUp(lo)
 			}
+			// A node asks for neighbours from its link-local address: while that is looked for
+			// in the network first, which takes seconds on a busy machine, packets are lost.
+			for _, links := range []string{"all", "default"} {
+				err = errors.Join(err, os.WriteFile("/proc/sys/net/ipv6/conf/"+links+"/accept_dad", []byte("0"), 0))
+			}
 		}
 		failed <- err
 	}()
