@@ -234,8 +234,14 @@ func (a *allocator) settle() {
 		if err != nil {
 			return err
 		}
-		for name, e := range a.ledger.have() {
+		all := a.ledger.have()
+		for name, e := range all {
 			for _, address := range e.addresses {
+				for with, other := range all {
+					if with != name && slices.Contains(other.addresses, address) && !e.shares(other) {
+						return errorf("%s is of %s (%s) and of %s (%s)", address, name, e.asked, with, other.asked)
+					}
+				}
 				if !slices.Contains(claimed[address], name) {
 					return errorf("%s has %s, whose claim names %v", name, address, claimed[address])
 				}

@@ -185,15 +185,10 @@ func TestBGPFailover(t *testing.T) {
 	}
 	c := crossing{"bgp", node, ways, func() error { return routed(t, p, len(nodes(t)), all...) }}
 	// Routers choose anew for all connections when the nodes change (Linux' ECMP does), so
-	// one whose packets change nodes between its first and its last can be lost,
+	// one whose packets change nodes between its first and its last can be lost.
 	few := gentleness{moved: 3, held: 0}
 	c.cuts(t, few)
 	c.moves(t, few)
-	// unless every node sends packets of a connection to the same endpoint.
-	setPackets(t, true)
-	t.Cleanup(func() { setPackets(t, false) })
-	c.kind = "bgp-direct"
-	c.moves(t, gentleness{moved: 0, held: 50})
 }
 
 // setPackets has Fairlead's eBPF programs pass packets from outside to endpoints that
