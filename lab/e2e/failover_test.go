@@ -169,7 +169,8 @@ func TestLoadBalancerFailover(t *testing.T) {
 		}
 		return nil
 	}}
-	planned := gentleness{moved: 0, held: 50}
-	c.cuts(t, planned)
-	c.moves(t, planned)
+	// A node that comes back announces for a moment before it knows who lives, and resets
+	// what is said meanwhile in connections that began elsewhere: docs/loadbalancer.md.
+	c.cuts(t, gentleness{moved: 0, held: 0})
+	c.moves(t, gentleness{moved: 0, held: 50})
 }
