@@ -115,6 +115,13 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 	}
 	if known && now.asked != before.asked {
 		now.changed = true
+		// Who shared an address with it may be the one that loses it, being younger.
+		for name, other := range l.services {
+			if slices.ContainsFunc(other.addresses, func(a netip.Addr) bool { return slices.Contains(before.addresses, a) }) {
+				other.changed = true
+				l.services[name] = other
+			}
+		}
 	}
 	for _, a := range now.addresses {
 		if slices.Contains(before.addresses, a) {
