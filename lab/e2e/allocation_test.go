@@ -27,7 +27,7 @@ import (
 
 // The figure is ten thousand, which takes some minutes; the default is for
 // every run of the tests.
-var allocationSteps = flag.Int("allocation-steps", 1500, "how many random steps TestAllocation makes")
+var allocationSteps = flag.Int("allocation-steps", 500, "how many random steps TestAllocation makes")
 
 const (
 	shareKey    = "metallb.io/allow-shared-ip"
