@@ -48,7 +48,7 @@ func TestThousand(t *testing.T) {
 	started := time.Now()
 	makeMany(t)
 	var owners map[string]string
-	eventually(t, 3*time.Minute, func() (err error) {
+	eventually(t, 8*time.Minute, func() (err error) {
 		owners, err = ownersOfMany(t)
 		return err
 	})
@@ -85,7 +85,7 @@ func makeMany(t *testing.T) {
 			return string(out), err
 		}
 		out, err := kubectl("delete", "service", "-n", "demo", "-l", "e2e=many", "--wait=false")
-		for deadline := time.Now().Add(3 * time.Minute); err == nil && time.Now().Before(deadline); time.Sleep(time.Second) {
+		for deadline := time.Now().Add(8 * time.Minute); err == nil && time.Now().Before(deadline); time.Sleep(time.Second) {
 			if out, err = kubectl("get", "ipaddresses", "-l", "ipaddress.kubernetes.io/managed-by=fairlead.dev", "-o", "name"); err == nil && out == "" {
 				return
 			}
@@ -134,7 +134,7 @@ func connectToEach(t *testing.T, addresses []string) {
 	})
 	// The endpoints of all come from a controller of Kubernetes that takes its time, and
 	// the last of them takes a moment to be everywhere.
-	eventually(t, 3*time.Minute, func() error { return everyHasEndpoints(t) })
+	eventually(t, 8*time.Minute, func() error { return everyHasEndpoints(t) })
 	eventually(t, 20*time.Second, func() error {
 		if r := connectOnce(t, program, addresses[len(addresses)-1:]); r.Failures > 0 {
 			return errorf("%v", r.Errors)
