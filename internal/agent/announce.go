@@ -48,8 +48,14 @@ func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 	if err != nil {
 		return nil, errors.Join(err, probes.Close())
 	}
-	peers, sessions := a.newBGP(client)
-	statuses := a.newAnnounceStatus(client, answers, peers.established)
+	events := kube.NewEventWriter(client, a.log)
+	a.services = append(a.services, func(ctx context.Context) error {
+		<-ctx.Done()
+		events.Close()
+		return nil
+	})
+	peers, sessions := a.newBGP(events)
+	statuses := a.newAnnounceStatus(client, events, answers, peers.established)
 	peers.changes = statuses.wake
 	l := &layer2{
 		Plane: answers, probes: probes, network: a.network.Current, tables: make(chan announce.Table, 1),

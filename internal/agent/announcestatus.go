@@ -74,18 +74,14 @@ type announceStatus struct {
 // newAnnounceStatus has what this node announces told in the API. sessions returns the
 // BGPPeers with which there is a session, and since when; after a change of it wake is
 // to be called.
-func (a *Agent) newAnnounceStatus(client *kube.Client, answers *l2.Plane, sessions func() map[string]time.Time) *announceStatus {
+func (a *Agent) newAnnounceStatus(client *kube.Client, events *kube.EventWriter, answers *l2.Plane, sessions func() map[string]time.Time) *announceStatus {
 	store := kube.NewAnnouncements(client, a.options.Config.LoadBalancer.Namespace, a.options.Node)
 	s := &announceStatus{
 		node: a.options.Node, log: a.log.With("component", "announce-status"), store: store, deleteAll: store.DeleteAll,
 		sessions: sessions, conflicts: answers.Conflicts, conflicting: answers.Changed(), woken: make(chan struct{}, 1),
+		tell: events.Tell,
 	}
-	a.services = append(a.services, func(ctx context.Context) error {
-		events := kube.NewEventWriter(client, a.log)
-		defer events.Close()
-		s.tell = events.Tell
-		return s.run(ctx)
-	})
+	a.services = append(a.services, s.run)
 	return s
 }
 

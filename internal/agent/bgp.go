@@ -17,16 +17,14 @@ import (
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
-// newBGP wires the sessions with routers.
-func (a *Agent) newBGP(client *kube.Client) (*routers, pipeline) {
+// newBGP wires the sessions with routers. How they are is told by Events.
+func (a *Agent) newBGP(events *kube.EventWriter) (*routers, pipeline) {
 	r := &routers{log: a.log, node: a.options.Node, opened: make(chan struct{}, 1)}
 	r.loop = reconcile.New[announce.Table]("announce-bgp", r, func(t announce.Table) uint64 { return t.Revision }, a.log)
 	a.peers = r.announced
 	a.registry.MustRegister(&bgpMetrics{r})
 	a.services = append(a.services, func(ctx context.Context) error {
-		events := kube.NewEventWriter(client, a.log)
-		defer events.Close()
-		r.watch(ctx, &sessionTeller{node: r.node, log: a.log, write: events.Write, note: events.Note})
+		r.watch(ctx, &sessionTeller{node: r.node, log: a.log, event: events.Tell})
 		return nil
 	})
 	return r, pipeline{offer: func(*desired.State) {}, run: r.loop.Run, health: r.loop.Health, notes: r.describe}

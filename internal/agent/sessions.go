@@ -21,9 +21,8 @@ const sessionPause = 10 * time.Second
 type sessionTeller struct {
 	node string
 	log  *slog.Logger
-	// write tells of something bad, note of something good.
-	write func(context.Context, desired.Status) error
-	note  func(context.Context, desired.Reason) error
+	// event makes a Reason an Event, a warning or not.
+	event func(ctx context.Context, what desired.Reason, warning bool) error
 	told  map[desired.Name]told
 }
 
@@ -47,7 +46,7 @@ func (t *sessionTeller) tell(ctx context.Context, now time.Time, sessions []bgp.
 		}
 		due := last.at.Add(sessionPause)
 		if !now.Before(due) {
-			err := t.say(ctx, s, reason)
+			err := t.event(ctx, reason, !s.Established())
 			if err == nil {
 				all[s.Name] = told{reason, now}
 				continue
@@ -61,13 +60,6 @@ func (t *sessionTeller) tell(ctx context.Context, now time.Time, sessions []bgp.
 	}
 	t.told = all
 	return again
-}
-
-func (t *sessionTeller) say(ctx context.Context, s bgp.Status, reason desired.Reason) error {
-	if s.Established() {
-		return t.note(ctx, reason)
-	}
-	return t.write(ctx, desired.Status{Object: reason.Object, Reasons: []desired.Reason{reason}})
 }
 
 // reason returns what there is to say of a session; nothing while it is being made

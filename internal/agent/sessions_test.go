@@ -19,18 +19,15 @@ import (
 // newTestTeller returns a teller and what it has said, good or bad.
 func newTestTeller(failing *bool) (teller *sessionTeller, said func() []string) {
 	var lines []string
-	say := func(kind string, r desired.Reason) error {
+	event := func(_ context.Context, r desired.Reason, warning bool) error {
 		if failing != nil && *failing {
 			return errors.New("the API server is away")
 		}
+		kind := map[bool]string{true: "Warning", false: "Normal"}[warning]
 		lines = append(lines, kind+" "+r.Object.String()+" "+r.Code+": "+r.Message)
 		return nil
 	}
-	teller = &sessionTeller{
-		node: "a", log: slog.New(slog.DiscardHandler),
-		write: func(_ context.Context, s desired.Status) error { return say("Warning", s.Reasons[0]) },
-		note:  func(_ context.Context, r desired.Reason) error { return say("Normal", r) },
-	}
+	teller = &sessionTeller{node: "a", log: slog.New(slog.DiscardHandler), event: event}
 	return teller, func() []string {
 		all := lines
 		lines = nil
