@@ -46,6 +46,7 @@ type PortRange struct{ First, Last uint16 }
 // timeouts are how many seconds flows may be silent before they are forgotten.
 type timeouts struct {
 	closed     uint32 // both sides have said FIN, or one RST
+	waiting    uint32 // the same, while there is room; as long as endpoints wait
 	unanswered uint32 // a TCP client that does not go on after its SYN
 	finishing  uint32 // one side has said FIN; kube-proxy's timeout for CLOSE_WAIT
 	leaving    uint32 // the same, where only one direction passes; conntrack's timeout for FIN_WAIT
@@ -55,7 +56,7 @@ type timeouts struct {
 }
 
 func defaultTimeouts() timeouts {
-	return timeouts{closed: 10, unanswered: 60, finishing: 3600, leaving: 120, connected: 6 * 3600, datagram: 30, datagrams: 180}
+	return timeouts{closed: 10, waiting: 60, unanswered: 60, finishing: 3600, leaving: 120, connected: 6 * 3600, datagram: 30, datagrams: 180}
 }
 
 func (c Config) withDefaults() (Config, error) {

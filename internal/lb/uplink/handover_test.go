@@ -153,7 +153,7 @@ func TestPassesOn(t *testing.T) {
 			b := w.passing(f)
 			b.check("not told", b.frame(flagACK, desired.TCP), passes)
 			w.pass(b.p, f.passTo(2, time.Minute))
-			for _, flags := range []byte{flagACK, flagACK | 0x01, 0x04, 0} {
+			for _, flags := range []byte{flagACK, flagACK | flagFIN, 0x04, 0} {
 				b.check(fmt.Sprintf("flags %x", flags), b.frame(flags, desired.TCP), redirects)
 			}
 			b.check("SYN", b.frame(flagSYN, desired.TCP), passes)

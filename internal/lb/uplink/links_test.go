@@ -2,9 +2,6 @@ package uplink
 
 import (
 	"errors"
-	"fmt"
-	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -141,13 +138,28 @@ func age(t testing.TB, p *Plane, seconds int) {
 	}
 }
 
-// TestSweep forgets flows that have ended, and no others.
+// TestSweep forgets flows that have ended, and no others; those that are closed
+// earlier where the table is half full.
 func TestSweep(t *testing.T) {
+	t.Run("room", func(t *testing.T) {
+		testSweep(t, 0, []sweepStep{{0, 3}, {6, 3}, {5, 2}, {20, 1}, {60, 1}, {10, 0}})
+	})
+	t.Run("crowded", func(t *testing.T) {
+		testSweep(t, 5, []sweepStep{{0, 3}, {6, 2}, {5, 2}, {20, 1}, {60, 1}, {10, 0}})
+	})
+}
+
+// sweepStep says how many flows are left when it is swept so many seconds later.
+type sweepStep struct{ seconds, left int }
+
+func testSweep(t *testing.T, size uint32, steps []sweepStep) {
+	t.Helper()
 	f := ways()[0]
 	f.kind, f.pod, f.six, f.vip = packetsFlowKindTO_REMOTE, 2, false, vip4
 	w := newWorld(t)
 	config := w.config(1)
-	config.timeouts = timeouts{closed: 10, unanswered: 15, finishing: 50, leaving: 20, connected: 100, datagram: 15, datagrams: 30}
+	config.FlowsSize = size
+	config.timeouts = timeouts{closed: 5, waiting: 10, unanswered: 15, finishing: 50, leaving: 20, connected: 100, datagram: 15, datagrams: 30}
 	p := w.planeOf(1, config)
 	w.apply(1, p, table(1, f.services(1)))
 	w.serve(w.pods[2], desired.TCP, join(podIP(2, 0, false), 8080))
@@ -182,10 +194,7 @@ func TestSweep(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	for _, step := range []struct {
-		seconds int
-		left    int
-	}{{0, 3}, {11, 2}, {20, 1}, {60, 1}, {10, 0}} {
+	for _, step := range steps {
 		age(t, p, step.seconds)
 		if err := p.sweep(t.Context()); err != nil {
 			t.Fatal(err)
@@ -193,107 +202,5 @@ func TestSweep(t *testing.T) {
 		if flows, replies := count(); flows != step.left || replies != step.left {
 			t.Fatalf("%d seconds later %d flows and %d replies are left, want %d", step.seconds, flows, replies, step.left)
 		}
-	}
-}
-
-// TestPorts lets many clients of one endpoint use up the ports, which are then
-// taken from flows that have ended, and never from others.
-func TestPorts(t *testing.T) {
-	f := ways()[0]
-	f.kind, f.pod, f.six, f.vip = packetsFlowKindTO_REMOTE, 2, false, vip4
-	w := newWorld(t)
-	w.sysctl(w.nodes[1], "ipv4/ip_local_port_range=1024 64511") // leaves 1,024
-	p := w.plane(1)
-	w.apply(1, p, table(1, f.services(1)))
-	b := w.bench(p)
-	seen := map[uint16]int{}
-	from := func(i int) netip.AddrPort {
-		return netip.AddrPortFrom(netip.MustParseAddr(clientIP4), uint16(10000+i))
-	}
-	send := func(i int, flags byte) (port uint16, err error) {
-		q := packet{from: from(i), to: netip.MustParseAddrPort(f.vip + ":80"), protocol: desired.TCP, flags: flags}
-		verdict, out, err := b.run(q.frame(b.card), 1)
-		if err != nil || verdict != redirects {
-			return 0, err
-		}
-		return read(t, out).from.Port(), nil
-	}
-	knock := func(first, last int) (served int) {
-		w.in(w.nodes[1], func() error {
-			for i := first; i < last; i++ {
-				port, err := send(i, flagSYN)
-				if err != nil {
-					return err
-				}
-				if port != 0 && (port < 64512 || seen[port] > 0) {
-					return fmt.Errorf("client %d got port %d, which %d had", i, port, seen[port])
-				}
-				if port != 0 {
-					seen[port]++
-					served++
-				}
-			}
-			return nil
-		})
-		return served
-	}
-	knock(0, 3000)
-	if len(seen) < 1000 {
-		t.Errorf("only %d of 1024 ports were used", len(seen))
-	}
-	if c, err := p.Counters(); err != nil || c.Passed.NoPort == 0 {
-		t.Errorf("%+v, %v", c, err)
-	}
-	// Clients that never went on are forgotten after a minute, even if nobody sweeps.
-	age(t, p, int(p.config.timeouts.unanswered)+1)
-	clear(seen)
-	if served := knock(5000, 5300); served != 300 {
-		t.Errorf("%d of 300 clients got a port that others had left", served)
-	}
-}
-
-// TestPortsOfOthers keeps off ports from which the stack talks to the same
-// endpoint, as nftables does for connections that are older than the programs.
-func TestPortsOfOthers(t *testing.T) {
-	f := ways()[0]
-	f.kind, f.pod, f.six, f.vip = packetsFlowKindTO_REMOTE, 2, false, vip4
-	w := newWorld(t)
-	w.track(1)
-	w.sysctl(w.nodes[1], "ipv4/ip_local_port_range=1024 64511") // leaves 1,024
-	const first, last = 64512, 65012
-	pod := netip.MustParseAddrPort(join(podIP(2, 0, false), 8080))
-	w.in(w.nodes[1], func() error {
-		for port := first; port < last; port++ {
-			c, err := net.DialUDP("udp4", &net.UDPAddr{Port: port}, net.UDPAddrFromAddrPort(pod))
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			if _, err := c.Write([]byte("older")); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	p := w.plane(1)
-	w.apply(1, p, table(1, f.services(1)))
-	b := w.bench(p)
-	served := 0
-	w.in(w.nodes[1], func() error {
-		for i := range 400 {
-			q := packet{from: netip.AddrPortFrom(netip.MustParseAddr(clientIP4), uint16(10000+i)), to: netip.MustParseAddrPort(f.vip + ":80"), protocol: desired.UDP}
-			verdict, out, err := b.run(q.frame(b.card), 1)
-			if err != nil || verdict != redirects {
-				continue
-			}
-			served++
-			if port := read(t, out).from.Port(); port >= first && port < last {
-				return fmt.Errorf("client %d got port %d, which the node uses", i, port)
-			}
-		}
-		return nil
-	})
-	if served < 300 {
-		t.Errorf("only %d of 400 clients were served", served)
 	}
 }

@@ -49,7 +49,7 @@ func specs(config Config, ports PortRange) (*ebpf.CollectionSpec, error) {
 		spec.Variables[packetsVarPortFirst].Set(ports.First), spec.Variables[packetsVarPortCount].Set(count),
 		spec.Variables[packetsVarClosedSeconds].Set(t.closed), spec.Variables[packetsVarUnansweredSeconds].Set(t.unanswered),
 		spec.Variables[packetsVarFinishingSeconds].Set(t.finishing), spec.Variables[packetsVarConnectedSeconds].Set(t.connected),
-		spec.Variables[packetsVarLeavingSeconds].Set(t.leaving),
+		spec.Variables[packetsVarLeavingSeconds].Set(t.leaving), spec.Variables[packetsVarWaitingSeconds].Set(t.waiting),
 		spec.Variables[packetsVarDatagramSeconds].Set(t.datagram), spec.Variables[packetsVarDatagramsSeconds].Set(t.datagrams),
 	)
 }

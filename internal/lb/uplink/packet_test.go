@@ -13,6 +13,7 @@ import (
 
 // TCP flags.
 const (
+	flagFIN = 0x01
 	flagSYN = 0x02
 	flagACK = 0x10
 )

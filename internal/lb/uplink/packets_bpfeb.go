@@ -198,6 +198,7 @@ const (
 	packetsVarPortCount         = "port_count"
 	packetsVarPortFirst         = "port_first"
 	packetsVarUnansweredSeconds = "unanswered_seconds"
+	packetsVarWaitingSeconds    = "waiting_seconds"
 )
 
 // loadPackets returns the embedded CollectionSpec for packets.
@@ -278,6 +279,7 @@ type packetsVariableSpecs struct {
 	PortCount         *ebpf.VariableSpec `ebpf:"port_count"`
 	PortFirst         *ebpf.VariableSpec `ebpf:"port_first"`
 	UnansweredSeconds *ebpf.VariableSpec `ebpf:"unanswered_seconds"`
+	WaitingSeconds    *ebpf.VariableSpec `ebpf:"waiting_seconds"`
 }
 
 // packetsObjects contains all objects after they have been loaded into the kernel.
@@ -343,6 +345,7 @@ type packetsVariables struct {
 	PortCount         *ebpf.Variable `ebpf:"port_count"`
 	PortFirst         *ebpf.Variable `ebpf:"port_first"`
 	UnansweredSeconds *ebpf.Variable `ebpf:"unanswered_seconds"`
+	WaitingSeconds    *ebpf.Variable `ebpf:"waiting_seconds"`
 }
 
 // packetsPrograms contains all programs after they have been loaded into the kernel.

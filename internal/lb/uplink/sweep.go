@@ -12,8 +12,8 @@ import (
 )
 
 // patience is how long a flow in these states of its two directions may be
-// silent; the programs compute the same.
-func (t timeouts) patience(protocol uint8, f packetsFlow, other uint8) time.Duration {
+// silent, pressed if its place is needed; the programs compute the same.
+func (t timeouts) patience(protocol uint8, f packetsFlow, other uint8, pressed bool) time.Duration {
 	both := packetsFlowState(f.State | other)
 	seconds := t.connected
 	switch {
@@ -21,8 +21,10 @@ func (t timeouts) patience(protocol uint8, f packetsFlow, other uint8) time.Dura
 		seconds = t.datagrams
 	case protocol == uint8(desired.UDP):
 		seconds = t.datagram
-	case both&packetsFlowStateRESET != 0, packetsFlowState(f.State&other)&packetsFlowStateFINISHED != 0:
+	case both&packetsFlowStateRESET != 0, pressed && packetsFlowState(f.State&other)&packetsFlowStateFINISHED != 0:
 		seconds = t.closed
+	case packetsFlowState(f.State&other)&packetsFlowStateFINISHED != 0:
+		seconds = t.waiting
 	case both&packetsFlowStateANSWERED == 0:
 		seconds = t.unanswered
 	case both&packetsFlowStateFINISHED != 0 && f.Kind == uint8(packetsFlowKindTO_DIRECT):
@@ -35,12 +37,12 @@ func (t timeouts) patience(protocol uint8, f packetsFlow, other uint8) time.Dura
 
 // dead tells whether a flow may be forgotten, given its other direction if it
 // has one.
-func (t timeouts) dead(protocol uint8, f packetsFlow, other *packetsFlow, now uint64) bool {
+func (t timeouts) dead(protocol uint8, f packetsFlow, other *packetsFlow, now uint64, pressed bool) bool {
 	used, state := f.Used, uint8(0)
 	if other != nil {
 		used, state = max(used, other.Used), other.State
 	}
-	return now > used && now-used > uint64(t.patience(protocol, f, state))
+	return now > used && now-used > uint64(t.patience(protocol, f, state, pressed))
 }
 
 // bpfNow is the programs' clock.
@@ -52,7 +54,8 @@ func bpfNow() (uint64, error) {
 	return uint64(now.Nano()), nil
 }
 
-// sweep forgets flows that have ended. The programs do so only where they need
+// sweep forgets flows that have ended, where more than half of the room is taken
+// also those whose endpoints may still wait. The programs do so only where they need
 // the place.
 func (p *Plane) sweep(ctx context.Context) error {
 	now, err := bpfNow()
@@ -61,19 +64,22 @@ func (p *Plane) sweep(ctx context.Context) error {
 	}
 	for _, names := range [][2]string{{packetsMapReplies, packetsMapFlows}, {packetsMapFlows, packetsMapReplies}} {
 		var candidates []packetsTuple
+		taken := 0
 		err := forEach(p.maps[names[0]], func(key packetsTuple, f packetsFlow) {
-			if p.config.timeouts.dead(key.Protocol, f, nil, now) || p.maybeClosed(f, now) {
+			taken++
+			if p.config.timeouts.dead(key.Protocol, f, nil, now, true) || p.maybeClosed(f, now) {
 				candidates = append(candidates, key)
 			}
 		})
 		if err != nil {
 			return err
 		}
+		pressed := taken > int(p.maps[names[0]].MaxEntries())/2
 		for _, key := range candidates {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err := p.forgetDead(names[0], names[1], key, now); err != nil {
+			if err := p.forgetDead(names[0], names[1], key, now, pressed); err != nil {
 				return err
 			}
 		}
@@ -87,7 +93,7 @@ func (p *Plane) maybeClosed(f packetsFlow, now uint64) bool {
 }
 
 // forgetDead looks once more at a flow, and forgets it if it is dead.
-func (p *Plane) forgetDead(here, there string, key packetsTuple, now uint64) error {
+func (p *Plane) forgetDead(here, there string, key packetsTuple, now uint64, pressed bool) error {
 	var f, other packetsFlow
 	if p.maps[here].Lookup(key, &f) != nil {
 		return nil
@@ -97,7 +103,7 @@ func (p *Plane) forgetDead(here, there string, key packetsTuple, now uint64) err
 	if p.maps[there].Lookup(back, &other) != nil || other.To.reversed() != key {
 		known = nil
 	}
-	if !p.config.timeouts.dead(key.Protocol, f, known, now) {
+	if !p.config.timeouts.dead(key.Protocol, f, known, now, pressed) {
 		return nil
 	}
 	err := deleteKey(p.maps[here], key)

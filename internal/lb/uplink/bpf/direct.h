@@ -157,7 +157,7 @@ static __noinline void accept(struct __sk_buff *skb, const struct packet *p)
 	f.used = bpf_ktime_get_coarse_ns();
 	f.kind = TO_DIRECT;
 	// Only what leaves by an uplink gets the frontend's address.
-	if (believe(skb, p, &f) && leaves_by_uplink(skb, &back, p->ipv6) && take(&back, &f))
+	if (believe(skb, p, &f) && leaves_by_uplink(skb, &back, p->ipv6) && take(&back, &f, true))
 		count(ACCEPTED_DIRECT);
 }
 

@@ -61,37 +61,51 @@ static __always_inline struct flow reply_of(const struct tuple *asked, const str
 	return r;
 }
 
-// take_reply reserves the tuple by which answers to a flow come back. Where
-// this node is the sender, it finds a port for that.
-static __noinline bool take_reply(struct __sk_buff *skb, const struct tuple *asked, struct flow *f, bool ipv6)
+// client_port returns the port that a client is given in place of its own, by the
+// number of attempts; 0 if there is none to give.
+static __noinline __be16 client_port(const struct tuple *asked, __u8 kind, __u32 attempt)
 {
-	__u64 tries = 1;
-	__u32 start = 0, step = 1;
+	__u16 first = CLIENT_PORT_FIRST, ports = CLIENT_PORTS;
+	__u32 start;
 
+	if (!asked)
+		return 0;
+	if (kind == TO_REMOTE) {
+		first = port_first;
+		ports = port_count;
+	}
+	if (!ports)
+		return 0;
+	start = hash_of(asked);
+	return bpf_htons(first + ((start & 0xffff) + attempt * (start >> 16 | 1)) % ports);
+}
+
+// take_reply reserves the tuple by which answers to a flow come back. Where this
+// node is the sender, it finds a port for that; for an endpoint here only if the
+// client's own is taken, as by its connection to another Service of that endpoint.
+// What is under way (not begins) came by the client's own port if it came by this node.
+static __noinline bool take_reply(struct __sk_buff *skb, const struct tuple *asked, struct flow *f, bool begins)
+{
 	if (!skb || !asked || !f)
 		return false;
-	if (f->kind == TO_REMOTE) {
-		if (!port_count)
-			return false;
-		tries = TRIES;
-		start = hash_of(asked);
-		step = start >> 16 | 1;
-		start &= 0xffff;
-	}
-	for (__u64 i = 0; i < TRIES && i < tries; i++) {
-		struct tuple key;
+	for (__u32 i = 0; i < 2 * TRIES; i++) {
 		struct flow value;
+		struct tuple key;
 
-		if (f->kind == TO_REMOTE)
-			f->to.source_port = bpf_htons(port_first + (start + i * step) % port_count);
+		if (i || f->kind == TO_REMOTE)
+			f->to.source_port = client_port(asked, f->kind, i);
+		if (!f->to.source_port)
+			return false;
 		key = reversed(&f->to);
-		// nftables may have sent from this port before it left these to us, and
-		// other proxies may still.
-		if (f->kind == TO_REMOTE && is_tracked(skb, &key, ipv6, false))
+		// The stack may use this port itself, as for a connection that is older than
+		// these programs, or one from the client to the endpoint's own address.
+		if ((i || f->kind == TO_REMOTE) && is_tracked(skb, &key, !is_ipv4(&asked->source), false))
 			continue;
 		value = reply_of(asked, f);
-		if (take(&key, &value))
+		if (take(&key, &value, i >= TRIES))
 			return true;
+		if (!begins)
+			return false;
 	}
 	return false;
 }
@@ -157,7 +171,7 @@ static __noinline bool keep(const struct tuple *asked, const struct flow *old, s
 }
 
 // record enters both directions of a flow.
-static __noinline bool record(struct __sk_buff *skb, const struct tuple *asked, struct flow *f, bool ipv6)
+static __noinline bool record(struct __sk_buff *skb, const struct tuple *asked, struct flow *f, bool begins)
 {
 	struct flow *old;
 
@@ -168,7 +182,7 @@ static __noinline bool record(struct __sk_buff *skb, const struct tuple *asked, 
 		if (old)
 			forget(asked, old);
 		// Where the endpoint's node answers, that node notes how.
-		if (f->kind != TO_DIRECT && !take_reply(skb, asked, f, ipv6)) {
+		if (f->kind != TO_DIRECT && !take_reply(skb, asked, f, begins)) {
 			count(PASSED_NO_PORT);
 			return false;
 		}

@@ -104,7 +104,7 @@ static __noinline int start(struct __sk_buff *skb, struct packet *p)
 		}
 		return TC_ACT_UNSPEC;
 	}
-	if (!record(skb, &p->tuple, &f, p->ipv6))
+	if (!record(skb, &p->tuple, &f, p->tuple.protocol == IPPROTO_UDP || p->flags & SYN))
 		return TC_ACT_UNSPEC;
 	count_kind(STARTED_LOCAL, f.kind);
 	if (f.kind == TO_DIRECT && p->flags & SYN && add_option(skb, p))
