@@ -15,8 +15,8 @@ const cutOff = 20
 
 // gentleness is what planned moves may do to connections.
 type gentleness struct {
-	// moved is how many of 2,000 or more may be lost, held how many are held open
-	// meanwhile, all of which must survive.
+	// moved is how many of 2,000 may be lost, held how many are held open meanwhile,
+	// all of which must survive.
 	moved, held int
 }
 
@@ -125,8 +125,8 @@ func (c crossing) moves(t *testing.T, planning gentleness) {
 // expect expects that a planned move loses no more than it may.
 func (g gentleness) expect(t *testing.T, what string, r loadReport) {
 	t.Helper()
-	if r.Failures > g.moved || r.Broken > 0 {
-		t.Errorf("%s: %d connections failed, want at most %d, and %d that were held: %v", what, r.Failures, g.moved, r.Broken, r.Errors)
+	if most := g.moved * r.Attempts / 2000; r.Failures > most || r.Broken > 0 {
+		t.Errorf("%s: %d connections failed, want at most %d, and %d that were held: %v", what, r.Failures, most, r.Broken, r.Errors)
 	}
 	if r.GapMillis >= patience(time.Second) {
 		t.Errorf("%s: nothing answered for %d ms", what, r.GapMillis)
@@ -179,5 +179,5 @@ func TestLoadBalancerFailover(t *testing.T) {
 	c.moves(t, gentleness{moved: 0, held: 50})
 	// A node that comes back announces for a moment before it knows who lives, and resets
 	// what is said meanwhile in connections that began elsewhere.
-	c.cuts(t, gentleness{moved: 0, held: 0})
+	c.cuts(t, gentleness{moved: 2, held: 0})
 }
