@@ -79,6 +79,7 @@ type Agent struct {
 	packets     *nft.Plane
 	uplink      *uplink.Plane
 	table       atomic.Pointer[lb.Table] // the last one that planes were offered
+	serves      func() bool              // of a process with plane lb: whether the kernel has had one
 	tracing     sync.Mutex
 	liveness    *liveness.Server
 	pipelines   []pipeline

@@ -75,13 +75,54 @@ func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 	a.services = append(a.services, l.elect)
 	a.announces = l.announces
 	a.registry.MustRegister(&layer2Metrics{l})
+	probed, offering := onceServed(func() bool { return a.serves == nil || a.serves() }, pipeline{
+		offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: probes.Describe,
+	})
+	a.services = append(a.services, offering)
 	return []pipeline{
-		onceKnown(pipeline{offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: probes.Describe}),
+		onceKnown(probed),
 		{offer: func(*desired.State) {}, run: outliving(l.loop.Run, func() {}), health: l.loop.Health, notes: func() []string {
 			return slices.Concat(answers.Describe(), l.handing.describe(), statuses.Describe())
 		}},
 		sessions,
 	}, nil
+}
+
+// servesPoll is how often a node that has just started looks whether it serves.
+const servesPoll = 20 * time.Millisecond
+
+// onceServed keeps States from a pipeline until serves says that this node's kernel
+// has what packets from outside need: others send them where an address is announced.
+// The pipeline gets its States from the function that it returns beside it.
+func onceServed(serves func() bool, p pipeline) (pipeline, func(context.Context) error) {
+	states := make(chan *desired.State, 1)
+	offer := p.offer
+	p.offer = func(s *desired.State) {
+		select {
+		case <-states:
+		default:
+		}
+		states <- s
+	}
+	return p, func(ctx context.Context) error {
+		poll := time.NewTicker(servesPoll)
+		defer poll.Stop()
+		var waits *desired.State
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case waits = <-states:
+			case <-poll.C:
+			}
+			if waits == nil || !serves() {
+				continue
+			}
+			poll.Stop()
+			offer(waits)
+			waits = nil
+		}
+	}
 }
 
 // outliving runs something for as long as a handover takes after ctx has ended and

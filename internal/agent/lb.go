@@ -43,6 +43,8 @@ func (a *Agent) newLB() ([]pipeline, error) {
 		add(loopbackPlane, onLoopback, onLoopback.Describe)
 	}
 	add("lb-nft", timed{a.replacing(d), a.programming}, func() []string { return a.describePackets(d) })
+	packets := loops[len(loops)-1]
+	a.serves = func() bool { return packets.Health().Applied > 0 }
 	if d.uplink != nil {
 		add(uplinkPlane, d.uplink, func() []string { return append([]string{d.whyUplink}, d.uplink.Describe()...) })
 		a.registry.MustRegister(&uplinkMetrics{d.uplink})
