@@ -229,7 +229,12 @@ func (r *rules) connect(s *desired.State) {
 		}
 		if secret := p.PasswordSecret; secret.Name != "" {
 			password, _ := s.Addressing.Passwords.Get(secret)
-			if peer.Password = string(password); password == "" {
+			peer.Password = string(password)
+			switch {
+			case password != "":
+			case s.Addressing.PasswordsUnread:
+				peer.Refused = fmt.Sprintf("spec.passwordSecret: the Secrets of namespace %s have not been read yet; if this lasts, the nodes' ServiceAccount may not list them there, and fairlead upgrade makes the Role that allows it", secret.Namespace)
+			default:
 				peer.Refused = fmt.Sprintf("spec.passwordSecret: there is no Secret %s of type kubernetes.io/basic-auth with a password; create it or correct the name", secret)
 			}
 		}

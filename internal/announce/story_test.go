@@ -156,7 +156,11 @@ func (w *telling) read(t *testing.T, document []byte) {
 		o := read[networkingv1.ServiceCIDR](t, document)
 		w.ServiceCIDRs = w.ServiceCIDRs.Set(o.Name, o)
 	case "Password":
-		o := read[struct{ Kind, Name, Password string }](t, document)
+		o := read[struct {
+			Kind, Name, Password string
+			Unread               bool // all of them are
+		}](t, document)
+		a.PasswordsUnread = o.Unread
 		a.Passwords = a.Passwords.Set(desired.Name{Namespace: system, Name: o.Name}, desired.Password(o.Password))
 	default:
 		w.readOwn(t, kind.Kind, document)

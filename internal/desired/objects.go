@@ -58,8 +58,10 @@ type Addressing struct {
 	Peers             pmap.Map[Name, *Peer]
 	BFDProfiles       pmap.Map[Name, *BFDProfile]
 	Claims            pmap.Map[netip.Addr, *Claim]
-	// Passwords are those that peers' PasswordSecret can name.
-	Passwords pmap.Map[Name, Password]
+	// Passwords are those that peers' PasswordSecret can name. PasswordsUnread says
+	// that they are not known yet, which concerns nobody but those peers.
+	Passwords       pmap.Map[Name, Password]
+	PasswordsUnread bool
 }
 
 // Password is a secret text. It prints as nothing.

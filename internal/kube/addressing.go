@@ -96,7 +96,7 @@ func parsePassword(o *corev1.Secret) desired.Password {
 // snapshot returns what has been read, and whether that is everything.
 func (a *addressing) snapshot() (desired.Addressing, bool) {
 	var all desired.Addressing
-	var synced [8]bool
+	var synced [7]bool
 	all.Pools, synced[0] = a.pools.snapshot()
 	all.L2Advertisements, synced[1] = a.l2.snapshot()
 	all.BGPAdvertisements, synced[2] = a.bgp.snapshot()
@@ -104,8 +104,9 @@ func (a *addressing) snapshot() (desired.Addressing, bool) {
 	all.Peers, synced[4] = a.peers.snapshot()
 	all.BFDProfiles, synced[5] = a.profiles.snapshot()
 	all.Claims, synced[6] = a.claims.snapshot()
-	all.Passwords, synced[7] = a.passwords.snapshot()
-	return all, synced == [8]bool{true, true, true, true, true, true, true, true}
+	passwords, read := a.passwords.snapshot()
+	all.Passwords, all.PasswordsUnread = passwords, !read
+	return all, synced == [7]bool{true, true, true, true, true, true, true}
 }
 
 // kinds are the resources of MetalLB's kinds, and where each is kept.

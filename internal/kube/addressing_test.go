@@ -84,3 +84,25 @@ func TestNodeAbout(t *testing.T) {
 		return strings.Contains(v.Node.About.Unavailable, corev1.LabelNodeExcludeBalancers)
 	})
 }
+
+// TestWatcherWithoutPasswords may not read Secrets: that concerns nothing else.
+func TestWatcherWithoutPasswords(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	s.setRefused("secrets", true)
+	w, views := watchedWith(t, s, "", Addressing{Namespace: "metallb-system", Passwords: true})
+	v := until(t, views, "all else is read", synced)
+	if !v.Objects.Addressing.PasswordsUnread {
+		t.Error("passwords count as read")
+	}
+	eventually(t, "Health names the resource", func() bool { return strings.HasPrefix(w.Health(), "secrets cannot be read") })
+	s.set("secrets", &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "tor"}, Type: corev1.SecretTypeBasicAuth,
+		Data: map[string][]byte{corev1.BasicAuthPasswordKey: []byte("key")},
+	})
+	s.setRefused("secrets", false)
+	until(t, views, "the password is read", func(v View) bool {
+		password, _ := v.Objects.Addressing.Passwords.Get(desired.Name{Namespace: "metallb-system", Name: "tor"})
+		return password == "key" && !v.Objects.Addressing.PasswordsUnread
+	})
+}
