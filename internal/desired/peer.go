@@ -87,9 +87,9 @@ func ParseCommunity(text string) (Community, bool) {
 	if number, ok := wellKnown(text); ok {
 		return Community{Numbers: [3]uint32{number >> 16, number & 0xffff}}, true
 	}
-	c := Community{}
-	bits, rest := 16, text
-	if rest, c.Large = strings.CutPrefix(text, "large:"); c.Large {
+	rest, large := strings.CutPrefix(text, "large:")
+	c, bits := Community{Large: large}, 16
+	if large {
 		bits = 32
 	}
 	parts := strings.Split(rest, ":")

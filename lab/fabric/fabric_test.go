@@ -134,7 +134,7 @@ func TestOutsideIsApart(t *testing.T) {
 			answer <- err
 		}()
 		if err := <-answer; !errors.Is(err, unix.ECONNREFUSED) {
-			return fmt.Errorf("%v, want a refusal", err)
+			return fmt.Errorf("%w, want a refusal", err)
 		}
 		return nil
 	}

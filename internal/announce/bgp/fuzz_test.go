@@ -128,7 +128,7 @@ func updates(t testing.TB) [][]byte {
 
 // FuzzAdvertisement: whatever is heard at an interface, what is believed is well-formed.
 func FuzzAdvertisement(f *testing.F) {
-	f.Add(appendAdvertisement(nil, []byte{2, 0, 0, 0, 0, 1}), 255)
+	f.Add(routerAdvertisement([]byte{2, 0, 0, 0, 0, 1}), 255)
 	f.Add(appendSolicitation(nil, nil), 255)
 	f.Fuzz(func(t *testing.T, b []byte, hops int) {
 		if trusted(b, hops, netip.MustParseAddr("2001:db8::1")) && (len(b) < 8 || b[0] != solicitation) {

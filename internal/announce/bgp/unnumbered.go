@@ -97,7 +97,7 @@ func (n *neighbourhood) advertise(ctx context.Context, log *slog.Logger) {
 	ticker := time.NewTicker(advertising)
 	defer ticker.Stop()
 	for {
-		_, err := n.conn.WriteTo(appendAdvertisement(nil, n.mac), nil, everybody)
+		_, err := n.conn.WriteTo(routerAdvertisement(n.mac), nil, everybody)
 		if n.router(time.Now()) == (netip.Addr{}) {
 			_, asked := n.conn.WriteTo(appendSolicitation(nil, n.mac), nil, routers)
 			err = errors.Join(err, asked)
@@ -137,7 +137,7 @@ func (n *neighbourhood) listen(ctx context.Context) {
 			if !n.answers(time.Now()) {
 				continue
 			}
-			_, _ = n.conn.WriteTo(appendAdvertisement(nil, n.mac), nil, &net.IPAddr{IP: net.ParseIP("ff02::1"), Zone: n.name})
+			_, _ = n.conn.WriteTo(routerAdvertisement(n.mac), nil, &net.IPAddr{IP: net.ParseIP("ff02::1"), Zone: n.name})
 			continue
 		}
 		n.hear(time.Now(), sender)
@@ -220,10 +220,10 @@ func (n *neighbourhood) close() {
 	n.stopped.Wait()
 }
 
-// appendAdvertisement writes a router advertisement with a lifetime of 0; the kernel
+// routerAdvertisement returns a router advertisement with a lifetime of 0; the kernel
 // adds the checksum.
-func appendAdvertisement(b []byte, mac net.HardwareAddr) []byte {
-	b = append(b, advertisement, 0, 0, 0, 64, 0)
+func routerAdvertisement(mac net.HardwareAddr) []byte {
+	b := []byte{advertisement, 0, 0, 0, 64, 0}
 	b = binary.BigEndian.AppendUint16(b, 0)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	return appendSource(b, mac)

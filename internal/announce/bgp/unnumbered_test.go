@@ -18,7 +18,7 @@ import (
 func TestAdvertisement(t *testing.T) {
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	router, stranger := netip.MustParseAddr("fe80::1"), netip.MustParseAddr("2001:db8::1")
-	sent, asked := appendAdvertisement(nil, mac), appendSolicitation(nil, mac)
+	sent, asked := routerAdvertisement(mac), appendSolicitation(nil, mac)
 	if len(sent) != 24 || sent[6] != 0 || sent[7] != 0 || len(asked) != 16 {
 		t.Errorf("got % x and % x", sent, asked)
 	}

@@ -89,13 +89,23 @@ func TestUnreachable(t *testing.T) {
 // diary is a journal with what GoBGP logs into it, of one session.
 type diary struct {
 	*journal
-	t   *testing.T
-	log *slog.Logger
+	t       *testing.T
+	handler slog.Handler
 }
 
 func newDiary(t *testing.T) diary {
 	j := newJournal(func() {})
-	return diary{j, t, slog.New(j.handler(slog.New(slog.DiscardHandler))).With("Topic", "Peer", "Key", "10.0.0.1")}
+	named := func(key, value string) slog.Attr { return slog.String(key, value) }
+	return diary{j, t, j.handler(slog.New(slog.DiscardHandler)).WithAttrs([]slog.Attr{named("Topic", "Peer"), named("Key", "10.0.0.1")})}
+}
+
+// log writes a line as GoBGP does.
+func (d diary) log(level slog.Level, message string, fields ...any) {
+	r := slog.NewRecord(time.Now(), level, message, 0)
+	r.Add(fields...)
+	if err := d.handler.Handle(d.t.Context(), r); err != nil {
+		d.t.Error(err)
+	}
 }
 
 func (d diary) expect(want string) {
@@ -114,32 +124,32 @@ func (d diary) took(want pending) {
 }
 
 func (d diary) notification(what string, code, subcode int) {
-	d.log.Info(what+" notification", "Code", code, "Subcode", subcode, "Data", []byte(nil))
+	d.log(slog.LevelInfo, what+" notification", "Code", code, "Subcode", subcode, "Data", []byte(nil))
 }
 
 // TestJournal: what is kept of several reasons, and what follows from them.
 func TestJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDiary(t)
-		d.log.Debug("failed to connect", "Error", "connection refused") // of a session that is not open
+		d.log(slog.LevelDebug, "failed to connect", "Error", "connection refused") // of a session that is not open
 		d.open("10.0.0.1")
 		d.expect("")
-		d.log.Debug("failed to connect", "Error", "dial tcp: connect: connection refused")
+		d.log(slog.LevelDebug, "failed to connect", "Error", "dial tcp: connect: connection refused")
 		d.expect("nothing listens at 10.0.0.1:179")
 		d.took(pending{})
 		// The more telling of two at once.
 		time.Sleep(time.Minute)
-		d.log.Warn("Session will be reset due to malformed BGP message", "Error", "bad")
+		d.log(slog.LevelWarn, "Session will be reset due to malformed BGP message", "Error", "bad")
 		d.notification("sent", 1, 1)
-		d.log.Info("Peer Down", "Reason", "notification-sent code 1")
+		d.log(slog.LevelInfo, "Peer Down", "Reason", "notification-sent code 1")
 		d.expect("closed the session: the router sent something that is not BGP as RFC 4271 has it (bad)")
 		d.took(pending{failures: 1})
 		d.took(pending{})
-		d.log.Info("prefix limit reached", "Family", "ipv4-unicast")
+		d.log(slog.LevelInfo, "prefix limit reached", "Family", "ipv4-unicast")
 		d.expect("closed the session for 5m0s: the router sent more than 50000 routes")
 		d.took(pending{tooMany: true})
 		d.close("10.0.0.1")
-		d.log.Info("Peer Down", "Reason", "read-failed")
+		d.log(slog.LevelInfo, "Peer Down", "Reason", "read-failed")
 		d.expect("")
 	})
 }
@@ -164,7 +174,7 @@ func TestLoss(t *testing.T) {
 			}
 			d.expect(now)
 		}
-		refused := func() { d.log.Debug("failed to connect", "Error", "dial tcp: connect: connection refused") }
+		refused := func() { d.log(slog.LevelDebug, "failed to connect", "Error", "dial tcp: connect: connection refused") }
 		refused()
 		become(wire.BGP_FSM_ESTABLISHED)
 		expect("", "")
@@ -219,18 +229,18 @@ func TestFoundOut(t *testing.T) {
 		d.blame("10.0.0.1", "found out")
 		for range 10 {
 			time.Sleep(time.Minute)
-			d.log.Debug("outgoing connection established")
+			d.log(slog.LevelDebug, "outgoing connection established")
 			d.notification("sent", 2, 2)
 			d.expect("found out")
 		}
 		time.Sleep(time.Minute)
-		d.log.Info("received notification", "Code", 6, "Subcode", 2, "Communicated-Reason", "bye", "Data", []byte(nil))
+		d.log(slog.LevelInfo, "received notification", "Code", 6, "Subcode", 2, "Communicated-Reason", "bye", "Data", []byte(nil))
 		d.expect(`the router closed the session: administrative shutdown, saying "bye"`)
 		time.Sleep(time.Minute)
 		d.notification("sent", 6, 2) // this package's own doing
 		d.expect(`the router closed the session: administrative shutdown, saying "bye"`)
 		time.Sleep(time.Hour)
-		d.log.Debug("outgoing connection IO error", "reason", "read-failed")
+		d.log(slog.LevelDebug, "outgoing connection IO error", "reason", "read-failed")
 		d.expect("the router closes the connection at once")
 	})
 }

@@ -50,7 +50,7 @@ func (t *transaction) addChains(dropInvalid bool) {
 		}
 		translated := f.rule("")
 		translated.ct(0, unix.NFT_CT_STATUS, false)
-		translated.mask(0, binary.NativeEndian.AppendUint32(nil, statusDNAT))
+		translated.mask(binary.NativeEndian.AppendUint32(nil, statusDNAT))
 		translated.zero(0, unix.NFT_CMP_NEQ)
 		translated.goTo("translated" + f.suffix)
 		t.newRule("postrouting", translated)
@@ -62,7 +62,7 @@ func (t *transaction) addChains(dropInvalid bool) {
 	t.newChain("forward", &hook{"filter", unix.NF_INET_FORWARD, priorityFilter})
 	r := rule{comment: "else replies that conntrack does not know would leave untranslated"}
 	r.ct(0, unix.NFT_CT_STATE, false)
-	r.mask(0, binary.NativeEndian.AppendUint32(nil, stateInvalid))
+	r.mask(binary.NativeEndian.AppendUint32(nil, stateInvalid))
 	r.zero(0, unix.NFT_CMP_NEQ)
 	r.count(invalidCounter)
 	r.drop()
@@ -242,7 +242,7 @@ func (t *transaction) setRanges(ranges []netip.Prefix) {
 			}
 			r := f.rule("an address that no Service has")
 			r.load(0, f, f.destination)
-			r.mask(0, maskOf(p))
+			r.mask(maskOf(p))
 			r.compare(0, unix.NFT_CMP_EQ, p.Masked().Addr().AsSlice())
 			r.drop()
 			t.newRule(chain, r)

@@ -79,11 +79,11 @@ func (r *rule) compare(word int, op uint32, data []byte) {
 	})
 }
 
-// mask keeps the given bits.
-func (r *rule) mask(word int, bits []byte) {
+// mask keeps the given bits of the first word.
+func (r *rule) mask(bits []byte) {
 	r.expression("bitwise", func(a *attributes) {
-		a.u32(unix.NFTA_BITWISE_SREG, register(word))
-		a.u32(unix.NFTA_BITWISE_DREG, register(word))
+		a.u32(unix.NFTA_BITWISE_SREG, register(0))
+		a.u32(unix.NFTA_BITWISE_DREG, register(0))
 		a.u32(unix.NFTA_BITWISE_LEN, uint32(len(bits)))
 		a.value(unix.NFTA_BITWISE_MASK, bits)
 		a.value(unix.NFTA_BITWISE_XOR, make([]byte, len(bits)))

@@ -152,7 +152,7 @@ func (t *transaction) addHandover(f *family) {
 	tcp.meta(0, unix.NFT_META_L4PROTO)
 	tcp.compare(0, unix.NFT_CMP_EQ, []byte{unix.IPPROTO_TCP})
 	tcp.payload(0, unix.NFT_PAYLOAD_TRANSPORT_HEADER, tcpFlags, 1)
-	tcp.mask(0, []byte{tcpSYN})
+	tcp.mask([]byte{tcpSYN})
 	tcp.compare(0, unix.NFT_CMP_EQ, []byte{0})
 	tcp.passOn(f, stateInvalid|stateNew)
 	t.newRule("prerouting", tcp)
@@ -179,7 +179,7 @@ func (r *rule) passOn(f *family, states uint32) {
 		ttl = 7
 	}
 	r.ct(0, unix.NFT_CT_STATE, false)
-	r.mask(0, binary.NativeEndian.AppendUint32(nil, states))
+	r.mask(binary.NativeEndian.AppendUint32(nil, states))
 	r.zero(0, unix.NFT_CMP_NEQ)
 	// The kernel takes one off, and from 0 too.
 	r.payload(0, unix.NFT_PAYLOAD_NETWORK_HEADER, ttl, 1)

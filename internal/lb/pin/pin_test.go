@@ -14,7 +14,7 @@ func TestFingerprint(t *testing.T) {
 			InnerMap: &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: inner},
 		}}}.fingerprint()
 	}
-	if of(16) != of(16) || of(16) == of(32) {
-		t.Errorf("%s, %s, %s", of(16), of(16), of(32))
+	if a, again, b := of(16), of(16), of(32); a != again || a == b {
+		t.Errorf("%s, %s, %s", a, again, b)
 	}
 }
