@@ -58,7 +58,7 @@ func (f Forward) Effect() string {
 	for _, u := range f.To {
 		to = append(to, u.String())
 	}
-	return fmt.Sprintf("names below %s that are not the cluster's are asked from %s", f.From, strings.Join(to, ", "))
+	return fmt.Sprintf("all names but the cluster's are asked from %s", strings.Join(to, ", "))
 }
 
 // readForward follows CoreDNS's plugin/forward, README and setup.

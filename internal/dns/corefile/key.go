@@ -80,9 +80,9 @@ func isZone(name string) bool {
 // up a range (RFC 1035 section 3.5, RFC 3596 section 2.5).
 func reverseZones(p netip.Prefix) []string {
 	p = p.Masked()
-	step, apex := 8, "in-addr.arpa."
+	step, base, apex := 8, 10, "in-addr.arpa."
 	if p.Addr().Is6() {
-		step, apex = 4, "ip6.arpa."
+		step, base, apex = 4, 16, "ip6.arpa."
 	}
 	units := (p.Bits() + step - 1) / step
 	var zones []string
@@ -93,7 +93,7 @@ func reverseZones(p netip.Prefix) []string {
 			if i == units-1 {
 				unit += offset
 			}
-			zone = strconv.FormatInt(int64(unit), 2+step*7/4) + "." + zone
+			zone = strconv.FormatInt(int64(unit), base) + "." + zone
 		}
 		zones = append(zones, zone)
 	}

@@ -52,7 +52,7 @@ func (k Kubernetes) Effect() string {
 	if k.Pods != "disabled" {
 		pods = "names of pods for any address"
 	}
-	return fmt.Sprintf("names of the cluster below %s, TTL %d s, %s; reverse names that are not the cluster's are asked upstream", k.Domain(), k.TTL, pods)
+	return fmt.Sprintf("names of the cluster below %s, TTL %d s, %s; reverse names that are not the cluster's are asked upstream", k.Domain(), max(k.TTL, 1), pods)
 }
 
 // readKubernetes follows CoreDNS's plugin/kubernetes, README and setup.

@@ -52,8 +52,8 @@ type Setting interface {
 	Effect() string
 }
 
-// Read makes a Config of a File. The Problems are in the file's order; what they
-// do not concern is in the Config.
+// Read makes a Config of a File. What the Problems do not concern is in the
+// Config. Of a directive, those of its options come before those of the whole.
 func Read(f File) (Config, []Problem) {
 	var c Config
 	var r reader
@@ -86,6 +86,11 @@ func (r *reader) server(block Block) Server {
 			break
 		}
 		s.Directives = append(s.Directives, r.directive(&s, statement, seen))
+	}
+	if _, zones := lacking["server zone"]; zones && !s.main() {
+		for i := range s.Directives {
+			s.Directives[i].Ignored = true
+		}
 	}
 	return s
 }

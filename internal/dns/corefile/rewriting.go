@@ -111,6 +111,9 @@ func readRewrite(l *line) Setting {
 		r.Continue = first == "continue"
 		l.Words = append([]Word{l.Words[0]}, l.Words[2:]...)
 	}
+	if len(l.args()) == 0 && len(l.Body) > 0 {
+		l.Words, l.Body = append(l.Words[:1:1], l.Body[0].Words...), l.Body[1:]
+	}
 	if !l.takes(2, -1, "[continue|stop] FIELD FROM TO") {
 		return r
 	}

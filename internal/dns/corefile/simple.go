@@ -8,12 +8,7 @@ type Simple struct {
 }
 
 // Effect implements Setting.
-func (s Simple) Effect() string {
-	if s.Name == "any" {
-		return "queries of type ANY for the cluster's names get one HINFO record (RFC 8482)"
-	}
-	return s.Name + " as in CoreDNS"
-}
+func (s Simple) Effect() string { return s.Name + " as in CoreDNS" }
 
 // simple reads a directive with so many arguments and these options, each of
 // which has its own usage; an empty usage takes no arguments.
