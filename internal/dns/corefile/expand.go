@@ -29,14 +29,18 @@ func (p *parser) count(tokens []token) error {
 
 // variable finds the first {$NAME} or {%NAME%} of a text.
 func variable(text string) (before, name, after string, found bool) {
+	forms := [][2]string{{"{%", "%}"}, {"{$", "}"}}
 	for i := range len(text) {
-		for _, form := range [][2]string{{"{%", "%}"}, {"{$", "}"}} {
-			if !strings.HasPrefix(text[i:], form[0]) {
+		for n, form := range forms {
+			if form[0] == "" || !strings.HasPrefix(text[i:], form[0]) {
 				continue
 			}
 			name, after, found = strings.Cut(text[i+2:], form[1])
 			if found && name != "" {
 				return text[:i], name, after, true
+			}
+			if !found {
+				forms[n][0] = "" // it does not end further on either
 			}
 		}
 	}
@@ -65,12 +69,15 @@ func (p *parser) expand(w Word) (string, error) {
 	if done == w.Text {
 		return done, nil
 	}
-	return done, sound(done, w.Position)
+	return done, p.put(done, w.Position)
 }
 
-// sound refuses words that came about by putting texts together and that no
-// Corefile could hold as they are.
-func sound(text string, at Position) error {
+// put refuses words that came about by putting texts together and that no
+// Corefile could hold as they are, or that are too long, alone or together.
+func (p *parser) put(text string, at Position) error {
+	if p.bytes += len(text); p.bytes > maxText {
+		return mistake(at, "variables and arguments of imports make more than %d bytes; use fewer", maxText)
+	}
 	if _, _, _, again := variable(text); again || !quotable(text) || len(text) > maxWord {
 		return mistake(at, "the value that was put in here holds another variable, a backslash before a quote, or more than %d bytes; write it out", maxWord)
 	}
@@ -157,7 +164,7 @@ func (p *parser) imported(line []token, parse func(*stream) error) error {
 func (p *parser) instantiate(snippet, arguments []token) ([]token, error) {
 	tokens := make([]token, len(snippet))
 	for i, t := range snippet {
-		text, err := substitute(t.Word, arguments)
+		text, err := p.substitute(t.Word, arguments)
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +175,7 @@ func (p *parser) instantiate(snippet, arguments []token) ([]token, error) {
 }
 
 // substitute replaces every {args[N]} of a word.
-func substitute(w Word, arguments []token) (string, error) {
+func (p *parser) substitute(w Word, arguments []token) (string, error) {
 	done, rest := "", w.Text
 	for {
 		before, after, found := strings.Cut(rest, "{args[")
@@ -189,5 +196,5 @@ func substitute(w Word, arguments []token) (string, error) {
 	if done == w.Text {
 		return done, nil
 	}
-	return done, sound(done, w.Position)
+	return done, p.put(done, w.Position)
 }

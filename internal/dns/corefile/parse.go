@@ -55,7 +55,7 @@ type parser struct {
 	around   Surroundings
 	snippets map[string][]token
 	// What has been used of the limits.
-	tokens, imports, depth int
+	tokens, bytes, imports, depth int
 }
 
 // blocks parses what stands outside all braces.

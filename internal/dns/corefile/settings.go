@@ -102,7 +102,7 @@ func clusterZones(body []Statement) []string {
 			continue
 		}
 		var zones []string
-		for _, w := range statement.Words[1:] {
+		for _, w := range statement.Words[1:min(len(statement.Words), maxArguments)] {
 			zones = append(zones, strings.ToLower(strings.TrimSuffix(w.Text, "."))+".")
 		}
 		return zones
