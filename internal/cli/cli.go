@@ -65,7 +65,7 @@ func newRoot(streams Streams) *cobra.Command {
 		newUpgrade(),
 		newUninstall(),
 		newStatus(),
-		newServices(), newLB(),
+		newServices(), newLB(), newDNS(),
 		newExplain(),
 		newTrace(),
 		newCompile(),

@@ -1,0 +1,138 @@
+package corefile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Kubernetes is the directive kubernetes: names of the cluster.
+type Kubernetes struct {
+	// Zones as they are served: those named, else those of the server block.
+	Zones []string
+	// Pods is disabled, insecure or verified.
+	Pods string
+	// TTL in seconds.
+	TTL              int
+	EndpointPodNames bool
+	NoEndpoints      bool
+	IgnoreEmpty      bool
+	Namespaces       []string
+	// NamespaceLabels and Labels are label selectors.
+	NamespaceLabels, Labels string
+	Multicluster            []string
+	Zonal                   bool
+	StartupTimeout          time.Duration
+	// Fallthrough are the zones whose unknown names other directives answer.
+	Fallthrough Fallthrough
+}
+
+// Fallthrough says for which zones a name that is not found goes on to the next
+// directive; without zones, for all that the directive has.
+type Fallthrough struct {
+	On    bool
+	Zones []string
+}
+
+func (l *line) fallthroughs(into *Fallthrough) { *into = Fallthrough{true, l.zones(0)} }
+
+// Domain returns the first zone that is not a reverse one, without final dot.
+func (k Kubernetes) Domain() string {
+	for _, zone := range k.Zones {
+		if !isReverse(zone) {
+			return strings.TrimSuffix(zone, ".")
+		}
+	}
+	return ""
+}
+
+// Effect implements Setting.
+func (k Kubernetes) Effect() string {
+	pods := "no names of pods"
+	if k.Pods != "disabled" {
+		pods = "names of pods for any address"
+	}
+	return fmt.Sprintf("names of the cluster below %s, TTL %d s, %s; reverse names that are not the cluster's are asked upstream", k.Domain(), max(k.TTL, 1), pods)
+}
+
+// readKubernetes follows CoreDNS's plugin/kubernetes, README and setup.
+func readKubernetes(l *line) Setting {
+	k := Kubernetes{Zones: l.zones(0), Pods: "disabled", TTL: 5}
+	if len(l.args()) == 0 {
+		for _, key := range l.server.Keys {
+			k.Zones = append(k.Zones, key.Zone)
+		}
+	}
+	flag := func(set *bool) func(*line) {
+		return func(o *line) { *set = o.takes(0, 0, "") }
+	}
+	ignored := func(least, most int, usage string) func(*line) {
+		return func(o *line) { o.takes(least, most, usage) }
+	}
+	known := options{
+		"pods": func(o *line) {
+			if o.takes(1, 1, "disabled|insecure|verified") {
+				k.Pods = o.choice(0, "disabled", "insecure", "verified")
+				o.lacks("kubernetes pods " + k.Pods)
+			}
+		},
+		"ttl": func(o *line) {
+			if o.takes(1, 1, "SECONDS") {
+				k.TTL = o.number(0, 0, 3600)
+				o.lacks("kubernetes ttl " + o.text(0))
+			}
+		},
+		"fallthrough":        func(o *line) { o.fallthroughs(&k.Fallthrough) },
+		"endpoint_pod_names": flag(&k.EndpointPodNames),
+		"noendpoints":        flag(&k.NoEndpoints),
+		"zonal":              flag(&k.Zonal),
+		"ignore": func(o *line) {
+			if o.takes(1, 1, "empty_service") {
+				k.IgnoreEmpty = o.choice(0, "empty_service") != ""
+			}
+		},
+		"namespaces": func(o *line) { o.takes(1, -1, "NAMESPACE..."); k.Namespaces = o.texts(0) },
+		"namespace_labels": func(o *line) {
+			o.takes(1, -1, "SELECTOR")
+			k.NamespaceLabels = strings.Join(o.texts(0), " ")
+		},
+		"labels":          func(o *line) { o.takes(1, -1, "SELECTOR"); k.Labels = strings.Join(o.texts(0), " ") },
+		"multicluster":    func(o *line) { o.takes(1, -1, "ZONE..."); k.Multicluster = o.zones(0) },
+		"startup_timeout": func(o *line) { o.takes(1, 1, "DURATION"); k.StartupTimeout = o.duration(0, 0) },
+		"endpoint":        ignored(1, -1, "URL"),
+		"tls":             ignored(3, 3, "CERT KEY CACERT"),
+		"kubeconfig":      ignored(1, 2, "FILE [CONTEXT]"),
+		"resyncperiod":    ignored(0, -1, "DURATION"),
+		"upstream":        ignored(0, -1, ""),
+		"apiserver_qps":   ignored(1, 1, "NUMBER"), "apiserver_burst": ignored(1, 1, "NUMBER"), "apiserver_max_inflight": ignored(1, 1, "NUMBER"),
+	}
+	l.options(known)
+	k.check(l)
+	return k
+}
+
+// check looks at what several options say together.
+func (k Kubernetes) check(l *line) {
+	forward := 0
+	for _, zone := range k.Zones {
+		if !isReverse(zone) {
+			forward++
+		}
+	}
+	if forward == 0 {
+		l.mistake("kubernetes names no zone but reverse ones; add the cluster's, as in \"kubernetes cluster.local in-addr.arpa ip6.arpa\"")
+	}
+	if forward > 1 {
+		l.lacks("kubernetes zones")
+	}
+	if len(k.Namespaces) > 0 && k.NamespaceLabels != "" {
+		l.mistake("kubernetes has both namespaces and namespace_labels; keep one of them")
+	}
+	beyond := k.Fallthrough.On && len(k.Fallthrough.Zones) == 0
+	for _, zone := range k.Fallthrough.Zones {
+		beyond = beyond || !isReverse(zone)
+	}
+	if beyond {
+		l.lacks("kubernetes fallthrough zone")
+	}
+}

@@ -1,0 +1,198 @@
+package corefile
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The directives about the server itself. Address is empty if none is given.
+type (
+	// Errors is the directive errors: failures are logged.
+	Errors struct{}
+	// Log is the directive log: queries are logged.
+	Log struct{ Zones []string }
+	// Health is the directive health: whether the process lives.
+	Health struct {
+		Address  string
+		Lameduck time.Duration
+	}
+	// Ready is the directive ready: whether clients should be sent here.
+	Ready struct{ Address string }
+	// Prometheus is the directive prometheus: metrics.
+	Prometheus struct{ Address string }
+	// Loop is the directive loop: upstream servers that lead back here are found out.
+	Loop struct{}
+	// Reload is the directive reload: the Corefile is looked at again.
+	Reload struct{ Interval, Jitter time.Duration }
+	// Loadbalance is the directive loadbalance: the order of addresses.
+	Loadbalance struct {
+		Policy string // round_robin or weighted
+		File   string // of weights
+	}
+	// Bind is the directive bind: where to listen.
+	Bind struct {
+		At     []string // addresses and interfaces
+		Except []string
+	}
+)
+
+// Effect implements Setting.
+func (Errors) Effect() string { return "failures are logged" }
+
+// Effect implements Setting.
+func (Log) Effect() string { return "queries are logged" }
+
+// Effect implements Setting.
+func (h Health) Effect() string {
+	return "health at :8080/health; a server that is told to stop goes on answering for " + h.Lameduck.String()
+}
+
+// Effect implements Setting.
+func (Ready) Effect() string { return "readiness at :8181/ready" }
+
+// Effect implements Setting.
+func (Prometheus) Effect() string { return "metrics under CoreDNS's names at :9153/metrics" }
+
+// Effect implements Setting.
+func (Loop) Effect() string {
+	return "an upstream server that leads back here is found out and not asked; the process goes on"
+}
+
+// Effect implements Setting.
+func (Reload) Effect() string { return "changes of fairlead.yaml take effect without it" }
+
+// Effect implements Setting.
+func (Loadbalance) Effect() string { return "addresses in answers are rotated" }
+
+// Effect implements Setting.
+func (Bind) Effect() string { return "UDP and TCP are served at these addresses only" }
+
+// maxLameduck is the longest dns.lameduck of fairlead.yaml.
+const maxLameduck = time.Minute
+
+func readErrors(l *line) Setting {
+	l.takes(0, 0, "")
+	l.options(options{
+		"consolidate": func(o *line) {
+			if o.takes(2, 4, "DURATION REGEXP [LEVEL] [show_first]") {
+				o.duration(0, 1)
+				o.regexp(1)
+			}
+		},
+		"stacktrace": func(o *line) { o.takes(0, 0, "") },
+	})
+	return Errors{}
+}
+
+func readLog(l *line) Setting {
+	var names []string
+	for _, text := range l.texts(0) {
+		if text[:min(1, len(text))] == "{" {
+			break // the format
+		}
+		names = append(names, text)
+	}
+	l.options(options{"class": func(o *line) {
+		o.takes(1, -1, "CLASS...")
+		for i := range o.args() {
+			o.choice(i, "all", "success", "denial", "error")
+		}
+	}})
+	return Log{names}
+}
+
+// address reads the only argument, HOST:PORT, and says so if Fairlead serves
+// elsewhere. CoreDNS's own default is what it stands for when it is left out.
+func (l *line) address(port string) string {
+	if !l.takes(0, 1, "[ADDRESS:PORT]") || len(l.args()) == 0 {
+		return ""
+	}
+	colon := strings.LastIndexByte(l.text(0), ':')
+	host, given := l.text(0)[:max(colon, 0)], l.text(0)[colon+1:]
+	if _, err := strconv.ParseUint(given, 10, 16); err != nil || colon < 0 {
+		l.mistake("%s: %q is not ADDRESS:PORT; write for example :%s", l.path, l.text(0), port)
+	} else if given != port || host != "" && host != "0.0.0.0" && host != "[::]" {
+		l.lacks(l.path + " address")
+	}
+	return l.text(0)
+}
+
+func readHealth(l *line) Setting {
+	h := Health{Address: l.address("8080")}
+	l.options(options{"lameduck": func(o *line) {
+		o.takes(1, 1, "DURATION")
+		if h.Lameduck = o.duration(0, 0); h.Lameduck > maxLameduck {
+			h.Lameduck = maxLameduck
+			o.lacks("health lameduck longer")
+		}
+	}})
+	return h
+}
+
+func readReady(l *line) Setting {
+	r := Ready{l.address("8181")}
+	l.options(options{"monitor": func(o *line) {
+		if o.takes(1, 1, "until-ready|continuously") {
+			o.choice(0, "until-ready", "continuously")
+		}
+	}})
+	return r
+}
+
+func readPrometheus(l *line) Setting {
+	p := Prometheus{l.address("9153")}
+	l.options(nil)
+	return p
+}
+
+func readLoop(l *line) Setting {
+	l.takes(0, 0, "")
+	l.options(nil)
+	return Loop{}
+}
+
+func readReload(l *line) Setting {
+	r := Reload{30 * time.Second, 15 * time.Second}
+	if l.takes(0, 2, "[INTERVAL] [JITTER]") && len(l.args()) > 0 {
+		// CoreDNS's least values, in plugin/reload.
+		if l.text(0) != "0" {
+			r.Interval = l.duration(0, 2*time.Second)
+		}
+		if r.Jitter = min(r.Jitter, r.Interval/2); len(l.args()) > 1 {
+			r.Jitter = l.duration(1, time.Second)
+		}
+	}
+	l.options(nil)
+	return r
+}
+
+func readLoadbalance(l *line) Setting {
+	b := Loadbalance{Policy: "round_robin"}
+	if b.Policy = l.choice(0, "round_robin", "weighted"); b.Policy == "weighted" {
+		if l.takes(2, 2, "weighted FILE") {
+			b.File = l.text(1)
+		}
+		l.lacks("loadbalance weighted")
+		l.options(options{"reload": func(o *line) { o.takes(1, 1, "DURATION"); o.duration(0, 0) }})
+		return b
+	}
+	l.takes(0, 1, "[round_robin]")
+	l.options(options{"prefer": func(o *line) { o.takes(1, -1, "CIDR...") }})
+	return b
+}
+
+func readBind(l *line) Setting {
+	var b Bind
+	if l.takes(1, maxArguments, "ADDRESS...") {
+		b.At = l.texts(0)
+	}
+	for _, text := range b.At {
+		if _, err := netip.ParseAddr(text); err != nil {
+			l.lacks("bind interface")
+		}
+	}
+	l.options(options{"except": func(o *line) { o.takes(1, -1, "ADDRESS..."); b.Except = o.texts(0) }})
+	return b
+}

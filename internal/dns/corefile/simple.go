@@ -1,0 +1,95 @@
+package corefile
+
+// Simple is a directive whose arguments are checked, and which says nothing more
+// than its name and these.
+type Simple struct {
+	Name string
+	Args []string
+}
+
+// Effect implements Setting.
+func (s Simple) Effect() string { return s.Name + " as in CoreDNS" }
+
+// simple reads a directive with so many arguments and these options, each of
+// which has its own usage; an empty usage takes no arguments.
+func simple(least, most int, usage string, known map[string]string) func(*line) Setting {
+	return func(l *line) Setting {
+		l.takes(least, most, usage)
+		all := options{}
+		for name, usage := range known {
+			all[name] = func(o *line) {
+				if usage == "" {
+					o.takes(0, 0, "")
+				} else {
+					o.takes(1, -1, usage)
+				}
+			}
+		}
+		l.options(all)
+		return Simple{l.Words[0].Text, l.texts(0)}
+	}
+}
+
+// readBufsize follows CoreDNS's plugin/bufsize.
+func readBufsize(l *line) Setting {
+	if l.takes(0, 1, "[SIZE]") {
+		l.number(0, 512, 4096)
+	}
+	l.options(nil)
+	return Simple{"bufsize", l.texts(0)}
+}
+
+// readACL follows CoreDNS's plugin/acl.
+func readACL(l *line) Setting {
+	l.zones(0)
+	rule := func(o *line) {
+		o.takes(0, -1, "[type QTYPE...] [net SOURCE...]")
+		if first := o.text(0); first != "" && first != "type" && first != "net" {
+			o.mistake("%s: %q is neither type nor net; write for example \"net 10.0.0.0/8\"", o.path, first)
+		}
+	}
+	l.options(options{"allow": rule, "block": rule, "filter": rule, "drop": rule})
+	return Simple{"acl", l.texts(0)}
+}
+
+// directives are those of CoreDNS that are read. Their arguments are those of
+// the READMEs below plugin/ in github.com/coredns/coredns.
+var directives = map[string]definition{
+	"errors":      {true, readErrors},
+	"log":         {false, readLog},
+	"health":      {false, readHealth},
+	"ready":       {true, readReady},
+	"kubernetes":  {true, readKubernetes},
+	"prometheus":  {true, readPrometheus},
+	"forward":     {false, readForward},
+	"cache":       {true, readCache},
+	"loop":        {true, readLoop},
+	"reload":      {true, readReload},
+	"loadbalance": {false, readLoadbalance},
+	"hosts":       {true, readHosts},
+	"rewrite":     {false, readRewrite},
+	"template":    {false, readTemplate},
+	"bind":        {false, readBind},
+	"acl":         {false, readACL},
+	"bufsize":     {false, readBufsize},
+	"autopath":    {false, simple(1, -1, "[ZONE...] RESOLV-CONF", nil)},
+	"k8s_external": {false, simple(0, -1, "[ZONE...]", map[string]string{
+		"apex": "NAME", "ttl": "SECONDS", "headless": "", "fallthrough": ""})},
+	"dns64": {false, simple(0, 1, "[PREFIX]", map[string]string{
+		"prefix": "PREFIX", "translate_all": "", "allow_ipv4": ""})},
+	"whoami":  {false, simple(0, 0, "", nil)},
+	"any":     {false, simple(0, 0, "", nil)},
+	"minimal": {false, simple(0, 0, "", nil)},
+	"nsid":    {true, simple(0, -1, "[DATA]", nil)},
+	"trace": {false, simple(0, 2, "[ENDPOINT-TYPE] [ENDPOINT]", map[string]string{
+		"every": "AMOUNT", "service": "NAME", "client_server": "", "datadog_analytics_rate": "RATE",
+		"zipkin_max_backlog_size": "SIZE", "zipkin_max_batch_size": "SIZE", "zipkin_max_batch_interval": "DURATION"})},
+	"dnstap": {false, simple(1, 4, "SOCKET [full] [WRITEBUFFER] [QUEUE]", map[string]string{
+		"identity": "NAME", "version": "VERSION", "extra": "FORMAT", "skipverify": ""})},
+	"local":  {false, simple(0, 0, "", nil)},
+	"chaos":  {false, simple(0, -1, "[VERSION] [AUTHOR...]", nil)},
+	"cancel": {false, simple(0, 1, "[TIMEOUT]", nil)},
+	"debug":  {false, simple(0, 0, "", nil)},
+	"root":   {false, simple(1, 1, "PATH", nil)},
+	"tls":    {true, simple(2, 3, "CERT KEY [CA]", map[string]string{"client_auth": "MODE"})},
+}
