@@ -84,7 +84,7 @@ func readCorefile(in io.Reader, name string) (corefile.Source, error) {
 	if err != nil {
 		return corefile.Source{}, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // what was read is there
 	content, err := io.ReadAll(io.LimitReader(file, maxCorefile))
 	return corefile.Source{Name: name, Text: string(content)}, err
 }
