@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures how long addresses of load balancers are without an answer when nodes die or leave, on the lab, and
-# writes docs/benchmarks/loadbalancer.md. It takes about three quarters of an hour; run it as root on a machine that does
+# writes docs/benchmarks/loadbalancer.md. It takes about half an hour; run it as root on a machine that does
 # nothing else. With a number it tries itself out with so many rounds, and writes nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,7 +43,7 @@ fi
 
 		| | by ARP and NDP | by BGP |
 		|---|---|---|
-		| MetalLB | "within a few seconds", more than 10 s is a bug ([concepts](https://metallb.io/concepts/layer2/)); about 4 s until the node counts as failed ([#2009](https://github.com/metallb/metallb/issues/2009)) | the hold time, 90 s by default; with FRR and BFD by default 3 times 300 ms until the loss is seen ([BFDProfile](https://metallb.io/apis/)) |
+		| MetalLB | "within a few seconds", more than 10 s is a bug ([concepts](https://metallb.io/concepts/layer2/)); about 4 s until the node counts as failed ([#2009](https://github.com/metallb/metallb/issues/2009)) | the hold time, 180 s by default with FRR ([frr-k8s](https://github.com/metallb/frr-k8s/blob/main/API-DOCS.md)); with BFD by default 3 times 300 ms until the loss is seen ([BFDProfile](https://metallb.io/apis/)) |
 		| Cilium | the lease of the address, 15 s by default, renewed by requests to the API server for each Service ([L2 announcements](https://docs.cilium.io/en/stable/network/l2-announcements/)): 10 to 20 s, 2 to 4 s with other settings | the hold time, 90 s by default; no BFD in the open source ([#22394](https://github.com/cilium/cilium/issues/22394)) |
 
 		Made by \`make bench-loadbalancer\` on: $(machine). Processes that wanted to run before it: $load.

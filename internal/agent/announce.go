@@ -75,8 +75,14 @@ func (a *Agent) newAnnounce(client *kube.Client) ([]pipeline, error) {
 	a.services = append(a.services, l.elect)
 	a.announces = l.announces
 	a.registry.MustRegister(&layer2Metrics{l})
-	probed, offering := onceServed(func() bool { return a.serves == nil || a.serves() }, pipeline{
-		offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: probes.Describe,
+	serves := func() bool { return a.serves == nil || a.serves() }
+	probed, offering := onceServed(serves, pipeline{
+		offer: offer, run: outliving(probing.Run, probes.Leave), health: probing.Health, notes: func() []string {
+			if !serves() {
+				return []string{"announces nothing until nftables has been written once: see lb-nft"}
+			}
+			return probes.Describe()
+		},
 	})
 	a.services = append(a.services, offering)
 	return []pipeline{

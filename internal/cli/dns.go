@@ -90,24 +90,28 @@ func readCorefile(in io.Reader, name string) (corefile.Source, error) {
 }
 
 // filesBeside resolves the patterns of imports, which count from the folder of
-// the Corefile. What cannot be read is left out: the parser misses it.
-func filesBeside(name string) func(string) []corefile.Source {
-	return func(pattern string) []corefile.Source {
+// the Corefile. Folders, pipes and the like are left out.
+func filesBeside(name string) func(string) ([]corefile.Source, error) {
+	return func(pattern string) ([]corefile.Source, error) {
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join(filepath.Dir(name), pattern)
 		}
-		// The only error is that the pattern is malformed, and matches nothing.
-		names, _ := filepath.Glob(pattern)
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("%w; write for example custom/*.override", err)
+		}
 		var all []corefile.Source
 		for _, name := range names {
-			if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+			if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 				continue
 			}
-			if source, err := readCorefile(nil, name); err == nil {
-				all = append(all, source)
+			source, err := readCorefile(nil, name)
+			if err != nil {
+				return nil, err
 			}
+			all = append(all, source)
 		}
-		return all
+		return all, nil
 	}
 }
 

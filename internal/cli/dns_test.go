@@ -60,4 +60,13 @@ func TestImportCorefile(t *testing.T) {
 	if code != 1 || !strings.Contains(out, override+":2: not supported: log: ") || !strings.HasSuffix(problem, "is not followed to the letter; problems: 1\n") {
 		t.Errorf("exit code %d\n%s\n%s", code, out, problem)
 	}
+
+	// What is there and cannot be read is not passed over.
+	if err := os.Symlink("nowhere", filepath.Join(dir, "custom", "lost.override")); err != nil {
+		t.Fatal(err)
+	}
+	code, out, _ = run(t, "dns", "import-corefile", name)
+	if code != 1 || !strings.Contains(out, name+":8: import custom/*.override: ") || !strings.Contains(out, "lost.override: no such file") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
 }

@@ -64,7 +64,7 @@ func suggest(field, section string) string {
 		}
 		for f := range t.NumField() {
 			name := t.Field(f).Tag.Get("yaml")
-			if distance(strings.ToLower(name), strings.ToLower(field)) <= 2 {
+			if Distance(strings.ToLower(field), strings.ToLower(name)) <= 2 {
 				return fmt.Sprintf("; did you mean %q?", name)
 			}
 			known = append(known, name)
@@ -73,10 +73,14 @@ func suggest(field, section string) string {
 	return "; known here are " + strings.Join(known, ", ")
 }
 
-// distance is the number of single-letter edits between two words
-// (Levenshtein, "Binary codes capable of correcting deletions, insertions and
-// reversals", 1966).
-func distance(a, b string) int {
+// Distance is the number of single-letter edits between two words, which tells a
+// misspelt one (Levenshtein, "Binary codes capable of correcting deletions,
+// insertions and reversals", 1966). A word a of over 64 bytes is far from
+// everything, which bounds the work for what others have written.
+func Distance(a, b string) int {
+	if len(a) > 64 {
+		return len(a)
+	}
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

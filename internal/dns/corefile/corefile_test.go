@@ -20,14 +20,14 @@ var update = flag.Bool("update", false, "rewrite what the Corefiles in testdata 
 func around(files []txtar.File) Surroundings {
 	return Surroundings{
 		Env: func(name string) (string, bool) { return "192.0.2.53", name == "UPSTREAM" },
-		Files: func(pattern string) []Source {
+		Files: func(pattern string) ([]Source, error) {
 			var all []Source
 			for _, f := range files {
 				if ok, _ := path.Match(pattern, f.Name); ok {
 					all = append(all, Source{f.Name, string(f.Data)})
 				}
 			}
-			return all
+			return all, nil
 		},
 	}
 }

@@ -143,7 +143,10 @@ func (p *parser) imported(line []token, parse func(*stream) error) error {
 	}
 	var files []Source
 	if p.around.Files != nil {
-		files = p.around.Files(name)
+		var err error
+		if files, err = p.around.Files(name); err != nil {
+			return mistake(at, "import %s: %v", name, err)
+		}
 	}
 	if len(files) == 0 && !strings.ContainsAny(name, "*?[") {
 		return mistake(at, "import %s: there is no snippet (%s) above and no such file; define the snippet or correct the name", name, name)

@@ -29,8 +29,8 @@ type Surroundings struct {
 	// Env returns the value of an environment variable.
 	Env func(name string) (string, bool)
 	// Files returns the files that match a pattern of import, in order. A pattern
-	// with a wildcard may match none.
-	Files func(pattern string) []Source
+	// with a wildcard may match none; one of them that cannot be read is an error.
+	Files func(pattern string) ([]Source, error)
 }
 
 // Parse reads a Corefile, or returns the first mistake in its syntax: what

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/fairlead-net/fairlead/internal/config"
 )
 
 // Position is a line of a file. Lines count from 1.
@@ -55,7 +57,7 @@ func suggest(word string, known []string) string {
 	best, fewest := "", 3
 	slices.Sort(known)
 	for _, k := range known {
-		if edits := distance(word, k); edits < fewest && edits < len(k) {
+		if edits := config.Distance(word, k); edits < fewest && edits < len(k) {
 			best, fewest = k, edits
 		}
 	}
@@ -63,30 +65,4 @@ func suggest(word string, known []string) string {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %q?", best)
-}
-
-// distance is the number of single-letter edits between two words
-// (Levenshtein, 1966). Long words are far from everything, which bounds the work.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			above := row[j+1]
-			if a[i] == b[j] {
-				row[j+1] = diagonal
-			} else {
-				row[j+1] = 1 + min(diagonal, above, row[j])
-			}
-			diagonal = above
-		}
-	}
-	return row[len(b)]
 }
