@@ -24,13 +24,15 @@ type ledger struct {
 	services map[string]entry
 	pools    []offer
 	wrong    []string
-	// given and lost count addresses, events what was seen.
-	given, lost, events int
+	// given and lost count addresses, events what was seen; together are addresses lost
+	// only as the one of the other family was.
+	given, lost, events, together int
 }
 
 // entry is a Service as it was seen last.
 type entry struct {
 	asked     string // all of it that its addresses depend on
+	dual      bool   // it has an address of each family or none
 	key       string // by which it shares
 	ports     []int32
 	addresses []netip.Addr
@@ -109,6 +111,7 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 	now := entry{
 		asked: fmt.Sprint(s.Spec.Type, s.Annotations, s.Spec.IPFamilies, s.Spec.Ports[0].Port), key: s.Annotations[shareKey],
 		ports: []int32{s.Spec.Ports[0].Port}, at: time.Now(), changed: before.changed,
+		dual: s.Spec.IPFamilyPolicy != nil && *s.Spec.IPFamilyPolicy == corev1.IPFamilyPolicyRequireDualStack,
 	}
 	for _, i := range s.Status.LoadBalancer.Ingress {
 		now.addresses = append(now.addresses, netip.MustParseAddr(i.IP))
@@ -135,15 +138,32 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 			}
 		}
 	}
+	l.loses(s.Name, before, now)
+	l.services[s.Name] = now
+}
+
+// loses judges the addresses that a Service had and has no longer.
+func (l *ledger) loses(name string, before, now entry) {
+	var lost []netip.Addr
+	other := now.dual && len(now.addresses) == 0 && len(before.addresses) == 1 // was judged when it went
 	for _, a := range before.addresses {
-		if !slices.Contains(now.addresses, a) {
-			l.lost++
-			if !before.changed && !now.changed && now.asked == before.asked && l.alwaysOffered(a, before.at) {
-				l.wrong = append(l.wrong, fmt.Sprintf("%s lost %s, which a pool had all the time, though it asked for nothing else (%s)", s.Name, a, now.asked))
-			}
+		if slices.Contains(now.addresses, a) {
+			continue
+		}
+		l.lost++
+		if l.alwaysOffered(a, before.at) {
+			lost = append(lost, a)
+		} else if now.dual && len(now.addresses) == 0 {
+			other = true
 		}
 	}
-	l.services[s.Name] = now
+	switch {
+	case len(lost) == 0 || before.changed || now.changed || now.asked != before.asked:
+	case other:
+		l.together++
+	default:
+		l.wrong = append(l.wrong, fmt.Sprintf("%s had %v and lost %v, which pools had all the time, though it asked for nothing else (%s)", name, before.addresses, lost, now.asked))
+	}
 }
 
 func (e entry) shares(other entry) bool {
@@ -186,7 +206,7 @@ func (l *ledger) check(t *testing.T, steps int) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t.Logf("%d steps, %d states of Services seen, %d addresses given, %d lost, %d times pools changed", steps, l.events, l.given, l.lost, len(l.pools))
+	t.Logf("%d steps, %d states of Services seen, %d addresses given, %d lost, of which %d as that of the other family was; %d times pools changed", steps, l.events, l.given, l.lost, l.together, len(l.pools))
 	if len(l.wrong) > 0 {
 		t.Errorf("%d times:\n%s", len(l.wrong), strings.Join(l.wrong[:min(20, len(l.wrong))], "\n"))
 	}
