@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/server"
@@ -18,16 +19,22 @@ const (
 	dnsReady  = ":8181"
 )
 
+// DNSConfig is what the configuration says of the cluster's names.
+func DNSConfig(c config.Config) dns.Config {
+	namespace, name, _ := strings.Cut(c.DNS.Service, "/")
+	return dns.Config{
+		Domain: c.ClusterDomain, TTL: c.DNS.TTL, Pods: dns.Pods(c.DNS.Pods),
+		Server: desired.Name{Namespace: namespace, Name: name},
+	}
+}
+
 // newDNS wires the cluster's DNS server.
 func (a *Agent) newDNS() (pipeline, error) {
 	c := a.options.Config.DNS
-	namespace, name, _ := strings.Cut(c.Service, "/")
-	zone, err := dns.Config{
-		Domain: a.options.Config.ClusterDomain, TTL: c.TTL, Pods: dns.Pods(c.Pods),
-		Server: desired.Name{Namespace: namespace, Name: name},
-		// Rises across restarts, as long as there is less than a change a second.
-		Serial: uint32(time.Now().Unix()),
-	}.Complete()
+	zone := DNSConfig(a.options.Config)
+	// Rises across restarts, as long as there is less than a change a second.
+	zone.Serial = uint32(time.Now().Unix())
+	zone, err := zone.Complete()
 	if err != nil {
 		return pipeline{}, err
 	}

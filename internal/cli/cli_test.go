@@ -40,6 +40,11 @@ func TestOutput(t *testing.T) {
 		"connection-outside": "explain connection outside/203.0.113.9 10.96.0.20:53/udp --node worker-2",
 		"connection-port":    "explain connection node/worker-1 10.96.0.20:81",
 		"connection-nobody":  "explain connection outside 192.0.2.1:443",
+		"query-search":       "dns query shop -n demo",
+		"query-outside":      "dns query www.example.com -n demo",
+		"query-srv":          "dns query _http._tcp.web.demo.svc.cluster.local -t srv",
+		"query-alias":        "dns query payments.demo.svc.cluster.local. -t A",
+		"query-address":      "dns query 10.96.0.20",
 		"compile":            "compile",
 		"compile-node":       "compile --node worker-2 --zone west --cluster-domain example.org",
 	} {

@@ -39,8 +39,11 @@ type importedDirective struct {
 }
 
 func newDNS() *cobra.Command {
-	cmd := &cobra.Command{Use: "dns", Short: "Questions about cluster DNS"}
-	cmd.AddCommand(newImportCorefile())
+	cmd := &cobra.Command{
+		Use: "dns", Short: "Questions about cluster DNS",
+		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newImportCorefile(), newQuery())
 	return cmd
 }
 

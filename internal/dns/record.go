@@ -3,6 +3,7 @@ package dns
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Type is the type of a record or of a question (RFC 1035, section 3.2.2).
@@ -64,6 +65,21 @@ func (t Type) String() string {
 		return "ANY"
 	}
 	return "TYPE" + strconv.Itoa(int(t))
+}
+
+// ParseType returns the type of a mnemonic, in any case, or of TYPEn.
+func ParseType(text string) (Type, bool) {
+	text = strings.ToUpper(text)
+	if number, ok := strings.CutPrefix(text, "TYPE"); ok {
+		n, err := strconv.ParseUint(number, 10, 16)
+		return Type(n), err == nil && n > 0
+	}
+	for t := range Type(256) {
+		if t.String() == text {
+			return t, true
+		}
+	}
+	return 0, false
 }
 
 // MarshalText makes types readable in JSON and YAML.

@@ -55,7 +55,7 @@ func (t Table) names() iter.Seq[string] {
 		}
 		slices.SortFunc(addresses, netip.Addr.Compare)
 		for _, address := range addresses {
-			if !yield(reverseName(address)) {
+			if !yield(ReverseName(address)) {
 				return
 			}
 		}
@@ -86,8 +86,8 @@ func (s *service) prefixes() []string {
 	return list
 }
 
-// reverseName returns the absolute name of an address in the reverse zones.
-func reverseName(address netip.Addr) string {
+// ReverseName returns the absolute name of an address in the reverse zones.
+func ReverseName(address netip.Addr) string {
 	const digits = "0123456789abcdef"
 	bytes := address.AsSlice()
 	slices.Reverse(bytes)
