@@ -1,6 +1,9 @@
 package dns
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Resolver is what decides which names a client's resolver asks for: the
 // options search and ndots of its resolv.conf (resolv.conf(5)).
@@ -60,4 +63,10 @@ func (t Table) Lookup(r Resolver, name string, types ...Type) []Step {
 		}
 	}
 	return steps
+}
+
+// ReverseAddress returns the address that a name of the reverse zones stands for.
+func ReverseAddress(name string) (netip.Addr, bool) {
+	address, _, ok := reverseAddress(fold(name))
+	return address, ok
 }

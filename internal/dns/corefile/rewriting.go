@@ -50,7 +50,15 @@ type Template struct {
 	Match                         []*regexp.Regexp
 	Answer, Additional, Authority []string
 	RCode                         string
+	// Error is an extended error (RFC 8914) that goes with them, or nil.
+	Error *ExtendedError
 	Fallthrough
+}
+
+// ExtendedError is the code and the text of an extended error.
+type ExtendedError struct {
+	Code int
+	Text string
 }
 
 // Effect implements Setting.
@@ -198,7 +206,11 @@ func readTemplate(l *line) Setting {
 				t.RCode = o.choice(0, "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 			}
 		},
-		"ederror":     func(o *line) { o.takes(1, 2, "CODE [REASON]"); o.number(0, 0, 65535) },
+		"ederror": func(o *line) {
+			if o.takes(1, 2, "CODE [REASON]") {
+				t.Error = &ExtendedError{o.number(0, 0, 65535), o.text(1)}
+			}
+		},
 		"upstream":    func(o *line) { o.takes(0, -1, "") },
 		"fallthrough": func(o *line) { o.fallthroughs(&t.Fallthrough) },
 	})

@@ -39,19 +39,6 @@ func readBufsize(l *line) Setting {
 	return Simple{"bufsize", l.texts(0)}
 }
 
-// readACL follows CoreDNS's plugin/acl.
-func readACL(l *line) Setting {
-	l.zones(0)
-	rule := func(o *line) {
-		o.takes(0, -1, "[type QTYPE...] [net SOURCE...]")
-		if first := o.text(0); first != "" && first != "type" && first != "net" {
-			o.mistake("%s: %q is neither type nor net; write for example \"net 10.0.0.0/8\"", o.path, first)
-		}
-	}
-	l.options(options{"allow": rule, "block": rule, "filter": rule, "drop": rule})
-	return Simple{"acl", l.texts(0)}
-}
-
 // directives are those of CoreDNS that are read. Their arguments are those of
 // the READMEs below plugin/ in github.com/coredns/coredns.
 var directives = map[string]definition{
@@ -75,8 +62,7 @@ var directives = map[string]definition{
 	"autopath":    {false, simple(1, -1, "[ZONE...] RESOLV-CONF", nil)},
 	"k8s_external": {false, simple(0, -1, "[ZONE...]", map[string]string{
 		"apex": "NAME", "ttl": "SECONDS", "headless": "", "fallthrough": ""})},
-	"dns64": {false, simple(0, 1, "[PREFIX]", map[string]string{
-		"prefix": "PREFIX", "translate_all": "", "allow_ipv4": ""})},
+	"dns64":   {false, readDNS64},
 	"whoami":  {false, simple(0, 0, "", nil)},
 	"any":     {false, simple(0, 0, "", nil)},
 	"minimal": {false, simple(0, 0, "", nil)},

@@ -1,0 +1,187 @@
+package rules
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	wire "github.com/miekg/dns"
+	"golang.org/x/tools/txtar"
+
+	"github.com/fairlead-net/fairlead/internal/dns/corefile"
+)
+
+var update = flag.Bool("update", false, "rewrite the outcomes in testdata")
+
+// TestStories reads the Corefile of each story and compares what becomes of each
+// query in its file "queries". A query is a line "? NAME TYPE [CLASS] [ADDRESS]"; a
+// line "< RECORD" after it is in the reply that others give. Other files of a story
+// are those that the Corefile names.
+func TestStories(t *testing.T) {
+	stories, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(stories) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, story := range stories {
+		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
+	}
+}
+
+func tell(t *testing.T, path string) {
+	archive, err := txtar.ParseFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, f := range archive.Files {
+		files[f.Name] = string(f.Data)
+	}
+	r, err := read(t, files["Corefile"], func(name string) ([]byte, error) {
+		if text, ok := files[name]; ok {
+			return []byte(text), nil
+		}
+		return nil, os.ErrNotExist
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range archive.Files {
+		if f.Name != "queries" {
+			continue
+		}
+		got := outcomes(t, r, string(f.Data))
+		if *update {
+			archive.Files[i].Data = []byte(got)
+		} else if diff := cmp.Diff(string(f.Data), got); diff != "" {
+			t.Errorf("run with -update if this is meant (-want +got):\n%s", diff)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// read makes Rules of the first server block.
+func read(t testing.TB, text string, files Files) (*Rules, error) {
+	t.Helper()
+	file, problem := corefile.Parse(corefile.Source{Name: "Corefile", Text: text}, corefile.Surroundings{})
+	if problem != nil {
+		return nil, errors.New(problem.Message)
+	}
+	config, problems := corefile.Read(file)
+	for _, p := range problems {
+		if p.Kind != corefile.Unsupported {
+			return nil, fmt.Errorf("%s: %s", p.Position, p.Message)
+		}
+	}
+	return New(config.Servers[0], files)
+}
+
+func outcomes(t *testing.T, r *Rules, text string) string {
+	var out, query strings.Builder
+	var replies []string
+	flush := func() {
+		if query.Len() > 0 {
+			out.WriteString(query.String() + outcome(t, r, query.String(), replies) + "\n")
+		}
+		query.Reset()
+		replies = nil
+	}
+	for line := range strings.Lines(text) {
+		switch {
+		case strings.HasPrefix(line, "? "):
+			flush()
+			query.WriteString(line)
+		case strings.HasPrefix(line, "< "):
+			query.WriteString(line)
+			replies = append(replies, line[2:])
+		}
+	}
+	flush()
+	return out.String()
+}
+
+// outcome says in words what becomes of a query.
+func outcome(t *testing.T, r *Rules, query string, replies []string) string {
+	t.Helper()
+	first, _, _ := strings.Cut(query, "\n")
+	words := strings.Fields(first)[1:]
+	request := new(wire.Msg).SetQuestion(words[0], wire.StringToType[words[1]])
+	client := netip.MustParseAddr("2001:db8::7")
+	for _, w := range words[2:] {
+		if c, ok := wire.StringToClass[w]; ok {
+			request.Question[0].Qclass = c
+		} else {
+			client = netip.MustParseAddr(w)
+		}
+	}
+	before := request.String()
+	o := r.Query(client, request)
+	if request.String() != before {
+		t.Errorf("%s: the client's query was changed", query)
+	}
+	if o.Drop {
+		return "  no reply\n"
+	}
+	var out strings.Builder
+	reply := o.Reply
+	if reply == nil {
+		q := o.Request.Question[0]
+		fmt.Fprintf(&out, "  asked: %s %s %s\n", q.Name, wire.ClassToString[q.Qclass], wire.TypeToString[q.Qtype])
+		reply = others(t, r, client, o.Request, replies)
+	}
+	r.Undo(o, reply)
+	if reply != o.Reply && len(replies) == 0 {
+		return out.String()
+	}
+	fmt.Fprintf(&out, "  %s\n", wire.RcodeToString[reply.Rcode])
+	for mark, section := range map[string][]wire.RR{"=": reply.Answer} {
+		for _, rr := range section {
+			fmt.Fprintf(&out, "  %s %s\n", mark, strings.ReplaceAll(rr.String(), "\t", " "))
+		}
+	}
+	for _, rr := range append(append([]wire.RR{}, reply.Ns...), reply.Extra...) {
+		fmt.Fprintf(&out, "  + %s\n", strings.ReplaceAll(rr.String(), "\t", " "))
+	}
+	if o.Chase != "" {
+		fmt.Fprintf(&out, "  followed: %s\n", o.Chase)
+	}
+	if o.Error != nil {
+		fmt.Fprintf(&out, "  %s: %s\n", wire.ExtendedErrorCodeToString[o.Error.Code], o.Error.Text)
+	}
+	return out.String()
+}
+
+// others gives a reply with those of the records that are of the type asked for, and
+// asks again where addresses are made of others.
+func others(t *testing.T, r *Rules, client netip.Addr, request *wire.Msg, records []string) *wire.Msg {
+	t.Helper()
+	give := func(q *wire.Msg) *wire.Msg {
+		reply := new(wire.Msg).SetReply(q)
+		for _, text := range records {
+			rr, err := wire.NewRR(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h := rr.Header(); h.Rrtype == q.Question[0].Qtype || h.Rrtype == wire.TypeCNAME {
+				reply.Answer = append(reply.Answer, rr)
+			} else if h.Rrtype == wire.TypeNS {
+				reply.Ns = append(reply.Ns, rr)
+			}
+		}
+		return reply
+	}
+	reply := give(request)
+	if r.NeedsA(client, request, reply) {
+		r.Translate(reply, give(A(request)))
+	}
+	return reply
+}
