@@ -24,9 +24,10 @@ type ledger struct {
 	services map[string]entry
 	pools    []offer
 	wrong    []string
-	// given and lost count addresses, events what was seen; together are addresses lost
-	// only as the one of the other family was.
-	given, lost, events, together int
+	// given and lost count addresses, events what was seen. Of those lost, asked are
+	// lost as their Services ask for something else, offered as no pool has them, and
+	// together as the one of the other family was.
+	given, lost, events, asked, offered, together int
 }
 
 // entry is a Service as it was seen last.
@@ -151,16 +152,20 @@ func (l *ledger) loses(name string, before, now entry) {
 			continue
 		}
 		l.lost++
-		if l.alwaysOffered(a, before.at) {
+		switch {
+		case before.changed || now.changed || now.asked != before.asked:
+			l.asked++
+		case l.alwaysOffered(a, before.at):
 			lost = append(lost, a)
-		} else if now.dual && len(now.addresses) == 0 {
-			other = true
+		default:
+			l.offered++
+			other = other || now.dual && len(now.addresses) == 0
 		}
 	}
 	switch {
-	case len(lost) == 0 || before.changed || now.changed || now.asked != before.asked:
+	case len(lost) == 0:
 	case other:
-		l.together++
+		l.together += len(lost)
 	default:
 		l.wrong = append(l.wrong, fmt.Sprintf("%s had %v and lost %v, which pools had all the time, though it asked for nothing else (%s)", name, before.addresses, lost, now.asked))
 	}
@@ -170,16 +175,16 @@ func (e entry) shares(other entry) bool {
 	return e.key != "" && e.key == other.key && !slices.ContainsFunc(e.ports, func(p int32) bool { return slices.Contains(other.ports, p) })
 }
 
-// alwaysOffered tells whether pools have had an address ever since.
+// stale is how old what Fairlead knows of pools may be when it writes a status: a
+// watch's delay, and that of a process which waits for a processor.
+const stale = 3 * time.Second
+
+// alwaysOffered tells whether pools have had an address ever since, or since a moment
+// before that Fairlead may have seen last.
 func (l *ledger) alwaysOffered(a netip.Addr, since time.Time) bool {
 	for i, o := range l.pools {
-		// What counted then may have been seen by Fairlead a moment later.
-		until := time.Now()
-		if i+1 < len(l.pools) {
-			until = l.pools[i+1].from.Add(10 * time.Second)
-		}
-		if until.Before(since) {
-			continue
+		if i+1 < len(l.pools) && l.pools[i+1].from.Add(stale).Before(since) {
+			continue // the next one counted before that
 		}
 		for _, ranges := range o.both {
 			if !slices.ContainsFunc(ranges, func(r addressRange) bool { return r.contains(a) }) {
@@ -206,7 +211,8 @@ func (l *ledger) check(t *testing.T, steps int) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t.Logf("%d steps, %d states of Services seen, %d addresses given, %d lost, of which %d as that of the other family was; %d times pools changed", steps, l.events, l.given, l.lost, l.together, len(l.pools))
+	t.Logf("%d steps, %d states of Services seen, %d addresses given, %d lost (%d as something else was asked for, %d as no pool had them, %d as that of the other family was), %d times pools changed",
+		steps, l.events, l.given, l.lost, l.asked, l.offered, l.together, len(l.pools)/2)
 	if len(l.wrong) > 0 {
 		t.Errorf("%d times:\n%s", len(l.wrong), strings.Join(l.wrong[:min(20, len(l.wrong))], "\n"))
 	}
