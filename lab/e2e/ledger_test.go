@@ -127,6 +127,7 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 			}
 		}
 	}
+	conflict := false
 	for _, a := range now.addresses {
 		if slices.Contains(before.addresses, a) {
 			continue // who shares it no longer may, because one of them asks for something else, loses it soon
@@ -134,11 +135,18 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 		l.given++
 		now.changed = false
 		for name, other := range l.services {
-			if name != s.Name && slices.Contains(other.addresses, a) && !now.shares(other) && !other.changed {
+			switch {
+			case name == s.Name || !slices.Contains(other.addresses, a) || now.shares(other):
+			case other.changed:
+				// Fairlead did not know of that change yet; the younger of the two loses
+				// the address as soon as it does.
+				conflict = true
+			default:
 				l.wrong = append(l.wrong, fmt.Sprintf("%s is of %s (%s) and of %s (%s)", a, name, other.asked, s.Name, now.asked))
 			}
 		}
 	}
+	now.changed = now.changed || conflict
 	l.loses(s.Name, before, now)
 	l.services[s.Name] = now
 }
