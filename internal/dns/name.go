@@ -106,8 +106,13 @@ func reverseIPv4(relative string) (netip.Addr, string, bool) {
 	if !ok || n != 4 {
 		return netip.Addr{}, "", false
 	}
-	address, err := netip.ParseAddr(labels[0] + "." + labels[1] + "." + labels[2] + "." + labels[3])
-	return address, reverse4, err == nil && address.Is4()
+	var bytes [4]byte
+	for i := range bytes {
+		if bytes[i], ok = parseOctet(labels[i]); !ok {
+			return netip.Addr{}, "", false
+		}
+	}
+	return netip.AddrFrom4(bytes), reverse4, true
 }
 
 func reverseIPv6(relative string) (netip.Addr, string, bool) {
@@ -138,32 +143,11 @@ func hexDigit(c byte) (byte, bool) {
 // dashed returns the label that stands for an address in names of endpoints
 // without hostname: its text with every dot or colon as '-', and a zero at the
 // end where an IPv6 address would otherwise end in one.
-func dashed(address netip.Addr) string {
-	text := []byte(address.String())
-	for i, c := range text {
-		if c == '.' || c == ':' {
-			text[i] = '-'
-		}
-	}
-	if text[len(text)-1] == '-' {
-		text = append(text, '0')
-	}
-	return string(text)
-}
+func dashed(address netip.Addr) string { return string(appendDashed(nil, address)) }
 
 // undashed returns the address that a label written like dashed stands for. In
 // IPv6 several labels may stand for one address.
-func undashed(label string) (netip.Addr, bool) {
-	separator := ":"
-	if strings.Count(label, "-") == 3 && !strings.Contains(label, "--") {
-		separator = "."
-	}
-	address, err := netip.ParseAddr(strings.ReplaceAll(label, "-", separator))
-	if err != nil || address.Zone() != "" {
-		return netip.Addr{}, false
-	}
-	return address.Unmap(), true
-}
+func undashed(label string) (netip.Addr, bool) { return parseDashed(label) }
 
 // label returns the name of an endpoint within its Service.
 func label(endpoint *desired.Endpoint) string {

@@ -157,7 +157,8 @@ func (s *service) endpointsNamed(name string) []ready {
 		return found
 	}
 	address, ok := undashed(name)
-	if !ok || dashed(address) != name {
+	var canonical [48]byte
+	if !ok || string(appendDashed(canonical[:0], address)) != name {
 		return nil
 	}
 	return s.search("", address)

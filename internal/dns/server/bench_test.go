@@ -7,27 +7,70 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// BenchmarkHandle measures a query from packet to packet, without sockets.
+// benchmarkQueries are those that benchmarks ask.
+func benchmarkQueries(t testing.TB) map[string][]byte {
+	t.Helper()
+	packed := map[string][]byte{}
+	for name, m := range map[string]*wire.Msg{
+		"hit":    query("web.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
+		"nodata": query("web.shop.svc.cluster.local.", wire.TypeTXT),
+		"miss":   query("www.example.com.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
+		"srv":    query("_http._tcp.big.shop.svc.cluster.local.", wire.TypeSRV).SetEdns0(1232, false),
+		"many":   query("big.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
+		"ptr":    query("1.0.96.10.in-addr.arpa.", wire.TypePTR),
+	} {
+		var err error
+		if packed[name], err = m.Pack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return packed
+}
+
+// BenchmarkHandle measures a query from packet to packet, without sockets; srv
+// and many are about a Service with 50 endpoints. The queries named slow/ take
+// the way of unusual ones.
 func BenchmarkHandle(b *testing.B) {
 	p, err := New(Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	p.Apply(b.Context(), cluster(b, 0))
-	for name, m := range map[string]*wire.Msg{
-		"hit":  query("web.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
-		"miss": query("www.example.com.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
-	} {
-		packed, err := m.Pack()
-		if err != nil {
-			b.Fatal(err)
-		}
+	p.Apply(b.Context(), cluster(b, 50))
+	h, buffer := newHot(p, p.tallies[0]), make([]byte, 0, 4096)
+	for name, packed := range benchmarkQueries(b) {
 		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, ok := h.answer(packed, buffer, overUDP, ipv4); !ok {
+					b.Fatal("not usual")
+				}
+			}
+		})
+		b.Run("slow/"+name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				p.handle(packed, p.tallies[0], overUDP, ipv4)
 			}
 		})
+	}
+}
+
+// TestNoAllocation expects usual queries to be answered without allocating.
+func TestNoAllocation(t *testing.T) {
+	p, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Apply(t.Context(), cluster(t, 50))
+	h, buffer := newHot(p, p.tallies[0]), make([]byte, 0, 4096)
+	for name, packed := range benchmarkQueries(t) {
+		if n := testing.AllocsPerRun(100, func() {
+			if _, ok := h.answer(packed, buffer, overUDP, ipv4); !ok {
+				t.Fatalf("%s is not usual", name)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }
 

@@ -15,12 +15,15 @@ import (
 // within net.core.rmem_max.
 const receiveBuffer = 1 << 20
 
-// listenUDP opens one of several UDP sockets on an address. It tells for every
-// packet which address it was sent to.
+// listenUDP opens one of several UDP sockets on an address. If that is not one
+// address only, it tells for every packet which one it was sent to.
 func listenUDP(ctx context.Context, address netip.AddrPort) (*net.UDPConn, error) {
 	config := net.ListenConfig{Control: control(func(fd int) error {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 			return err
+		}
+		if !address.Addr().IsUnspecified() {
+			return nil
 		}
 		if address.Addr().Is4() {
 			return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)

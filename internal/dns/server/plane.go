@@ -104,7 +104,12 @@ func (p *Plane) bind(ctx context.Context, address netip.AddrPort, tallies []*tal
 		}
 		// Port 0 asks for any, which the other sockets must then share.
 		address = conn.LocalAddr().(*net.UDPAddr).AddrPort()
-		p.udp = append(p.udp, &udpSocket{plane: p, conn: conn, tally: tallies[i]})
+		socket, err := newUDPSocket(p, conn, tallies[i])
+		if err != nil {
+			conn.Close()
+			return explainBind("UDP", address, err)
+		}
+		p.udp = append(p.udp, socket)
 	}
 	listener, err := listenTCP(ctx, address)
 	if err != nil {

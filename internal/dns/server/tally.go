@@ -83,13 +83,23 @@ type tally struct {
 
 func (t *tally) request(n network, f family, qtype uint16, size int) {
 	t.requests[n][f][typeIndex(qtype)].Add(1)
-	t.received[n].observe(sizeBuckets[:], float64(size))
+	t.received[n].observe(sizeBuckets[:], float64(size), 1)
 }
 
 func (t *tally) response(n network, rcode int, from source, size int, took time.Duration) {
+	t.reply(n, rcode, from, size)
+	t.took(1, took)
+}
+
+// reply counts a reply without the time that it took, took so many replies that
+// took a time.
+func (t *tally) reply(n network, rcode int, from source, size int) {
 	t.responses[from][min(rcode, rcodes-1)].Add(1)
-	t.sent[n].observe(sizeBuckets[:], float64(size))
-	t.duration.observe(timeBuckets[:], took.Seconds())
+	t.sent[n].observe(sizeBuckets[:], float64(size), 1)
+}
+
+func (t *tally) took(replies uint64, took time.Duration) {
+	t.duration.observe(timeBuckets[:], took.Seconds(), replies)
 }
 
 const buckets = 16
@@ -107,11 +117,12 @@ type histogram struct {
 	sum atomic.Uint64
 }
 
-func (h *histogram) observe(bounds []float64, value float64) {
+// observe counts a value that came up so many times.
+func (h *histogram) observe(bounds []float64, value float64, times uint64) {
 	i := 0
 	for i < len(bounds) && value > bounds[i] {
 		i++
 	}
-	h.counts[i].Add(1)
-	h.sum.Add(uint64(value * 1e6))
+	h.counts[i].Add(times)
+	h.sum.Add(times * uint64(value*1e6))
 }

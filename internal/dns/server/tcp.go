@@ -23,13 +23,23 @@ type tcpListener struct {
 	conns map[*tcpConn]bool
 	// clients counts the connections of each client address.
 	clients map[netip.Addr]int
+	// hots holds a few of *hot with their buffers, for connections to share.
+	hots sync.Pool
+}
+
+// hotBuffer is a hot and memory for one reply.
+type hotBuffer struct {
+	*hot
+	reply []byte
 }
 
 func newTCPListener(p *Plane, listener *net.TCPListener) *tcpListener {
-	return &tcpListener{
+	l := &tcpListener{
 		plane: p, listener: listener, tally: p.tallies[len(p.tallies)-1],
 		conns: map[*tcpConn]bool{}, clients: map[netip.Addr]int{},
 	}
+	l.hots.New = func() any { return &hotBuffer{hot: newHot(p, l.tally)} }
+	return l
 }
 
 // serve accepts connections until the listener is drained.
@@ -125,6 +135,9 @@ func (c *tcpConn) serve() {
 		if packet, ok = c.read(reader, packet); !ok {
 			return
 		}
+		if c.answer(packet, f) {
+			continue
+		}
 		reply, later := p.handle(packet, c.listener.tally, overTCP, f)
 		if later == nil {
 			c.send(reply)
@@ -136,6 +149,21 @@ func (c *tcpConn) serve() {
 			<-c.slots
 		})
 	}
+}
+
+// answer replies to a usual query, or returns false.
+func (c *tcpConn) answer(packet []byte, f family) bool {
+	started := time.Now()
+	h := c.listener.hots.Get().(*hotBuffer)
+	defer c.listener.hots.Put(h)
+	reply, ok := h.hot.answer(packet, h.reply, overTCP, f)
+	if !ok {
+		return false
+	}
+	h.reply = reply[:0]
+	c.send(reply)
+	h.tally.took(1, time.Since(started))
+	return true
 }
 
 // read returns the next query, in the given buffer if it is large enough.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,16 +29,33 @@ const (
 type udpSocket struct {
 	plane    *Plane
 	conn     *net.UDPConn
+	raw      syscall.RawConn
 	tally    *tally
+	hot      *hot
 	draining atomic.Bool
+
+	in      *inbox
+	out     outbox
+	replies []byte // memory for the replies of a batch, size each
+	size    int
+}
+
+func newUDPSocket(p *Plane, conn *net.UDPConn, t *tally) (*udpSocket, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &udpSocket{plane: p, conn: conn, raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), size: p.config.MaxUDP + hotSlack}
+	s.replies = make([]byte, batchSize*s.size)
+	return s, nil
 }
 
 // serve reads and answers until the socket is drained.
 func (s *udpSocket) serve() {
-	packet, control := make([]byte, maxQuery), make([]byte, maxControl)
+	receive, send := s.in.receive, s.out.send // made once: each would allocate
 	rounds, received := 0, 0
 	for {
-		n, controls, flags, from, err := s.conn.ReadMsgUDPAddrPort(packet, control)
+		err := s.raw.Read(receive)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && s.draining.Load():
 			if received == 0 && rounds > 0 || rounds == quietRounds {
@@ -48,41 +66,67 @@ func (s *udpSocket) serve() {
 			continue
 		case errors.Is(err, net.ErrClosed):
 			return
-		case err != nil:
+		case err != nil || s.in.failure != 0:
 			// An earlier reply could not be delivered, or memory is short.
 			time.Sleep(errorPause)
 			continue
 		}
-		received++
-		if flags&unix.MSG_TRUNC != 0 {
+		received += s.in.got
+		s.answer(time.Now())
+		if s.out.n > 0 {
+			s.flush(&s.out, send)
+		}
+	}
+}
+
+// answer handles the packets of the inbox and puts the replies that can be given
+// at once into the outbox.
+func (s *udpSocket) answer(started time.Time) {
+	s.out.n, s.out.next, s.out.failure = 0, 0, 0
+	usual := 0
+	for i := range s.in.got {
+		header := &s.in.headers[i]
+		if header.Flags&unix.MSG_TRUNC != 0 {
 			s.tally.ignored.Add(1)
 			continue
 		}
-		s.answer(packet[:n], replyFrom(control[:controls]), from)
+		f := ipv6
+		if s.in.isIPv4(i) {
+			f = ipv4
+		}
+		packet := s.in.packet(i)
+		if reply, ok := s.hot.answer(packet, s.replies[i*s.size:][:0:s.size], overUDP, f); ok {
+			s.out.add(reply, header)
+			usual++
+			continue
+		}
+		reply, later := s.plane.handle(packet, s.tally, overUDP, f)
+		if later == nil {
+			s.out.add(reply, header)
+			continue
+		}
+		s.later(later, s.in.destination(i))
+	}
+	if usual > 0 {
+		s.tally.took(uint64(usual), time.Since(started))
 	}
 }
 
-// answer handles one query and sends the reply, at once or later.
-func (s *udpSocket) answer(packet, control []byte, from netip.AddrPort) {
-	f := ipv6
-	if from.Addr().Unmap().Is4() {
-		f = ipv4
-	}
-	reply, later := s.plane.handle(packet, s.tally, overUDP, f)
-	if later == nil {
-		s.send(reply, control, from)
-		return
-	}
-	control = append([]byte(nil), control...)
-	s.plane.pending.Go(func() { s.send(later.forward(s.plane.ctx), control, from) })
+// later waits for an upstream's answer in the background and sends the reply.
+func (s *udpSocket) later(x *exchange, to *destination) {
+	s.plane.pending.Go(func() {
+		var out outbox
+		out.add(x.forward(s.plane.ctx), &to.header)
+		s.flush(&out, out.send)
+	})
 }
 
-func (s *udpSocket) send(reply, control []byte, to netip.AddrPort) {
-	if reply == nil {
-		return
-	}
-	if _, _, err := s.conn.WriteMsgUDPAddrPort(reply, control, to); err != nil {
-		s.plane.config.Log.Debug("reply cannot be sent", "to", to, "error", err)
+// flush sends an outbox, by its method send.
+func (s *udpSocket) flush(out *outbox, send func(uintptr) bool) {
+	if err := s.raw.Write(send); err != nil {
+		s.plane.config.Log.Debug("replies cannot be sent", "error", err)
+	} else if out.failure != 0 {
+		s.plane.config.Log.Debug("a reply cannot be sent", "error", out.failure)
 	}
 }
 
@@ -97,6 +141,9 @@ func (s *udpSocket) drain() {
 // The interface is left to the routing table, which knows better where the
 // client is, except for addresses that mean nothing without one.
 func replyFrom(control []byte) []byte {
+	if len(control) < unix.SizeofCmsghdr {
+		return nil
+	}
 	header, data, _, err := unix.ParseOneSocketControlMessage(control)
 	switch {
 	case err != nil:

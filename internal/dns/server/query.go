@@ -1,0 +1,60 @@
+package server
+
+import "encoding/binary"
+
+// usualQuery is a query as nearly all clients send it: one question of class IN
+// and nothing else but an OPT record.
+type usualQuery struct {
+	// end is where the question ends, type and class included.
+	end     int
+	qtype   uint16
+	options options
+}
+
+// readUsual reads a packet without allocating, or returns false if it is not
+// usual: then the library has to say what it is. What it accepts, the library
+// accepts, and finds the same in it.
+func readUsual(packet []byte) (q usualQuery, ok bool) {
+	const oneQuestion = 1 << 48 // the four counts as one number
+	if len(packet) < headerSize || packet[2]&0xf8 != 0 {
+		return q, false // a reply, or no standard query
+	}
+	counts := binary.BigEndian.Uint64(packet[4:])
+	if counts != oneQuestion && counts != oneQuestion+1 {
+		return q, false
+	}
+	at := headerSize
+	for {
+		if at >= len(packet) || packet[at] > 63 {
+			return q, false
+		}
+		if packet[at] == 0 {
+			break
+		}
+		at += 1 + int(packet[at])
+	}
+	if at++; at-headerSize > 255 || at+4 > len(packet) || binary.BigEndian.Uint16(packet[at+2:]) != 1 {
+		return q, false
+	}
+	q.qtype = binary.BigEndian.Uint16(packet[at:])
+	q.end = at + 4
+	if counts == oneQuestion {
+		return q, q.end == len(packet)
+	}
+	q.options, ok = readUsualOptions(packet[q.end:])
+	return q, ok
+}
+
+// optSize is the size of an OPT record without options (RFC 6891, section 6.1.2).
+const optSize = 11
+
+// readUsualOptions reads an OPT record of version 0 that fills the rest of the
+// packet, without options.
+func readUsualOptions(rest []byte) (o options, ok bool) {
+	if len(rest) != optSize || rest[0] != 0 || rest[1] != 0 || rest[2] != typeOPT || rest[6] != 0 || rest[9] != 0 || rest[10] != 0 {
+		return o, false
+	}
+	return options{present: true, size: int(binary.BigEndian.Uint16(rest[3:])), do: rest[7]&0x80 != 0}, true
+}
+
+const typeOPT = 41
