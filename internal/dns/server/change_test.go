@@ -93,7 +93,7 @@ func TestClose(t *testing.T) {
 		addresses(w, m)
 	})
 	const lameduck = 400 * time.Millisecond
-	p, at := start(t, Config{Lameduck: lameduck, Forward: forward.Config{Upstreams: []netip.AddrPort{up}, CacheEntries: -1}}, cluster(t, 0))
+	p, at := start(t, Config{Lameduck: lameduck, Forward: forward.Config{Upstreams: []netip.AddrPort{up}, Cache: forward.Cache{Disabled: true}}}, cluster(t, 0))
 	if status, _ := get(p.ReadyHandler()); status != http.StatusOK {
 		t.Fatalf("ready: %d", status)
 	}

@@ -11,9 +11,10 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// loopSuffix ends the names of probes. It must be a name that forwarders pass
-// on, so none of those that RFC 6761 reserves.
-const loopSuffix = ".fairlead-loop-probe."
+// loopLabel stands in the names of probes, before the zone that is probed. It
+// must not make the name one of those that RFC 6761 reserves and forwarders do
+// not pass on.
+const loopLabel = ".fairlead-loop-probe."
 
 // loopWait is how long a probe may take to come back.
 const loopWait = 2 * time.Second
@@ -34,7 +35,7 @@ func (f *Forwarder) Returned(name string, qtype uint16) bool {
 		return false
 	}
 	name = strings.ToLower(name)
-	if !strings.HasSuffix(name, loopSuffix) {
+	if !strings.Contains(name, loopLabel) {
 		return false
 	}
 	f.loops.mu.Lock()
@@ -51,7 +52,7 @@ func (f *Forwarder) Returned(name string, qtype uint16) bool {
 // those whose probe comes back to this server.
 func (f *Forwarder) findLoops(ctx context.Context, chosen func(*upstream) bool) {
 	var all sync.WaitGroup
-	for _, u := range *f.upstreams.Load() {
+	for _, u := range f.all() {
 		if chosen(u) {
 			all.Go(func() { f.findLoop(ctx, u) })
 		}
@@ -62,7 +63,7 @@ func (f *Forwarder) findLoops(ctx context.Context, chosen func(*upstream) bool) 
 func (f *Forwarder) findLoop(ctx context.Context, u *upstream) {
 	var random [16]byte
 	rand.Read(random[:]) // never fails, see crypto/rand
-	name := hex.EncodeToString(random[:]) + loopSuffix
+	name := wire.Fqdn(hex.EncodeToString(random[:]) + loopLabel + strings.TrimSuffix(u.zone.Name, "."))
 	p := new(probe)
 	f.loops.mu.Lock()
 	f.loops.sent[name] = p
@@ -71,13 +72,13 @@ func (f *Forwarder) findLoop(ctx context.Context, u *upstream) {
 	ctx, cancel := context.WithTimeout(ctx, loopWait)
 	defer cancel()
 	// Whether there is a reply does not matter here: queries will find out.
-	_, _ = u.exchange(ctx, Query{Name: name, Type: wire.TypeHINFO, Class: wire.ClassINET}.message())
+	_, _ = u.exchange(ctx, Query{Name: name, Type: wire.TypeHINFO, Class: wire.ClassINET})
 
 	f.loops.mu.Lock()
 	delete(f.loops.sent, name)
-	own := p.seen || f.config.Own(u.address)
+	own := p.seen || f.config.Own(u.Address)
 	f.loops.mu.Unlock()
 	if was := u.own.Swap(own); own && !was {
-		f.config.Log.Error("upstream leads back to this server and is not asked: name another server in its place", "upstream", u.address)
+		f.config.Log.Error("upstream leads back to this server and is not asked: name another server in its place", "upstream", u)
 	}
 }

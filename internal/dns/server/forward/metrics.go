@@ -17,18 +17,14 @@ type metrics struct {
 	probeFailures *prometheus.CounterVec
 	rejects       prometheus.Counter
 	broken        prometheus.Counter
-	hits          *prometheus.CounterVec
-	misses        *prometheus.CounterVec
-	lookups       *prometheus.CounterVec
-	entries       *prometheus.GaugeVec
+	hedged        prometheus.Counter
+	connHits      *prometheus.CounterVec
+	connMisses    *prometheus.CounterVec
+	scrubbed      prometheus.Counter
+	cache         []cacheMetric
+	loops         *prometheus.Desc
+	foreign       *prometheus.Desc
 }
-
-// The labels of cache metrics: one server, all zones, no view.
-const (
-	labelServer = "dns://:53"
-	labelZones  = "."
-	labelView   = ""
-)
 
 func newMetrics(f *Forwarder) *metrics {
 	counter := func(name, help string) prometheus.Counter {
@@ -46,16 +42,18 @@ func newMetrics(f *Forwarder) *metrics {
 		probeFailures: vector("coredns_proxy_healthcheck_failures_total", "Probes that an upstream left unanswered.", "proxy_name", "to"),
 		rejects:       counter("coredns_forward_max_concurrent_rejects_total", "Queries refused because too many were under way."),
 		broken:        counter("coredns_forward_healthcheck_broken_total", "Queries for which no healthy upstream was left."),
-		hits:          vector("coredns_cache_hits_total", "Queries answered from the cache.", "server", "type", "zones", "view"),
-		misses:        vector("coredns_cache_misses_total", "Queries that the cache could not answer.", "server", "zones", "view"),
-		lookups:       vector("coredns_cache_requests_total", "Queries for which the cache was asked.", "server", "zones", "view"),
-		entries: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "coredns_cache_entries", Help: "Replies in the cache."},
-			[]string{"server", "type", "zones", "view"}),
+		hedged:        counter("fairlead_dns_forward_hedged_total", "Queries sent to one more upstream because another one was late."),
+		connHits:      vector("coredns_proxy_conn_cache_hits_total", "Queries sent by a connection that was open.", "proxy_name", "to", "proto"),
+		connMisses:    vector("coredns_proxy_conn_cache_misses_total", "Queries sent by a new connection.", "proxy_name", "to", "proto"),
+		scrubbed:      counter("fairlead_dns_forward_removed_records_total", "Records removed from replies because they do not belong to the question."),
+		cache:         newCacheMetrics(),
+		loops:         prometheus.NewDesc("fairlead_dns_forward_loop", "1 for an upstream that leads back to this server and is not asked.", []string{"to"}, nil),
+		foreign:       prometheus.NewDesc("fairlead_dns_forward_foreign_replies_total", "Packets from an upstream that answer no query that waits.", []string{"to"}, nil),
 	}
 }
 
 func (m *metrics) parts() []prometheus.Collector {
-	return []prometheus.Collector{m.duration, m.probeFailures, m.rejects, m.broken, m.hits, m.misses, m.lookups, m.entries}
+	return []prometheus.Collector{m.duration, m.probeFailures, m.rejects, m.broken, m.hedged, m.connHits, m.connMisses, m.scrubbed}
 }
 
 // Describe implements prometheus.Collector.
@@ -63,39 +61,66 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, part := range m.parts() {
 		part.Describe(out)
 	}
+	for _, c := range m.cache {
+		out <- c.desc
+	}
+	out <- m.loops
+	out <- m.foreign
 }
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
-	m.entries.WithLabelValues(labelServer, "success", labelZones, labelView).Set(float64(m.forwarder.cache.len()))
 	for _, part := range m.parts() {
 		part.Collect(out)
+	}
+	for _, c := range m.cache {
+		c.collect(m.forwarder.cache, out)
+	}
+	// An address may be an upstream of several zones.
+	loops, foreign := map[string]float64{}, map[string]float64{}
+	for _, u := range m.forwarder.all() {
+		to := u.Address.String()
+		if loops[to] += 0; u.own.Load() {
+			loops[to] = 1
+		}
+		foreign[to] += float64(u.foreign.Load())
+	}
+	for to := range loops {
+		out <- prometheus.MustNewConstMetric(m.loops, prometheus.GaugeValue, loops[to], to)
+		out <- prometheus.MustNewConstMetric(m.foreign, prometheus.CounterValue, foreign[to], to)
 	}
 }
 
 // Metrics returns what to register with Prometheus.
 func (f *Forwarder) Metrics() prometheus.Collector { return f.metrics }
 
-func (m *metrics) cached(reply *wire.Msg, hit bool) {
-	m.lookups.WithLabelValues(labelServer, labelZones, labelView).Inc()
-	if !hit {
-		m.misses.WithLabelValues(labelServer, labelZones, labelView).Inc()
-		return
-	}
-	kind := "success"
-	if reply.Rcode != wire.RcodeSuccess || len(reply.Answer) == 0 {
-		kind = "denial"
-	}
-	m.hits.WithLabelValues(labelServer, kind, labelZones, labelView).Inc()
-}
-
-func (m *metrics) exchanged(u *upstream, reply *wire.Msg, err error, took time.Duration) {
-	if err != nil {
-		return
-	}
+func (m *metrics) exchanged(u *upstream, reply *wire.Msg, took time.Duration) {
 	rcode, ok := wire.RcodeToString[reply.Rcode]
 	if !ok {
 		rcode = "other"
 	}
-	m.duration.WithLabelValues(proxyName, u.address.String(), rcode).Observe(took.Seconds())
+	m.duration.WithLabelValues(proxyName, u.Address.String(), rcode).Observe(took.Seconds())
+}
+
+func (m *metrics) probeFailed(u *upstream) {
+	m.probeFailures.WithLabelValues(proxyName, u.Address.String()).Inc()
+}
+
+// reused returns a function that counts the queries of an upstream that are
+// sent by a connection, by whether it was open.
+func (m *metrics) reused(u *upstream) func(bool) {
+	proto := string(u.Protocol)
+	if u.Protocol == UDP {
+		proto = string(TCP)
+	} else if u.Protocol == TLS {
+		proto = "tcp-tls"
+	}
+	hits, misses := m.connHits.WithLabelValues(proxyName, u.Address.String(), proto), m.connMisses.WithLabelValues(proxyName, u.Address.String(), proto)
+	return func(open bool) {
+		if open {
+			hits.Inc()
+		} else {
+			misses.Inc()
+		}
+	}
 }

@@ -3,6 +3,7 @@ package forward
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"strings"
 
 	wire "github.com/miekg/dns"
@@ -15,25 +16,43 @@ type Query struct {
 	Type, Class uint16
 	// DO asks for DNSSEC records, CD for no validation (RFC 4035).
 	DO, CD bool
+	// noRecursion asks without the flag RD.
+	noRecursion bool
 }
 
 // maxUDP is the size of UDP replies asked for: what passes every path without
 // fragments (DNS flag day 2020).
 const maxUDP = 1232
 
-// key is equal for queries that have the same answer.
-func (q Query) key() string {
-	var tail [5]byte
-	binary.BigEndian.PutUint16(tail[0:], q.Type)
-	binary.BigEndian.PutUint16(tail[2:], q.Class)
-	if q.DO {
-		tail[4] |= 1
+// key returns what the reply is found by in the cache, see appendKey.
+func (q Query) key() ([]byte, error) {
+	name := make([]byte, maxName)
+	end, err := wire.PackDomainName(wire.CanonicalName(q.Name), name, 0, nil, false)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a name: %w", q.Name, err)
 	}
-	if q.CD {
-		tail[4] |= 2
-	}
-	return strings.ToLower(q.Name) + string(tail[:])
+	return appendKey(name[:end], q.Type, q.Class, q.DO, q.CD), nil
 }
+
+// query returns the Query of a key.
+func query(key []byte) (Query, error) {
+	name, end, err := wire.UnpackDomainName(key, 0)
+	if err != nil || end+keyTail != len(key) {
+		return Query{}, fmt.Errorf("key %x holds no name: %w", key, err)
+	}
+	tail := key[end:]
+	return Query{
+		Name: name, Type: binary.BigEndian.Uint16(tail), Class: binary.BigEndian.Uint16(tail[2:]),
+		DO: tail[4]&1 != 0, CD: tail[4]&2 != 0,
+	}, nil
+}
+
+// of reports whether records of a class belong to the answer.
+func (q Query) of(class uint16) bool { return q.Class == class || q.Class == wire.ClassANY }
+
+// maxName is the size of a name in wire form (RFC 1035, section 2.3.4), and of a
+// buffer for one with a key's tail.
+const maxName = 255 + keyTail
 
 // message returns the query to send, with an unpredictable ID (RFC 5452).
 func (q Query) message() *wire.Msg {
@@ -41,7 +60,7 @@ func (q Query) message() *wire.Msg {
 	rand.Read(id[:]) // never fails, see crypto/rand
 	m := new(wire.Msg)
 	m.Id = binary.BigEndian.Uint16(id[:])
-	m.RecursionDesired, m.CheckingDisabled = true, q.CD
+	m.RecursionDesired, m.CheckingDisabled = !q.noRecursion, q.CD
 	m.Question = []wire.Question{{Name: q.Name, Qtype: q.Type, Qclass: q.Class}}
 	m.SetEdns0(maxUDP, q.DO)
 	return m
