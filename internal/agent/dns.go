@@ -6,10 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/server"
 	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
+	"github.com/fairlead-net/fairlead/internal/kube"
 )
 
 // Where CoreDNS serves /health and /ready; probes and dashboards know them.
@@ -18,16 +20,30 @@ const (
 	dnsReady  = ":8181"
 )
 
+// dnsZone returns what a configuration says of the names of the cluster.
+func dnsZone(of config.Config) dns.Config {
+	c := of.DNS
+	return dns.Config{
+		Domain: of.ClusterDomain, TTL: c.TTL, ZeroTTL: c.TTL == 0, Pods: dns.Pods(c.Pods),
+		EndpointPodNames: c.EndpointPodNames, NoEndpoints: c.NoEndpoints, IgnoreEmpty: c.IgnoreEmptyServices,
+		Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels,
+	}
+}
+
+// dnsNames returns which objects are read for these names.
+func dnsNames(c config.DNS) kube.Names {
+	return kube.Names{Pods: c.Pods == config.PodsVerified, Labels: c.Labels, NoSlices: c.NoEndpoints}
+}
+
 // newDNS wires the cluster's DNS server.
 func (a *Agent) newDNS() (pipeline, error) {
 	c := a.options.Config.DNS
 	namespace, name, _ := strings.Cut(c.Service, "/")
-	zone, err := dns.Config{
-		Domain: a.options.Config.ClusterDomain, TTL: c.TTL, Pods: dns.Pods(c.Pods),
-		Server: desired.Name{Namespace: namespace, Name: name},
-		// Rises across restarts, as long as there is less than a change a second.
-		Serial: uint32(time.Now().Unix()),
-	}.Complete()
+	zone := dnsZone(a.options.Config)
+	zone.Server = desired.Name{Namespace: namespace, Name: name}
+	// Rises across restarts, as long as there is less than a change a second.
+	zone.Serial = uint32(time.Now().Unix())
+	zone, err := zone.Complete()
 	if err != nil {
 		return pipeline{}, err
 	}

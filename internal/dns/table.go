@@ -22,8 +22,8 @@ type Table struct {
 	// namespaces are those that have names.
 	namespaces pmap.Map[string, *desired.Namespace]
 	// pods counts the pods that have an address, if Config.Pods asks for it.
-	pods       pmap.Map[podAddress, int]
-	services   pmap.Map[desired.Name, *service]
+	pods     pmap.Map[podAddress, int]
+	services pmap.Map[desired.Name, *service]
 	// reverse holds who uses an address: ClusterIPs and ready endpoints.
 	reverse pmap.Map[netip.Addr, *owners]
 	reasons pmap.Map[desired.Name, *desired.Reason]
