@@ -234,6 +234,26 @@ func TestPrivileges(t *testing.T) {
 	}
 }
 
+// TestPodsAreReadWhereVerified holds that only DNS may read pods, and only where
+// its configuration needs it.
+func TestPodsAreReadWhereVerified(t *testing.T) {
+	for _, pods := range []string{"insecure", "verified", "disabled"} {
+		var readers []string
+		for _, role := range render(t, "config: {dns: {pods: "+pods+"}}", "fairlead-system", "v1.37.2").roles {
+			if slices.ContainsFunc(role.Rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, "pods") }) {
+				readers = append(readers, role.Name)
+			}
+		}
+		var want []string
+		if pods == "verified" {
+			want = []string{"fairlead-dns"}
+		}
+		if !slices.Equal(readers, want) {
+			t.Errorf("pods: %s: %v may read pods, want %v", pods, readers, want)
+		}
+	}
+}
+
 // TestTrafficDistribution holds that every API server gets a value it knows.
 func TestTrafficDistribution(t *testing.T) {
 	for version, want := range map[string]string{"v1.30.4": "", "v1.31.0": "PreferClose", "v1.34.1": "PreferSameNode", "v1.37.2-gke.1": "PreferSameNode"} {

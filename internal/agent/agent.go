@@ -51,6 +51,17 @@ type Options struct {
 	Log     *slog.Logger
 }
 
+// reads says which objects the process's planes must know.
+func (o Options) reads() kube.Reads {
+	reads := kube.Reads{Addressing: o.addressing()}
+	if slices.Contains(o.Planes, "dns") {
+		reads.Names = dnsNames(o.Config.DNS)
+		// Other planes need endpoints.
+		reads.Names.NoSlices = reads.Names.NoSlices && len(o.Planes) == 1
+	}
+	return reads
+}
+
 // addressing says what the process's planes must know of load balancers' addresses.
 func (o Options) addressing() kube.Addressing {
 	var what kube.Addressing
@@ -107,7 +118,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		options: o, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
-		watcher: kube.NewWatcher(client, o.Node, o.addressing(), o.Log), network: network.New(o.Config.LB.Uplinks, o.Log),
+		watcher: kube.NewWatcher(client, o.Node, o.reads(), o.Log), network: network.New(o.Config.LB.Uplinks, o.Log),
 	}
 	if len(o.Planes) == 0 {
 		return nil, errors.New("no planes to run: name some with --planes (lb, announce, dns, ipam, status)")

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/server"
 	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
+	"github.com/fairlead-net/fairlead/internal/kube"
 )
 
 // Where CoreDNS serves /health and /ready; probes and dashboards know them.
@@ -19,13 +20,21 @@ const (
 	dnsReady  = ":8181"
 )
 
-// DNSConfig is what the configuration says of the cluster's names.
-func DNSConfig(c config.Config) dns.Config {
-	namespace, name, _ := strings.Cut(c.DNS.Service, "/")
+// DNSConfig returns what a configuration says of the names of the cluster.
+func DNSConfig(of config.Config) dns.Config {
+	c := of.DNS
+	namespace, name, _ := strings.Cut(c.Service, "/")
 	return dns.Config{
-		Domain: c.ClusterDomain, TTL: c.DNS.TTL, Pods: dns.Pods(c.DNS.Pods),
+		Domain: of.ClusterDomain, TTL: c.TTL, ZeroTTL: c.TTL == 0, Pods: dns.Pods(c.Pods),
+		EndpointPodNames: c.EndpointPodNames, NoEndpoints: c.NoEndpoints, IgnoreEmpty: c.IgnoreEmptyServices,
+		Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels,
 		Server: desired.Name{Namespace: namespace, Name: name},
 	}
+}
+
+// dnsNames returns which objects are read for these names.
+func dnsNames(c config.DNS) kube.Names {
+	return kube.Names{Pods: c.Pods == config.PodsVerified, Labels: c.Labels, NoSlices: c.NoEndpoints}
 }
 
 // newDNS wires the cluster's DNS server.

@@ -147,7 +147,7 @@ func newAddressWorld(t *testing.T) *addressWorld {
 	t.Cleanup(server.Close)
 	client, log := clientOf(t, server.URL), slog.New(slog.DiscardHandler)
 	p := &addressPlane{
-		client: client, watcher: kube.NewWatcher(client, "", kube.Addressing{Namespace: "metallb-system", Claims: true}, log),
+		client: client, watcher: kube.NewWatcher(client, "", kube.Reads{Addressing: kube.Addressing{Namespace: "metallb-system", Claims: true}}, log),
 		writer: kube.NewEventWriter(client, log), log: log, leadership: newLeadership(),
 		written: map[netip.Addr][]desired.Name{}, pools: map[desired.Name]ipam.Usage{},
 	}

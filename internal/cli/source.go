@@ -67,7 +67,7 @@ func (s *source) view(ctx context.Context) (kube.View, error) {
 		fmt.Fprintf(s.stderr(), "fairlead: defaults are assumed for what fairlead.yaml says: %v\n", err)
 	}
 	s.config = c
-	what := kube.Addressing{Namespace: c.LoadBalancer.Namespace, Claims: true}
+	what := kube.Reads{Addressing: kube.Addressing{Namespace: c.LoadBalancer.Namespace, Claims: true}}
 	return client.List(ctx, s.node, what, slog.New(slog.NewTextHandler(s.stderr(), nil)))
 }
 

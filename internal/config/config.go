@@ -48,6 +48,9 @@ const (
 	Disabled = "disabled"
 )
 
+// PodsVerified is the value of dns.pods for which pods have to be read.
+const PodsVerified = "verified"
+
 // LB configures load balancing on the nodes.
 type LB struct {
 	// CgroupRoot is the cgroup2 folder whose processes get Services; empty means
@@ -97,24 +100,6 @@ type LB struct {
 	// /livez once more, beside --http, as soon as kube-proxy lets go of it; the
 	// empty text means nowhere.
 	HealthzBindAddress netip.AddrPort `yaml:"healthzBindAddress"`
-}
-
-// DNS configures cluster DNS.
-type DNS struct {
-	// Listen are the addresses for UDP and TCP.
-	Listen []netip.AddrPort `yaml:"listen"`
-	// TTL is that of the cluster's own records, in seconds.
-	TTL uint32 `yaml:"ttl"`
-	// Pods tells whether a-b-c-d.NAMESPACE.pod names are answered: insecure
-	// (yes, for any address) or disabled.
-	Pods string `yaml:"pods"`
-	// Upstreams answer what is not the cluster's; empty means those in ResolvConf.
-	Upstreams  []netip.AddrPort `yaml:"upstreams"`
-	ResolvConf string           `yaml:"resolvConf"`
-	// Lameduck is how long a server that is told to stop goes on answering.
-	Lameduck time.Duration `yaml:"lameduck"`
-	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
-	Service string `yaml:"service"`
 }
 
 // Status configures the process that tells users about their objects.
@@ -194,20 +179,6 @@ func (c Config) validate() error {
 	}
 	c.LB.validatePackets(bad)
 	c.LoadBalancer.validate(bad)
-	if len(c.DNS.Listen) == 0 {
-		bad("dns.listen", "is empty; write at least one ADDRESS:PORT, such as \"[::]:53\"")
-	}
-	if c.DNS.TTL > 3600 {
-		bad("dns.ttl", "is %d; at most 3600 seconds, as clients would hold on to endpoints that are gone", c.DNS.TTL)
-	}
-	if c.DNS.Pods != "insecure" && c.DNS.Pods != "disabled" {
-		bad("dns.pods", "%q is neither insecure nor disabled", c.DNS.Pods)
-	}
-	if c.DNS.Lameduck < 0 || c.DNS.Lameduck > time.Minute {
-		bad("dns.lameduck", "%s is not between 0s and 1m", c.DNS.Lameduck)
-	}
-	if namespace, name, ok := strings.Cut(c.DNS.Service, "/"); !ok || namespace == "" || name == "" {
-		bad("dns.service", "%q is not of the form NAMESPACE/NAME", c.DNS.Service)
-	}
+	c.DNS.validate(bad)
 	return errors.Join(problems...)
 }

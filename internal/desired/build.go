@@ -51,7 +51,7 @@ func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 	next := *b.prev
 	next.Node, next.Synced, next.objects = n, o.Synced, o
 	next.Services, next.Namespaces, next.Statuses = b.services.Map(), o.Namespaces, b.statuses.Map()
-	next.Addressing = o.Addressing
+	next.Addressing, next.Pods = o.Addressing, o.Pods
 	next.slicesOf = b.slicesOf.Map()
 	p := b.prev
 	next.ServiceCIDRs = p.ServiceCIDRs
@@ -64,14 +64,14 @@ func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 		return p, nil
 	}
 	if p.Revision == 0 || p.Node != n || p.Synced != o.Synced || next.Services != p.Services ||
-		next.Namespaces != p.Namespaces || next.Addressing != p.Addressing || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
+		next.Namespaces != p.Namespaces || next.Addressing != p.Addressing || next.Pods != p.Pods || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
 		next.Revision++
 	}
 	return &next, b.changed
 }
 
 func (o Objects) same(other Objects) bool {
-	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces && o.ServiceCIDRs == other.ServiceCIDRs && o.Addressing == other.Addressing
+	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces && o.ServiceCIDRs == other.ServiceCIDRs && o.Addressing == other.Addressing && o.Pods == other.Pods
 }
 
 // sliceList holds slices sorted by name; it is never changed.

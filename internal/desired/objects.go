@@ -1,9 +1,11 @@
 package desired
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/fairlead-net/fairlead/internal/pmap"
@@ -37,6 +39,8 @@ type Objects struct {
 	// ServiceCIDRs may be empty: older clusters have no such objects.
 	ServiceCIDRs pmap.Map[string, *networkingv1.ServiceCIDR]
 	Addressing   Addressing
+	// Pods are empty unless a feature asks for them.
+	Pods pmap.Map[PodID, Pod]
 	// Synced is true once every kind was listed in full. Before that an absent
 	// object may merely not have arrived, so nothing may be concluded from it.
 	Synced bool
@@ -45,6 +49,43 @@ type Objects struct {
 // Namespace is what is known of one.
 type Namespace struct {
 	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// PodID identifies a pod. It stands for namespace and name, which nobody needs
+// in full, and which would take most of the memory: there can be hundreds of
+// thousands of pods.
+type PodID [16]byte
+
+// NewPodID returns the PodID of the pod of this name.
+func NewPodID(name Name) PodID {
+	// Neither holds a slash. A pod cannot be named so that it takes another's place.
+	sum := sha256.Sum256([]byte(name.Namespace + "/" + name.Name))
+	return PodID(sum[:len(PodID{})])
+}
+
+// Pod is what is known of one.
+type Pod struct {
+	Namespace string `json:"namespace"`
+	// Addresses are at most one of each family; what is not there is the zero Addr.
+	// A pod in the network namespace of its node has the node's.
+	Addresses [2]netip.Addr `json:"addresses"`
+}
+
+// ParsePod keeps what is known of a pod. One that has come to its end has no
+// address any more: another pod may have got it.
+func ParsePod(o *corev1.Pod) Pod {
+	p := Pod{Namespace: intern(o.Namespace)}
+	if o.Status.Phase == corev1.PodSucceeded || o.Status.Phase == corev1.PodFailed {
+		return p
+	}
+	n := 0
+	for _, ip := range o.Status.PodIPs {
+		if address, err := netip.ParseAddr(ip.IP); err == nil && address.Zone() == "" && n < len(p.Addresses) {
+			p.Addresses[n] = address.Unmap()
+			n++
+		}
+	}
+	return p
 }
 
 // Addressing are the objects that say which addresses there are for Services of

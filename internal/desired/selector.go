@@ -9,6 +9,16 @@ import (
 // matches nothing.
 type Selector struct{ selector labels.Selector }
 
+// ParseSelector reads a selector as kubectl's --selector takes it. The empty text
+// matches everything.
+func ParseSelector(text string) (Selector, error) {
+	selector, err := labels.Parse(text)
+	if err != nil {
+		return Selector{}, err
+	}
+	return Selector{selector}, nil
+}
+
 // Matches tells whether labels are as the selector asks.
 func (s Selector) Matches(of map[string]string) bool {
 	return s.selector != nil && s.selector.Matches(labels.Set(of))

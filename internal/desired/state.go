@@ -20,6 +20,7 @@ type State struct {
 	Services   pmap.Map[Name, *Service]
 	Namespaces pmap.Map[string, *Namespace]
 	Addressing Addressing
+	Pods       pmap.Map[PodID, Pod]
 	// ServiceCIDRs are the ranges that ClusterIPs come from, sorted.
 	ServiceCIDRs []netip.Prefix
 	// Statuses holds every object that has at least one Reason against it.
@@ -68,6 +69,8 @@ type Service struct {
 	// gives it to another. Empty for others.
 	Foreign string    `json:"foreign,omitempty"`
 	Created time.Time `json:"created"`
+	// Labels are the object's where a feature asks for them, else nil.
+	Labels map[string]string `json:"labels,omitempty"`
 	// Slices are those of a State; a Service of Objects has none.
 	Slices []*Slice `json:"slices,omitempty"`
 
@@ -119,6 +122,8 @@ type Slice struct {
 	// Trigger is when the change happened that the object tells of; zero if it does
 	// not say. That of a slice in a State may be an older one.
 	Trigger time.Time `json:"-"`
+	// Labels are the object's where a feature asks for them, else nil.
+	Labels map[string]string `json:"labels,omitempty"`
 
 	service string   // in the same namespace
 	reasons []Reason // against the object

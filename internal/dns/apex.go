@@ -25,8 +25,9 @@ func (r *reply) soa(zone string) Record {
 // or ns.dns.DOMAIN while there is none, with its addresses.
 func (r *reply) nameServers(owner string) {
 	host := "ns.dns." + r.table.config.Domain + "."
-	if s, ok := r.table.services.Get(r.table.config.Server); ok && len(s.source.Addresses) > 0 {
-		host = r.table.serviceName(s.source.Name)
+	name := r.table.config.Server
+	if n := r.table.find(name.Name + "." + name.Namespace + ".svc"); n.kind == whole && len(n.service.source.Addresses) > 0 {
+		host = r.table.serviceName(name)
 	}
 	r.add(Record{Name: owner, Type: TypeNS, TTL: r.table.config.TTL, Target: host})
 	for _, address := range r.table.ServerAddresses() {
@@ -36,7 +37,7 @@ func (r *reply) nameServers(owner string) {
 
 // reverse answers for the name of an address.
 func (r *reply) reverse(address netip.Addr, zone string) {
-	users, ok := r.table.reverse.Get(address)
+	users, ok := r.table.users(address)
 	switch {
 	case !ok && !r.table.Synced:
 		r.missing()
@@ -76,10 +77,10 @@ func (r *reply) pointers(owner string, address netip.Addr, users *owners) {
 		last := ""
 		for _, at := range s.ready {
 			_, endpoint := s.at(at)
-			if endpoint.Address != address || label(endpoint) == last {
+			if endpoint.Address != address || s.label(endpoint) == last {
 				continue
 			}
-			last = label(endpoint)
+			last = s.label(endpoint)
 			r.say(owner, "a ready endpoint of Service "+name.String())
 			r.add(Record{Name: owner, Type: TypePTR, TTL: r.table.config.TTL, Target: last + "." + r.table.serviceName(name)})
 		}

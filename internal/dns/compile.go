@@ -17,23 +17,29 @@ import (
 // cost is that of the change. A Config that is not complete is completed; the
 // caller has checked it (Config.Complete), invalid fields act as defaults.
 func Compile(s *desired.State, prev Table, config Config) (Table, []desired.Reason) {
-	config, err := config.Complete()
+	config, selects, err := config.read()
 	if err != nil {
-		config, _ = Config{Server: config.Server, ServerAddresses: config.ServerAddresses}.Complete()
+		config, selects, _ = Config{Server: config.Server, ServerAddresses: config.ServerAddresses}.read()
 	}
-	if prev.config.Domain != config.Domain {
-		// Which names fit depends on the domain.
+	if !prev.config.sameIndex(config) {
 		prev = Table{}
+	}
+	known := prev.state
+	if known == nil {
+		known = &desired.State{}
 	}
 	t := prev
 	t.config = config
-	t.Revision, t.Synced, t.state, t.namespaces = s.Revision, s.Synced, s, s.Namespaces
-	var known pmap.Map[desired.Name, *desired.Service]
-	if prev.state != nil {
-		known = prev.state.Services
+	t.Revision, t.Synced, t.state = s.Revision, s.Synced, s
+	t.namespaces = exposed(prev.namespaces, known.Namespaces, s.Namespaces, &config, selects.namespaces)
+	if config.Pods == PodsVerified {
+		t.pods = indexPods(prev.pods, known.Pods, s.Pods)
 	}
-	e := editor{services: prev.services.Edit(), reverse: prev.reverse.Edit(), reasons: prev.reasons.Edit(), domain: config.Domain}
-	for change := range pmap.Diff(known, s.Services) {
+	e := editor{
+		services: prev.services.Edit(), reverse: prev.reverse.Edit(), reasons: prev.reasons.Edit(),
+		config: &config, selects: selects.objects,
+	}
+	for change := range pmap.Diff(known.Services, s.Services) {
 		e.apply(change)
 	}
 	t.services, t.reverse, t.reasons = e.services.Map(), e.reverse.Map(), e.reasons.Map()
@@ -56,16 +62,17 @@ type editor struct {
 	services *pmap.Editor[desired.Name, *service]
 	reverse  *pmap.Editor[netip.Addr, *owners]
 	reasons  *pmap.Editor[desired.Name, *desired.Reason]
-	domain   string
+	config   *Config
+	selects  desired.Selector
 }
 
 func (e *editor) apply(change pmap.Change[desired.Name, *desired.Service]) {
 	before, _ := e.services.Get(change.Key)
 	var after *service
 	var reason *desired.Reason
-	if change.HasNew {
-		after = index(change.New)
-		if reason = judge(after, e.domain); reason != nil {
+	if change.HasNew && e.selected(change.New.Labels) {
+		after = index(e.visible(change.New), e.config.EndpointPodNames)
+		if reason = judge(after, e.config.Domain); reason != nil {
 			after = nil
 		}
 	}
@@ -87,8 +94,8 @@ func (e *editor) apply(change pmap.Change[desired.Name, *desired.Service]) {
 }
 
 // index makes the compact form of a Service.
-func index(source *desired.Service) *service {
-	s := &service{source: source, owner: &owners{endpoint: []desired.Name{source.Name}}}
+func index(source *desired.Service, podNames bool) *service {
+	s := &service{source: source, podNames: podNames, owner: &owners{endpoint: []desired.Name{source.Name}}}
 	if source.Type == desired.ExternalName {
 		return s
 	}
@@ -103,7 +110,7 @@ func index(source *desired.Service) *service {
 	slices.SortFunc(s.ready, func(a, b ready) int {
 		_, x := s.at(a)
 		_, y := s.at(b)
-		return cmp.Or(strings.Compare(x.Hostname, y.Hostname), x.Address.Compare(y.Address))
+		return cmp.Or(strings.Compare(s.named(x), s.named(y)), x.Address.Compare(y.Address))
 	})
 	seen := make(map[netip.Addr]bool, len(s.ready))
 	for _, r := range s.ready {
@@ -123,7 +130,7 @@ func judge(s *service, domain string) *desired.Reason {
 	longest := 0
 	for _, r := range s.ready {
 		_, e := s.at(r)
-		longest = max(longest, len(label(e))+1)
+		longest = max(longest, len(s.label(e))+1)
 	}
 	for _, p := range s.source.Ports {
 		longest = max(longest, len("_._sctp.")+len(p.Name))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +18,18 @@ var equateAddresses = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 // TestCompileIncrementally changes a cluster at random many times and expects
 // the Table made from its predecessor to equal the one made from nothing.
 func TestCompileIncrementally(t *testing.T) {
+	for name, config := range map[string]Config{
+		"default":          {},
+		"verified":         {Pods: PodsVerified},
+		"endpointPodNames": {EndpointPodNames: true},
+		"noEndpoints":      {NoEndpoints: true, Namespaces: []string{"n1", "n2"}},
+		"labels":           {Labels: "tier=a", NamespaceLabels: "tier=a", IgnoreEmpty: true},
+	} {
+		t.Run(name, func(t *testing.T) { changeAtRandom(t, config) })
+	}
+}
+
+func changeAtRandom(t *testing.T, config Config) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	s := &desired.State{Synced: true}
 	var table Table
@@ -24,38 +37,75 @@ func TestCompileIncrementally(t *testing.T) {
 		next := *s
 		next.Revision++
 		for range 1 + rng.IntN(4) {
-			name := desired.Name{Namespace: fmt.Sprint("n", rng.IntN(3)), Name: fmt.Sprint("s", rng.IntN(8))}
-			if rng.IntN(4) == 0 {
-				next.Services = next.Services.Delete(name)
-			} else {
-				old, _ := next.Services.Get(name)
-				next.Services = next.Services.Set(name, randomService(rng, name, old))
-			}
+			randomChange(rng, &next)
 		}
 		s = &next
-		table, _ = Compile(s, table, Config{})
-		fresh, _ := Compile(s, Table{}, Config{})
+		if rng.IntN(50) == 0 {
+			// Another configuration in between.
+			table, _ = Compile(s, table, Config{Domain: "other", Pods: PodsVerified, Labels: "tier=b"})
+		}
+		table, _ = Compile(s, table, config)
+		fresh, _ := Compile(s, Table{}, config)
 		checkEqual(t, step, table, fresh)
 	}
 }
 
+func randomChange(rng *rand.Rand, s *desired.State) {
+	name := desired.Name{Namespace: fmt.Sprint("n", rng.IntN(3)), Name: fmt.Sprint("s", rng.IntN(8))}
+	switch rng.IntN(8) {
+	case 0:
+		s.Services = s.Services.Delete(name)
+	case 1:
+		s.Namespaces = s.Namespaces.Delete(name.Namespace)
+	case 2:
+		s.Namespaces = s.Namespaces.Set(name.Namespace, &desired.Namespace{Labels: randomLabels(rng)})
+	case 3:
+		s.Pods = s.Pods.Delete(desired.NewPodID(name))
+	case 4:
+		p := desired.Pod{Namespace: name.Namespace}
+		for i := range rng.IntN(3) {
+			p.Addresses[i] = netip.AddrFrom4([4]byte{10, 1, byte(i), byte(rng.IntN(5))})
+		}
+		s.Pods = s.Pods.Set(desired.NewPodID(name), p)
+	default:
+		old, _ := s.Services.Get(name)
+		s.Services = s.Services.Set(name, randomService(rng, name, old))
+	}
+}
+
+func randomLabels(rng *rand.Rand) map[string]string {
+	return map[string]string{"tier": []string{"a", "a", "b"}[rng.IntN(3)]}
+}
+
 func checkEqual(t *testing.T, step int, got, want Table) {
 	t.Helper()
+	for c := range pmap.Diff(got.namespaces, want.namespaces) {
+		t.Fatalf("step %d: namespace %s is served: %t, want %t", step, c.Key, c.HasOld, c.HasNew)
+	}
+	for c := range pmap.Diff(got.pods, want.pods) {
+		t.Fatalf("step %d: %d pods have %v, want %d", step, c.Old, c.Key, c.New)
+	}
 	for c := range pmap.Diff(got.reverse, want.reverse) {
 		if !c.HasOld || !c.HasNew || !cmp.Equal(*c.Old, *c.New, cmp.AllowUnexported(owners{})) {
 			t.Fatalf("step %d: owners of %s are %+v, want %+v", step, c.Key, c.Old, c.New)
 		}
 	}
 	for c := range pmap.Diff(got.services, want.services) {
-		if !c.HasOld || !c.HasNew || c.Old.source != c.New.source || !cmp.Equal(c.Old.ready, c.New.ready, cmp.AllowUnexported(ready{})) {
+		if !c.HasOld || !c.HasNew || c.Old.podNames != c.New.podNames || !sameSource(c.Old.source, c.New.source) || !cmp.Equal(c.Old.ready, c.New.ready, cmp.AllowUnexported(ready{})) {
 			t.Fatalf("step %d: Service %s differs", step, c.Key)
 		}
 	}
 }
 
+// sameSource compares what a Service was made from. Where slices were left out,
+// that is a copy of the Service in the State.
+func sameSource(a, b *desired.Service) bool {
+	return a == b || slices.Equal(a.Slices, b.Slices) && slices.Equal(a.Addresses, b.Addresses) && a.Headless == b.Headless
+}
+
 // randomService returns a Service that shares some slices with old.
 func randomService(rng *rand.Rand, name desired.Name, old *desired.Service) *desired.Service {
-	s := &desired.Service{Name: name, Type: desired.ClusterIP, Ports: []desired.Port{{Name: "http", Protocol: desired.TCP, Port: 80}, {Protocol: desired.UDP, Port: 53}}}
+	s := &desired.Service{Name: name, Type: desired.ClusterIP, Labels: randomLabels(rng), Ports: []desired.Port{{Name: "http", Protocol: desired.TCP, Port: 80}, {Protocol: desired.UDP, Port: 53}}}
 	switch rng.IntN(5) {
 	case 0:
 		s.Headless = true
@@ -72,11 +122,14 @@ func randomService(rng *rand.Rand, name desired.Name, old *desired.Service) *des
 		}
 	}
 	for range rng.IntN(3) {
-		slice := &desired.Slice{Ports: []desired.EndpointPort{{Name: "http", Protocol: desired.TCP, Port: 8080}}}
+		slice := &desired.Slice{Labels: randomLabels(rng), Ports: []desired.EndpointPort{{Name: "http", Protocol: desired.TCP, Port: 8080}}}
 		for range rng.IntN(5) {
 			e := desired.Endpoint{Address: netip.AddrFrom4([4]byte{10, 1, 0, byte(rng.IntN(30))}), Ready: rng.IntN(4) > 0}
 			if rng.IntN(3) == 0 {
 				e.Hostname = fmt.Sprint("web-", rng.IntN(3))
+			}
+			if rng.IntN(2) == 0 {
+				e.Pod = fmt.Sprint("pod-", rng.IntN(9))
 			}
 			slice.Endpoints = append(slice.Endpoints, e)
 		}
@@ -155,7 +208,10 @@ func TestNameTooLong(t *testing.T) {
 
 // TestBadConfig expects every mistake to be named and defaults to be served.
 func TestBadConfig(t *testing.T) {
-	for _, config := range []Config{{Domain: "a..b"}, {Domain: "a b"}, {TTL: MaxTTL + 1}, {Pods: "verified"}} {
+	for _, config := range []Config{
+		{Domain: "a..b"}, {Domain: "a b"}, {TTL: MaxTTL + 1}, {TTL: 5, ZeroTTL: true}, {Pods: "verify"},
+		{NoEndpoints: true, IgnoreEmpty: true}, {Namespaces: []string{"a"}, NamespaceLabels: "a=b"}, {NamespaceLabels: "a=b=c"}, {Labels: "a in"},
+	} {
 		if _, err := config.Complete(); err == nil {
 			t.Errorf("%+v is accepted", config)
 		}
@@ -165,6 +221,10 @@ func TestBadConfig(t *testing.T) {
 	}
 	if c, err := (Config{Domain: "Cluster.Example."}).Complete(); err != nil || c.Domain != "cluster.example" || c.TTL != 30 {
 		t.Errorf("%+v, %v", c, err)
+	}
+	c, err := (Config{ZeroTTL: true}).Complete()
+	if again, err2 := c.Complete(); err != nil || err2 != nil || c.TTL != 0 || again.TTL != 0 {
+		t.Errorf("TTL 0 becomes %d, %v, then %d, %v", c.TTL, err, again.TTL, err2)
 	}
 }
 

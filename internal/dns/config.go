@@ -1,8 +1,10 @@
 package dns
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -24,6 +26,9 @@ const (
 	// PodsInsecure answers with the address in the name, without looking whether
 	// a pod has it; the namespace has to exist. This is the default.
 	PodsInsecure Pods = "insecure"
+	// PodsVerified answers if a pod of the namespace has the address, be it that of
+	// its node. The State has to have the pods.
+	PodsVerified Pods = "verified"
 	PodsDisabled Pods = "disabled"
 )
 
@@ -32,8 +37,24 @@ type Config struct {
 	// Domain is the cluster domain; empty means DefaultDomain.
 	Domain string
 	// TTL is the lifetime of records in seconds; zero means DefaultTTL.
-	TTL  uint32
-	Pods Pods
+	TTL uint32
+	// ZeroTTL makes the TTL 0, so that nobody keeps an answer.
+	ZeroTTL bool
+	Pods    Pods
+	// EndpointPodNames names endpoints without hostname after their pods.
+	EndpointPodNames bool
+	// NoEndpoints leaves out all endpoints: headless Services have no name then.
+	NoEndpoints bool
+	// IgnoreEmpty leaves out Services without ready endpoints, those of type
+	// ExternalName excepted.
+	IgnoreEmpty bool
+	// Namespaces are the only ones with names, and NamespaceLabels selects them by
+	// their labels, as kubectl's --selector does; empty means all.
+	Namespaces      []string
+	NamespaceLabels string
+	// Labels selects the Services and EndpointSlices that have names; empty means
+	// all. The State has to have their labels.
+	Labels string
 	// Server is the Service through which clients reach this server: the name
 	// server of the zone. While it does not exist, ns.dns.DOMAIN with the
 	// addresses ServerAddresses is.
@@ -47,27 +68,72 @@ type Config struct {
 // Complete returns the Config with defaults filled in and the domain in lower
 // case without a final dot, or an error that says which field to correct.
 func (c Config) Complete() (Config, error) {
+	c, _, err := c.read()
+	return c, err
+}
+
+// selectors are those of a Config.
+type selectors struct{ namespaces, objects desired.Selector }
+
+// read returns what Complete does, and the selectors.
+func (c Config) read() (Config, selectors, error) {
+	var s selectors
 	c.Domain = strings.TrimSuffix(strings.ToLower(c.Domain), ".")
 	if c.Domain == "" {
 		c.Domain = DefaultDomain
 	}
 	if !isHostname(c.Domain) {
-		return c, fmt.Errorf("cluster domain %q is not a DNS name: use letters, digits, '-' and '.' only, labels of 1 to 63 characters", c.Domain)
+		return c, s, fmt.Errorf("cluster domain %q is not a DNS name: use letters, digits, '-' and '.' only, labels of 1 to 63 characters", c.Domain)
 	}
-	if c.TTL == 0 {
-		c.TTL = DefaultTTL
-	}
-	if c.TTL > MaxTTL {
-		return c, fmt.Errorf("TTL %d is too large: use 1 to %d seconds", c.TTL, MaxTTL)
+	var err error
+	if c.TTL, err = completeTTL(c.TTL, c.ZeroTTL, DefaultTTL); err != nil {
+		return c, s, err
 	}
 	if c.Pods == "" {
 		c.Pods = PodsInsecure
 	}
-	if c.Pods != PodsInsecure && c.Pods != PodsDisabled {
-		return c, fmt.Errorf("pods mode %q is unknown: use %q or %q", c.Pods, PodsInsecure, PodsDisabled)
+	if c.Pods != PodsInsecure && c.Pods != PodsVerified && c.Pods != PodsDisabled {
+		return c, s, fmt.Errorf("pods mode %q is unknown: use %q, %q or %q", c.Pods, PodsInsecure, PodsVerified, PodsDisabled)
 	}
-	return c, nil
+	if c.NoEndpoints && c.IgnoreEmpty {
+		return c, s, errors.New("without endpoints every Service is empty, so ignoring empty ones leaves no names: use one of the two")
+	}
+	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
+		return c, s, errors.New("namespaces are given both by name and by labels: use one of the two")
+	}
+	if s.namespaces, err = desired.ParseSelector(c.NamespaceLabels); err != nil {
+		return c, s, fmt.Errorf("labels of namespaces %q are no selector such as team=a,stage!=test: %w", c.NamespaceLabels, err)
+	}
+	if s.objects, err = desired.ParseSelector(c.Labels); err != nil {
+		return c, s, fmt.Errorf("labels %q are no selector such as team=a,stage!=test: %w", c.Labels, err)
+	}
+	return c, s, nil
 }
+
+func completeTTL(ttl uint32, zero bool, otherwise uint32) (uint32, error) {
+	switch {
+	case zero && ttl > 0:
+		return ttl, fmt.Errorf("TTL is both %d and 0: use one of the two", ttl)
+	case ttl > MaxTTL:
+		return ttl, fmt.Errorf("TTL %d is too large: use 0 to %d seconds", ttl, MaxTTL)
+	case ttl == 0 && !zero:
+		return otherwise, nil
+	}
+	return ttl, nil
+}
+
+// sameIndex reports whether a Table of one Config can be the start of one of the
+// other: it has the same names, whatever is answered for them.
+func (c Config) sameIndex(other Config) bool {
+	for _, c := range []*Config{&c, &other} {
+		c.TTL, c.ZeroTTL, c.IgnoreEmpty = 0, false, false
+		c.Server, c.ServerAddresses, c.Serial = desired.Name{}, nil, 0
+	}
+	return reflect.DeepEqual(c, other)
+}
+
+// filters reports whether some namespaces have no names.
+func (c *Config) filters() bool { return len(c.Namespaces) > 0 || c.NamespaceLabels != "" }
 
 // isHostname reports whether a lower-case name without final dot consists of
 // the characters and lengths that host names have.
@@ -76,7 +142,7 @@ func isHostname(name string) bool {
 		return false
 	}
 	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 {
+		if label == "" || len(label) > maxLabel {
 			return false
 		}
 		for _, c := range []byte(label) {

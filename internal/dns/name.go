@@ -57,6 +57,9 @@ func below(name, domain string) (string, bool) {
 	return name[:at], true
 }
 
+// maxLabel is the longest label (RFC 1035, section 2.3.4).
+const maxLabel = 63
+
 // maxLabels is how many labels the longest cluster name has in front of the
 // domain: _PORT, _PROTOCOL, SERVICE, NAMESPACE, svc.
 const maxLabels = 5
@@ -149,10 +152,20 @@ func dashed(address netip.Addr) string { return string(appendDashed(nil, address
 // IPv6 several labels may stand for one address.
 func undashed(label string) (netip.Addr, bool) { return parseDashed(label) }
 
-// label returns the name of an endpoint within its Service.
-func label(endpoint *desired.Endpoint) string {
-	if endpoint.Hostname != "" {
+// named returns the name of an endpoint within its Service that is not made of
+// its address, or nothing if it has none. The name of a pod may be longer than a
+// label, and may be several labels.
+func (s *service) named(endpoint *desired.Endpoint) string {
+	if endpoint.Hostname != "" || !s.podNames || len(endpoint.Pod) > maxLabel || strings.Contains(endpoint.Pod, ".") {
 		return endpoint.Hostname
+	}
+	return endpoint.Pod
+}
+
+// label returns the name of an endpoint within its Service.
+func (s *service) label(endpoint *desired.Endpoint) string {
+	if name := s.named(endpoint); name != "" {
+		return name
 	}
 	return dashed(endpoint.Address)
 }

@@ -71,25 +71,41 @@ func (t *Table) findNamespace(labels [maxLabels]string, n int) node {
 	case n == 2 && exists:
 		return node{kind: empty, why: "a namespace: only names below it exist"}
 	case n == 2 || (isPod && !exists):
-		return node{why: "there is no such namespace"}
+		return node{why: t.noNamespace()}
 	case isPod && n > 3:
 		return node{why: "there are no names below the name of a pod"}
 	case isPod:
-		if address, ok := undashed(labels[2]); ok {
-			return node{kind: pod, address: address, why: "the address in the name of a pod, unverified"}
-		}
-		return node{why: "the name of a pod has to be its address with dashes"}
+		return t.findPod(labels[1], labels[2])
+	case !exists && t.config.filters():
+		return node{why: t.noNamespace()}
 	}
 	s, ok := t.services.Get(desired.Name{Namespace: labels[1], Name: labels[2]})
-	if !ok {
+	switch {
+	case !ok && t.config.Labels != "":
+		return node{why: "there is no such Service, or its labels are not those whose names are served"}
+	case !ok:
 		return node{why: "there is no such Service"}
 	}
-	return s.find(labels[3:n])
+	return s.find(labels[3:n], &t.config)
+}
+
+func (t *Table) findPod(namespace, label string) node {
+	address, ok := undashed(label)
+	switch {
+	case !ok:
+		return node{why: "the name of a pod has to be its address with dashes"}
+	case t.config.Pods != PodsVerified:
+		return node{kind: pod, address: address, why: "the address in the name of a pod, unverified"}
+	}
+	if _, ok := t.pods.Get(podAddress{namespace, address}); !ok {
+		return node{why: "no pod of this namespace has this address"}
+	}
+	return node{kind: pod, address: address, why: "the address of a pod of this namespace"}
 }
 
 // find returns the node of a name given by its labels in front of the
 // Service's own name, the last label first.
-func (s *service) find(labels []string) node {
+func (s *service) find(labels []string, c *Config) node {
 	switch {
 	case s.source.Type == desired.ExternalName && s.source.ExternalName == "":
 		return node{why: "the Service's externalName cannot be an alias in DNS"}
@@ -97,8 +113,12 @@ func (s *service) find(labels []string) node {
 		return node{why: "there are no names below a Service of type ExternalName"}
 	case s.source.Type == desired.ExternalName:
 		return node{kind: alias, service: s, why: "a Service of type ExternalName"}
-	case !s.exists():
+	case s.source.Headless && c.NoEndpoints:
+		return node{why: "the Service is headless, and endpoints are not served"}
+	case s.source.Headless && len(s.ready) == 0:
 		return node{why: "the Service is headless and has no ready endpoint"}
+	case len(s.ready) == 0 && c.IgnoreEmpty:
+		return node{why: "the Service has no ready endpoint, and such ones are ignored"}
 	case len(labels) == 0 && s.source.Headless:
 		return node{kind: whole, service: s, why: "a headless Service: its ready endpoints"}
 	case len(labels) == 0:
@@ -151,7 +171,7 @@ func matches(name string, protocol desired.Protocol, wantName, wantProtocol stri
 }
 
 // endpointsNamed returns the ready endpoints with a name: those with this
-// hostname, or without hostname and with the address that the name spells.
+// hostname, or without one and with the address that the name spells.
 func (s *service) endpointsNamed(name string) []ready {
 	if found := s.search(name, netip.Addr{}); len(found) > 0 {
 		return found
@@ -169,7 +189,7 @@ func (s *service) endpointsNamed(name string) []ready {
 func (s *service) search(hostname string, address netip.Addr) []ready {
 	compare := func(i int) int {
 		_, e := s.at(s.ready[i])
-		if c := strings.Compare(e.Hostname, hostname); c != 0 || hostname != "" {
+		if c := strings.Compare(s.named(e), hostname); c != 0 || hostname != "" {
 			return c
 		}
 		return e.Address.Compare(address)

@@ -7,6 +7,20 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
+// users returns the owners of an address whose names are served.
+func (t *Table) users(address netip.Addr) (*owners, bool) {
+	all, ok := t.reverse.Get(address)
+	if !ok || !t.config.filters() {
+		return all, ok
+	}
+	hidden := func(name desired.Name) bool { return !t.exposes(name.Namespace) }
+	seen := &owners{
+		clusterIP: slices.DeleteFunc(slices.Clone(all.clusterIP), hidden),
+		endpoint:  slices.DeleteFunc(slices.Clone(all.endpoint), hidden),
+	}
+	return seen, len(seen.clusterIP)+len(seen.endpoint) > 0
+}
+
 // clusterIPs brings the owners of a Service's own addresses up to date. before
 // and after are nil if the Service did not exist or does not any more.
 func (e *editor) clusterIPs(name desired.Name, before, after *service) {

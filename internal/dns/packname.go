@@ -7,9 +7,6 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
-// maxLabel is the longest label (RFC 1035, section 2.3.4).
-const maxLabel = 63
-
 // appendName appends the wire form of a name in presentation form, or returns
 // false if it has none or needs escapes.
 func appendName(to []byte, name string) ([]byte, bool) {

@@ -110,7 +110,7 @@ func (t *Table) offers(n node) []offer {
 				continue
 			}
 			if target == "" {
-				target = label(e) + "." + name
+				target = s.label(e) + "." + name
 			}
 			offers = append(offers, offer{target, e.Address, p.Port})
 		}

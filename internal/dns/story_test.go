@@ -22,8 +22,8 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 
 // TestStories compiles the manifests of each story and compares what every
 // question in its file "answers" gets. A question is a line "? NAME TYPE"; a
-// line "! unsynced" or "! pods disabled" changes how the following ones are
-// asked, and "! rest" goes back. A line "*" lists all records.
+// line "! SETTING; SETTING..." changes how the following ones are asked, and
+// "! rest" goes back. A line "*" lists all records.
 func TestStories(t *testing.T) {
 	stories, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(stories) == 0 {
@@ -72,10 +72,9 @@ func ask(t *testing.T, objects desired.Objects, text string) string {
 		case len(fields) == 0:
 			continue
 		case fields[0] == "!":
-			objects.Synced = line != "! unsynced\n"
-			config.Pods = ""
-			if line == "! pods disabled\n" {
-				config.Pods = PodsDisabled
+			objects.Synced, config = true, Config{Server: config.Server}
+			for setting := range strings.SplitSeq(line[1:], ";") {
+				set(t, strings.Fields(setting), &config, &objects)
 			}
 			out.WriteString("\n" + line)
 		case fields[0] == "?" || fields[0] == "*":
@@ -95,6 +94,39 @@ func ask(t *testing.T, objects desired.Objects, text string) string {
 		}
 	}
 	return strings.TrimPrefix(out.String(), "\n")
+}
+
+// set changes the configuration by one setting of a story.
+func set(t *testing.T, words []string, config *Config, objects *desired.Objects) {
+	switch value := strings.Join(words[1:], " "); words[0] {
+	case "rest":
+	case "unsynced":
+		objects.Synced = false
+	case "ttl":
+		config.ZeroTTL = value == "0"
+		if _, err := fmt.Sscan(value, &config.TTL); err != nil {
+			t.Fatal(err)
+		}
+	case "pods":
+		config.Pods = Pods(value)
+	case "endpointPodNames":
+		config.EndpointPodNames = true
+	case "noEndpoints":
+		config.NoEndpoints = true
+	case "ignoreEmpty":
+		config.IgnoreEmpty = true
+	case "namespaces":
+		config.Namespaces = words[1:]
+	case "namespaceLabels":
+		config.NamespaceLabels = value
+	case "labels":
+		config.Labels = value
+	default:
+		t.Fatalf("unknown setting %q", words)
+	}
+	if _, err := config.Complete(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func parseType(t *testing.T, text string) Type {
@@ -155,11 +187,19 @@ func read(t *testing.T, text []byte, objects *desired.Objects) {
 		case "Service":
 			o := new(corev1.Service)
 			decode(t, document, o, yaml.UnmarshalStrict)
-			objects.Services = objects.Services.Set(desired.Name{Namespace: o.Namespace, Name: o.Name}, desired.ParseService(o))
+			s := desired.ParseService(o)
+			s.Labels = o.Labels
+			objects.Services = objects.Services.Set(s.Name, s)
 		case "EndpointSlice":
 			o := new(discoveryv1.EndpointSlice)
 			decode(t, document, o, yaml.UnmarshalStrict)
-			objects.Slices = objects.Slices.Set(desired.Name{Namespace: o.Namespace, Name: o.Name}, desired.ParseSlice(o))
+			s := desired.ParseSlice(o)
+			s.Labels = o.Labels
+			objects.Slices = objects.Slices.Set(s.Name, s)
+		case "Pod":
+			o := new(corev1.Pod)
+			decode(t, document, o, yaml.UnmarshalStrict)
+			objects.Pods = objects.Pods.Set(desired.NewPodID(desired.Name{Namespace: o.Namespace, Name: o.Name}), desired.ParsePod(o))
 		default:
 			t.Fatalf("unknown kind %q in\n%s", head.Kind, document)
 		}

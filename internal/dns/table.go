@@ -17,10 +17,13 @@ type Table struct {
 	// then answer SERVFAIL instead of NXDOMAIN.
 	Synced bool
 
-	config     Config
-	state      *desired.State
+	config Config
+	state  *desired.State
+	// namespaces are those that have names.
 	namespaces pmap.Map[string, *desired.Namespace]
-	services   pmap.Map[desired.Name, *service]
+	// pods counts the pods that have an address, if Config.Pods asks for it.
+	pods     pmap.Map[podAddress, int]
+	services pmap.Map[desired.Name, *service]
 	// reverse holds who uses an address: ClusterIPs and ready endpoints.
 	reverse pmap.Map[netip.Addr, *owners]
 	reasons pmap.Map[desired.Name, *desired.Reason]
@@ -36,8 +39,11 @@ func (t Table) Len() (services, addresses int) { return t.services.Len(), t.reve
 // far as the cluster knows: those of the Config's Server, else the configured
 // ones.
 func (t Table) ServerAddresses() []netip.Addr {
-	if s, ok := t.services.Get(t.config.Server); ok && len(s.source.Addresses) > 0 {
-		return s.source.Addresses
+	if t.state != nil {
+		// Not by t.services: clients reach it even if it has no name.
+		if s, ok := t.state.Services.Get(t.config.Server); ok && len(s.Addresses) > 0 {
+			return s.Addresses
+		}
 	}
 	return t.config.ServerAddresses
 }
@@ -47,6 +53,8 @@ type service struct {
 	source *desired.Service
 	// ready is sorted by hostname, then by address.
 	ready []ready
+	// podNames is set if endpoints without hostname are named after their pods.
+	podNames bool
 	// repeated is set if an address occurs more than once in ready.
 	repeated bool
 	// owner names this Service alone as the user of an endpoint address, so that
@@ -61,12 +69,6 @@ type ready struct{ slice, endpoint int32 }
 func (s *service) at(r ready) (*desired.Slice, *desired.Endpoint) {
 	slice := s.source.Slices[r.slice]
 	return slice, &slice.Endpoints[r.endpoint]
-}
-
-// exists reports whether the Service has a name at all: a headless Service
-// without ready endpoints has none (specification, section 2.4.1).
-func (s *service) exists() bool {
-	return !s.source.Headless || len(s.ready) > 0
 }
 
 // owners are the Services that use an address, each list sorted by name.

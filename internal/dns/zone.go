@@ -43,6 +43,9 @@ func (t Table) names() iter.Seq[string] {
 		slices.SortFunc(services, desired.Name.Compare)
 		for _, name := range services {
 			s, _ := t.services.Get(name)
+			if !t.exposes(name.Namespace) {
+				continue
+			}
 			for _, prefix := range s.prefixes() {
 				if !yield(prefix + t.serviceName(name)) {
 					return
@@ -79,7 +82,7 @@ func (s *service) prefixes() []string {
 	last := ""
 	for _, at := range s.ready {
 		_, e := s.at(at)
-		if l := label(e); l != last {
+		if l := s.label(e); l != last {
 			list, last = append(list, l+"."), l
 		}
 	}

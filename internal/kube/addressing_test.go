@@ -30,7 +30,7 @@ func TestWatcherAddressing(t *testing.T) {
 	s.set("bgppeers", metalLBObject("bgppeers", "tor", map[string]any{"myASN": int64(64512), "peerASN": int64(64513), "peerAddress": "192.0.2.1"}))
 	s.set("bfdprofiles", metalLBObject("bfdprofiles", "fast", map[string]any{"receiveInterval": int64(100)}))
 	s.set("ipaddresses", claimObject(&desired.Claim{Address: netip.MustParseAddr("192.0.2.7"), Services: []desired.Name{{Namespace: "demo", Name: "shop"}}}))
-	_, views := watchedWith(t, s, "", Addressing{Namespace: "metallb-system", Claims: true})
+	_, views := watchedWith(t, s, "", Reads{Addressing: Addressing{Namespace: "metallb-system", Claims: true}})
 	v := until(t, views, "all is read", synced)
 	a := v.Objects.Addressing
 	if a.Pools.Len() != 1 || a.L2Advertisements.Len() != 1 || a.BGPAdvertisements.Len() != 1 || a.Communities.Len() != 1 || a.Peers.Len() != 1 || a.BFDProfiles.Len() != 1 || a.Claims.Len() != 1 {
@@ -90,7 +90,7 @@ func TestWatcherWithoutPasswords(t *testing.T) {
 	s := newAPIServer(t)
 	clusterObjects(s)
 	s.setRefused("secrets", true)
-	w, views := watchedWith(t, s, "", Addressing{Namespace: "metallb-system", Passwords: true})
+	w, views := watchedWith(t, s, "", Reads{Addressing: Addressing{Namespace: "metallb-system", Passwords: true}})
 	v := until(t, views, "all else is read", synced)
 	if !v.Objects.Addressing.PasswordsUnread {
 		t.Error("passwords count as read")

@@ -13,16 +13,17 @@ import (
 
 // List reads once what a Watcher on the named node would see; the empty name
 // means no node in particular.
-func (c *Client) List(ctx context.Context, node string, what Addressing, log *slog.Logger) (View, error) {
+func (c *Client) List(ctx context.Context, node string, what Reads, log *slog.Logger) (View, error) {
 	v := View{Objects: desired.Objects{Synced: true}, Node: desired.Node{Name: node}}
 	all := metav1.ListOptions{}
+	parseService, parseSlice := what.Names.parsers()
 	services, err := c.clientset.CoreV1().Services("").List(ctx, all)
 	if err != nil {
 		return v, listError("Services", err)
 	}
 	for i := range services.Items {
 		o := &services.Items[i]
-		v.Objects.Services = v.Objects.Services.Set(namespacedName(o), desired.ParseService(o))
+		v.Objects.Services = v.Objects.Services.Set(namespacedName(o), parseService(o))
 	}
 	slices, err := c.clientset.DiscoveryV1().EndpointSlices("").List(ctx, all)
 	if err != nil {
@@ -30,7 +31,7 @@ func (c *Client) List(ctx context.Context, node string, what Addressing, log *sl
 	}
 	for i := range slices.Items {
 		o := &slices.Items[i]
-		v.Objects.Slices = v.Objects.Slices.Set(namespacedName(o), desired.ParseSlice(o))
+		v.Objects.Slices = v.Objects.Slices.Set(namespacedName(o), parseSlice(o))
 	}
 	namespaces, err := c.clientset.CoreV1().Namespaces().List(ctx, all)
 	if err != nil {
@@ -48,7 +49,10 @@ func (c *Client) List(ctx context.Context, node string, what Addressing, log *sl
 		o := &cidrs.Items[i]
 		v.Objects.ServiceCIDRs = v.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
 	}
-	if v.Objects.Addressing, err = c.listAddressing(ctx, what, log); err != nil || node == "" {
+	if err := c.listNames(ctx, what.Names, &v.Objects); err != nil {
+		return v, err
+	}
+	if v.Objects.Addressing, err = c.listAddressing(ctx, what.Addressing, log); err != nil || node == "" {
 		return v, err
 	}
 	o, err := c.clientset.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})

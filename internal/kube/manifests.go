@@ -112,6 +112,9 @@ func (m *Manifests) add(object runtime.Object) error {
 		m.Objects.Slices = m.Objects.Slices.Set(namespacedName(o), desired.ParseSlice(o))
 	case *corev1.Namespace:
 		m.Objects.Namespaces = m.Objects.Namespaces.Set(o.Name, parseNamespace(o))
+	case *corev1.Pod:
+		o.Namespace = m.namespace(o.Namespace)
+		m.Objects.Pods = m.Objects.Pods.Set(podID(o), desired.ParsePod(o))
 	case *networkingv1.ServiceCIDR:
 		m.Objects.ServiceCIDRs = m.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
 	case *corev1.List:

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
@@ -17,6 +18,9 @@ import (
 type store[K, T, V comparable] struct {
 	key  func(metav1.Object) K
 	keep func(T) V
+	// transform makes an object small as soon as it is read, while a first list is
+	// still coming in; nil leaves it as it is.
+	transform cache.TransformFunc
 	// changed is called after each change.
 	changed func()
 
@@ -31,6 +35,9 @@ func (s *store[K, T, V]) snapshot() (pmap.Map[K, V], bool) {
 	defer s.mu.Unlock()
 	return s.objects, s.synced
 }
+
+// Transformer returns what makes an object small (cache.TransformingStore).
+func (s *store[K, T, V]) Transformer() cache.TransformFunc { return s.transform }
 
 func (s *store[K, T, V]) edit(objects []any, change func(e *pmap.Editor[K, V], key K, object T)) error {
 	e := s.objects.Edit()

@@ -49,22 +49,27 @@ type Watcher struct {
 	namespaces *store[string, *corev1.Namespace, *desired.Namespace]
 	cidrs      *store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]
 	nodes      *store[string, *corev1.Node, *corev1.Node]
+	pods       *store[desired.PodID, *corev1.Pod, desired.Pod]
 	addressing *addressing
+	names      Names
 
 	about atomic.Pointer[desired.NodeObject] // the last one that was sent
 }
 
 // NewWatcher returns a Watcher for the process on the named node; the empty
 // name means no node in particular.
-func NewWatcher(client *Client, node string, what Addressing, log *slog.Logger) *Watcher {
+func NewWatcher(client *Client, node string, what Reads, log *slog.Logger) *Watcher {
 	w := &Watcher{client: client, node: node, log: log.With("component", "kube"), wake: make(chan struct{}, 1)}
-	w.addressing = newAddressing(what, w.changed, w.log)
+	w.names = what.Names
+	w.addressing = newAddressing(what.Addressing, w.changed, w.log)
 	changed := w.changed
-	w.services = &store[desired.Name, *corev1.Service, *desired.Service]{key: namespacedName, keep: desired.ParseService, changed: changed}
-	w.slices = &store[desired.Name, *discoveryv1.EndpointSlice, *desired.Slice]{key: namespacedName, keep: desired.ParseSlice, changed: changed}
+	service, slice := w.names.parsers()
+	w.services = &store[desired.Name, *corev1.Service, *desired.Service]{key: namespacedName, keep: service, changed: changed}
+	w.slices = &store[desired.Name, *discoveryv1.EndpointSlice, *desired.Slice]{key: namespacedName, keep: slice, changed: changed, synced: w.names.NoSlices}
 	w.namespaces = &store[string, *corev1.Namespace, *desired.Namespace]{key: clusterName, keep: parseNamespace, changed: changed}
 	w.cidrs = &store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]{key: clusterName, keep: stripServiceCIDR, changed: changed}
 	w.nodes = &store[string, *corev1.Node, *corev1.Node]{key: clusterName, keep: stripNode, changed: changed, synced: node == ""}
+	w.pods = newPods(w.names, changed)
 	return w
 }
 
@@ -84,13 +89,16 @@ func (w *Watcher) Run(ctx context.Context, out chan<- View) error {
 	core, discovery := w.client.clientset.CoreV1().RESTClient(), w.client.clientset.DiscoveryV1().RESTClient()
 	all := fields.Everything()
 	w.follow(ctx, &running, core, "services", &corev1.Service{}, w.services, all)
-	w.follow(ctx, &running, discovery, "endpointslices", &discoveryv1.EndpointSlice{}, w.slices, all)
+	if !w.names.NoSlices {
+		w.follow(ctx, &running, discovery, "endpointslices", &discoveryv1.EndpointSlice{}, w.slices, all)
+	}
 	w.follow(ctx, &running, core, "namespaces", &corev1.Namespace{}, w.namespaces, all)
 	w.follow(ctx, &running, w.client.clientset.NetworkingV1().RESTClient(), "servicecidrs", &networkingv1.ServiceCIDR{}, w.cidrs, all)
 	if w.node != "" {
 		w.follow(ctx, &running, core, "nodes", &corev1.Node{}, w.nodes, fields.OneTermEqualSelector("metadata.name", w.node))
 	}
 	w.followAddressing(ctx, &running)
+	w.followNames(ctx, &running)
 	for {
 		select {
 		case <-ctx.Done():
@@ -118,7 +126,7 @@ func (w *Watcher) send(ctx context.Context, out chan<- View) {
 
 func (w *Watcher) view() View {
 	var v View
-	var synced [6]bool
+	var synced [7]bool
 	v.Objects.Services, synced[0] = w.services.snapshot()
 	v.Objects.Slices, synced[1] = w.slices.snapshot()
 	v.Objects.Namespaces, synced[2] = w.namespaces.snapshot()
@@ -126,7 +134,8 @@ func (w *Watcher) view() View {
 	synced[3] = nodesSynced
 	v.Objects.ServiceCIDRs, synced[4] = w.cidrs.snapshot()
 	v.Objects.Addressing, synced[5] = w.addressing.snapshot()
-	v.Objects.Synced = synced == [6]bool{true, true, true, true, true, true}
+	v.Objects.Pods, synced[6] = w.pods.snapshot()
+	v.Objects.Synced = synced == [7]bool{true, true, true, true, true, true, true}
 	v.Node.Name = w.node
 	if node, ok := nodes.Get(w.node); ok {
 		v.setNode(node)

@@ -33,10 +33,10 @@ func clusterObjects(s *apiServer) {
 // watched starts a Watcher that ends with the test.
 func watched(t *testing.T, s *apiServer, node string) (*Watcher, <-chan View) {
 	t.Helper()
-	return watchedWith(t, s, node, Addressing{})
+	return watchedWith(t, s, node, Reads{})
 }
 
-func watchedWith(t *testing.T, s *apiServer, node string, what Addressing) (*Watcher, <-chan View) {
+func watchedWith(t *testing.T, s *apiServer, node string, what Reads) (*Watcher, <-chan View) {
 	t.Helper()
 	w := NewWatcher(s.client(t), node, what, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -121,6 +121,80 @@ func TestWatcher(t *testing.T) {
 		if !strings.HasSuffix(request, " fairlead/test") {
 			t.Errorf("no name given: %s", request)
 		}
+	}
+}
+
+// TestWatcherPods: pods are read where they are asked for, and little is kept.
+func TestWatcherPods(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	pod := func(name string, phase corev1.PodPhase, ips ...string) *corev1.Pod {
+		o := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: name}, Spec: corev1.PodSpec{HostNetwork: true}, Status: corev1.PodStatus{Phase: phase}}
+		for _, ip := range ips {
+			o.Status.PodIPs = append(o.Status.PodIPs, corev1.PodIP{IP: ip})
+		}
+		return o
+	}
+	s.set("pods", pod("a", corev1.PodRunning, "10.1.0.1", "fd00::1"))
+	s.set("pods", pod("done", corev1.PodSucceeded, "10.1.0.2"))
+	_, views := watchedWith(t, s, "", Reads{Names: Names{Pods: true, Labels: "app=web", NoSlices: true}})
+	v := until(t, views, "all is read", synced)
+	addresses := func(v View, name string) string {
+		p, _ := v.Objects.Pods.Get(desired.NewPodID(desired.Name{Namespace: "demo", Name: name}))
+		return fmt.Sprint(p)
+	}
+	if got := addresses(v, "a"); got != "{demo [10.1.0.1 fd00::1]}" || addresses(v, "done") != "{demo [invalid IP invalid IP]}" || v.Objects.Slices.Len() != 0 {
+		t.Errorf("pod a %s, pod done %s, %d slices", got, addresses(v, "done"), v.Objects.Slices.Len())
+	}
+	s.set("pods", pod("b", corev1.PodPending))
+	s.set("pods", pod("b", corev1.PodRunning, "10.1.0.3"))
+	until(t, views, "b has its address", func(v View) bool { return addresses(v, "b") == "{demo [10.1.0.3 invalid IP]}" })
+	s.remove("pods", pod("a", corev1.PodRunning))
+	until(t, views, "a is gone", func(v View) bool { return v.Objects.Pods.Len() == 2 })
+	s.set("services", &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "labelled", Labels: map[string]string{"app": "web"}}})
+	v = until(t, views, "the new Service is", has("labelled"))
+	if o, _ := v.Objects.Services.Get(desired.Name{Namespace: "demo", Name: "labelled"}); o.Labels["app"] != "web" {
+		t.Errorf("labels %v", o.Labels)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, request := range s.requests {
+		if strings.Contains(request, "/pods") && (!strings.Contains(request, "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed") || !strings.Contains(request, "labelSelector=app%3Dweb")) {
+			t.Errorf("asks for too many pods: %s", request)
+		}
+		if strings.Contains(request, "/endpointslices") {
+			t.Errorf("asks for what nobody needs: %s", request)
+		}
+	}
+}
+
+func TestWatcherWithoutPods(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	_, views := watched(t, s, "")
+	v := until(t, views, "all is read", synced)
+	if o, _ := v.Objects.Slices.Get(desired.Name{Namespace: "demo", Name: "shop-1"}); o.Labels != nil {
+		t.Errorf("labels %v are kept for nobody", o.Labels)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, request := range s.requests {
+		if strings.Contains(request, "/pods") {
+			t.Errorf("asks for pods: %s", request)
+		}
+	}
+}
+
+func TestStripPod(t *testing.T) {
+	o := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "a", ResourceVersion: "7", Labels: map[string]string{"a": "b"}},
+		Spec: corev1.PodSpec{NodeName: "n"}, Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.1.0.1"}}, Message: "m"}}
+	stripped, err := stripPod(o)
+	p, ok := stripped.(*corev1.Pod)
+	if err != nil || !ok || p.Spec.NodeName != "" || p.Labels != nil || p.Status.Message != "" || p.ResourceVersion != "7" || desired.ParsePod(p) != desired.ParsePod(o) || podID(p) != podID(o) {
+		t.Errorf("%+v, %v", stripped, err)
+	}
+	if again, _ := stripPod(p); desired.ParsePod(again.(*corev1.Pod)) != desired.ParsePod(o) {
+		t.Error("stripped twice it differs")
 	}
 }
 

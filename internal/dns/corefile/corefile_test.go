@@ -2,6 +2,7 @@ package corefile
 
 import (
 	"cmp"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/tools/txtar"
+
+	fairlead "github.com/fairlead-net/fairlead/internal/config"
 )
 
 var update = flag.Bool("update", false, "rewrite what the Corefiles in testdata are expected to mean")
@@ -46,7 +49,14 @@ func describe(source Source, from Surroundings) string {
 			fmt.Fprintf(&b, "  %s => %s\n", d.Text, strings.Join(append([]string{d.Effect()}, d.Notes...), "; "))
 		}
 	}
-	fmt.Fprintf(&b, "settings %+v\n", config.Settings())
+	settings, err := json.Marshal(config.Settings())
+	if err != nil {
+		return err.Error()
+	}
+	fmt.Fprintf(&b, "settings %s\n", settings)
+	if _, err := fairlead.Parse(settings); err != nil {
+		fmt.Fprintf(&b, "fairlead.yaml would be refused: %v\n", err)
+	}
 	for _, p := range problems {
 		fmt.Fprintf(&b, "%s [%s]\n", p.Error(), p.Kind)
 	}
@@ -109,8 +119,10 @@ func TestMistakes(t *testing.T) {
 		"errors {\n} x":                         `Corefile:3: "x" follows "}"; begin a new line`,
 		"health localhost:9":                    `Corefile:2: not supported: health localhost:9: health is answered at :8080/health; point probes there`,
 		"file db.example":                       `Corefile:2: not supported: file: its arguments are not looked at; remove it`,
-		"kubernetes a.org {\npods verified\n}":  `Corefile:3: not supported: pods verified: names of pods are answered for any address, as with "pods insecure"`,
-		"forward . 192.0.2.1 {\npolicy round_robin\n}": `Corefile:3: not supported: policy round_robin: servers are asked at random`,
+		"kubernetes a.org {\nlabels a in\n}":    `Corefile:3: kubernetes labels: "a in" is no label selector such as team=a,stage!=test: unable to parse requirement: found '' expected: '('`,
+		"kubernetes a.org {\nnamespaces a\nnamespace_labels b\n}":  `Corefile:2: kubernetes has both namespaces and namespace_labels; keep one of them`,
+		"kubernetes a.org {\nnoendpoints\nignore empty_service\n}": `Corefile:2: not supported: kubernetes a.org: no Service would have a name: without endpoints every one is empty; Fairlead takes one of the two`,
+		"forward . 192.0.2.1 {\npolicy round_robin\n}":             `Corefile:3: not supported: policy round_robin: servers are asked at random`,
 	} {
 		t.Run(text, func(t *testing.T) {
 			got := firstProblem(". {\n" + text + "\n}\n")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
 // Kubernetes is the directive kubernetes: names of the cluster.
@@ -48,11 +50,25 @@ func (k Kubernetes) Domain() string {
 
 // Effect implements Setting.
 func (k Kubernetes) Effect() string {
-	pods := "no names of pods"
-	if k.Pods != "disabled" {
-		pods = "names of pods for any address"
+	said := []string{"no names of pods"}
+	switch k.Pods {
+	case "insecure":
+		said[0] = "names of pods for any address"
+	case "verified":
+		said[0] = "names of pods for addresses that pods of the namespace have"
 	}
-	return fmt.Sprintf("names of the cluster below %s, TTL %d s, %s; reverse names that are not the cluster's are asked upstream", k.Domain(), max(k.TTL, 1), pods)
+	say := func(is bool, text string) {
+		if is {
+			said = append(said, text)
+		}
+	}
+	say(k.EndpointPodNames, "endpoints named after their pods")
+	say(k.NoEndpoints, "no endpoints and headless Services")
+	say(k.IgnoreEmpty, "no Services without ready endpoints")
+	say(len(k.Namespaces) > 0, "namespaces "+strings.Join(k.Namespaces, " ")+" alone")
+	say(k.NamespaceLabels != "", "namespaces with labels "+k.NamespaceLabels+" alone")
+	say(k.Labels != "", "Services with labels "+k.Labels+" alone")
+	return fmt.Sprintf("names of the cluster below %s, TTL %d s, %s; reverse names that are not the cluster's are asked upstream", k.Domain(), k.TTL, strings.Join(said, ", "))
 }
 
 // readKubernetes follows CoreDNS's plugin/kubernetes, README and setup.
@@ -73,13 +89,11 @@ func readKubernetes(l *line) Setting {
 		"pods": func(o *line) {
 			if o.takes(1, 1, "disabled|insecure|verified") {
 				k.Pods = o.choice(0, "disabled", "insecure", "verified")
-				o.lacks("kubernetes pods " + k.Pods)
 			}
 		},
 		"ttl": func(o *line) {
 			if o.takes(1, 1, "SECONDS") {
 				k.TTL = o.number(0, 0, 3600)
-				o.lacks("kubernetes ttl " + o.text(0))
 			}
 		},
 		"fallthrough":        func(o *line) { o.fallthroughs(&k.Fallthrough) },
@@ -91,24 +105,34 @@ func readKubernetes(l *line) Setting {
 				k.IgnoreEmpty = o.choice(0, "empty_service") != ""
 			}
 		},
-		"namespaces": func(o *line) { o.takes(1, -1, "NAMESPACE..."); k.Namespaces = o.texts(0) },
-		"namespace_labels": func(o *line) {
-			o.takes(1, -1, "SELECTOR")
-			k.NamespaceLabels = strings.Join(o.texts(0), " ")
-		},
-		"labels":          func(o *line) { o.takes(1, -1, "SELECTOR"); k.Labels = strings.Join(o.texts(0), " ") },
-		"multicluster":    func(o *line) { o.takes(1, -1, "ZONE..."); k.Multicluster = o.zones(0) },
-		"startup_timeout": func(o *line) { o.takes(1, 1, "DURATION"); k.StartupTimeout = o.duration(0, 0) },
-		"endpoint":        ignored(1, -1, "URL"),
-		"tls":             ignored(3, 3, "CERT KEY CACERT"),
-		"kubeconfig":      ignored(1, 2, "FILE [CONTEXT]"),
-		"resyncperiod":    ignored(0, -1, "DURATION"),
-		"upstream":        ignored(0, -1, ""),
-		"apiserver_qps":   ignored(1, 1, "NUMBER"), "apiserver_burst": ignored(1, 1, "NUMBER"), "apiserver_max_inflight": ignored(1, 1, "NUMBER"),
+		"namespaces":       func(o *line) { o.takes(1, -1, "NAMESPACE..."); k.Namespaces = o.texts(0) },
+		"namespace_labels": func(o *line) { k.NamespaceLabels = o.selector() },
+		"labels":           func(o *line) { k.Labels = o.selector() },
+		"multicluster":     func(o *line) { o.takes(1, -1, "ZONE..."); k.Multicluster = o.zones(0) },
+		"startup_timeout":  func(o *line) { o.takes(1, 1, "DURATION"); k.StartupTimeout = o.duration(0, 0) },
+		"endpoint":         ignored(1, -1, "URL"),
+		"tls":              ignored(3, 3, "CERT KEY CACERT"),
+		"kubeconfig":       ignored(1, 2, "FILE [CONTEXT]"),
+		"resyncperiod":     ignored(0, -1, "DURATION"),
+		"upstream":         ignored(0, -1, ""),
+		"apiserver_qps":    ignored(1, 1, "NUMBER"), "apiserver_burst": ignored(1, 1, "NUMBER"), "apiserver_max_inflight": ignored(1, 1, "NUMBER"),
 	}
 	l.options(known)
 	k.check(l)
 	return k
+}
+
+// selector reads all arguments as a label selector.
+func (l *line) selector() string {
+	if !l.takes(1, -1, "SELECTOR") {
+		return ""
+	}
+	text := strings.Join(l.texts(0), " ")
+	if _, err := desired.ParseSelector(text); err != nil {
+		l.mistake("%s: %q is no label selector such as team=a,stage!=test: %v", l.path, text, err)
+		return ""
+	}
+	return text
 }
 
 // check looks at what several options say together.
@@ -124,6 +148,12 @@ func (k Kubernetes) check(l *line) {
 	}
 	if forward > 1 {
 		l.lacks("kubernetes zones")
+	}
+	if k.Zonal && k.NoEndpoints {
+		l.mistake("kubernetes has both zonal and noendpoints; zones are those of endpoints, remove one of them")
+	}
+	if k.NoEndpoints && k.IgnoreEmpty {
+		l.lacks("kubernetes noendpoints and ignore")
 	}
 	if len(k.Namespaces) > 0 && k.NamespaceLabels != "" {
 		l.mistake("kubernetes has both namespaces and namespace_labels; keep one of them")

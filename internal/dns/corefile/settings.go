@@ -1,8 +1,10 @@
 package corefile
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -15,9 +17,17 @@ type Settings struct {
 
 // DNS is the section dns of fairlead.yaml. Durations are written as in 5s.
 type DNS struct {
-	Listen     []netip.AddrPort `json:"listen,omitempty"`
-	TTL        int              `json:"ttl,omitempty"`
-	Pods       string           `json:"pods,omitempty"`
+	Listen []netip.AddrPort `json:"listen,omitempty"`
+	// TTL is a number, 0 among them, or nothing.
+	TTL                 json.Number `json:"ttl,omitempty"`
+	Pods                string      `json:"pods,omitempty"`
+	EndpointPodNames    bool        `json:"endpointPodNames,omitempty"`
+	NoEndpoints         bool        `json:"noEndpoints,omitempty"`
+	IgnoreEmptyServices bool        `json:"ignoreEmptyServices,omitempty"`
+	Namespaces          []string    `json:"namespaces,omitempty"`
+	NamespaceLabels     string      `json:"namespaceLabels,omitempty"`
+	Labels              string      `json:"labels,omitempty"`
+
 	Upstreams  []netip.AddrPort `json:"upstreams,omitempty"`
 	ResolvConf string           `json:"resolvConf,omitempty"`
 	Lameduck   string           `json:"lameduck"`
@@ -36,10 +46,8 @@ func (c Config) Settings() Settings {
 	for _, d := range server.Directives {
 		switch v := d.Setting.(type) {
 		case Kubernetes:
-			s.ClusterDomain, s.DNS.TTL = v.Domain(), max(v.TTL, 1)
-			if s.DNS.Pods = v.Pods; v.Pods == "verified" {
-				s.DNS.Pods = "insecure"
-			}
+			s.ClusterDomain = v.Domain()
+			v.settings(&s.DNS)
 		case Health:
 			s.DNS.Lameduck = v.Lameduck.String()
 		case Forward:
@@ -49,6 +57,15 @@ func (c Config) Settings() Settings {
 		}
 	}
 	return s
+}
+
+// settings writes down what the directive says of names.
+func (k Kubernetes) settings(d *DNS) {
+	d.TTL, d.Pods = json.Number(strconv.Itoa(k.TTL)), k.Pods
+	d.EndpointPodNames, d.NoEndpoints = k.EndpointPodNames, k.NoEndpoints
+	// Without endpoints every Service is empty, which fairlead.yaml refuses to ignore.
+	d.IgnoreEmptyServices = k.IgnoreEmpty && !k.NoEndpoints
+	d.Namespaces, d.NamespaceLabels, d.Labels = k.Namespaces, k.NamespaceLabels, k.Labels
 }
 
 // servers returns the addresses that can be asked by plain DNS, or the file.
