@@ -119,19 +119,43 @@ func (c *compiler) statuses() []StatusChange {
 			}
 			continue
 		}
-		want, n := a.addresses, 0
-		for _, f := range families() {
-			if want[f].IsValid() {
-				n++
-			}
-		}
+		want := c.writable(a)
+		n := len(valid(want))
 		same := n == len(has) && !slices.ContainsFunc(has, func(address netip.Addr) bool { return want[familyOf(address)] != address })
 		if same && !(n > 0 && a.service.Balancer.Hostnames) {
 			continue
 		}
-		change.Addresses = a.assigned()
+		change.Addresses = valid(want)
 		changes = append(changes, change)
 	}
 	slices.SortFunc(changes, func(a, b StatusChange) int { return a.Service.Name.Compare(b.Service.Name) })
 	return changes
+}
+
+// writable are the addresses that a Service's status can have now. One that is still
+// in the status of another, who is about to lose it and cannot share it, comes with
+// the next Table, and for who needs an address of each family so does the other.
+func (c *compiler) writable(a *ask) [2]netip.Addr {
+	want, waits := a.addresses, false
+	for _, f := range families() {
+		if address := want[f]; address.IsValid() && !slices.Contains(a.ingress(), address) && c.inUse(address) {
+			want[f], waits = netip.Addr{}, true
+		}
+	}
+	if waits && a.service.Balancer.RequireDualStack {
+		for _, f := range families() {
+			if !slices.Contains(a.ingress(), want[f]) {
+				want[f] = netip.Addr{}
+			}
+		}
+	}
+	return want
+}
+
+// inUse tells whether the status of a Service that loses an address still has it.
+func (c *compiler) inUse(address netip.Addr) bool {
+	return slices.ContainsFunc(c.holdings[address].leaving, func(name desired.Name) bool {
+		a := c.byName[name]
+		return a != nil && slices.Contains(a.ingress(), address)
+	})
 }

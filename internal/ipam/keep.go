@@ -10,10 +10,18 @@ import (
 )
 
 // keep lets Services have what they have as far as they may: those with a claim
-// before those without, and the older Service before the younger.
+// before those without, and the older Service before the younger. A claim for what
+// no status has yet comes after those that clients may be using.
 func (c *compiler) keep() {
 	for _, a := range c.asks {
 		for _, address := range a.inOrder(a.claimed) {
+			if slices.Contains(a.ingress(), address) {
+				c.keepOne(a, address)
+			}
+		}
+	}
+	for _, a := range c.asks {
+		for _, address := range a.inOrder(without(a.claimed, a.ingress())) {
 			c.keepOne(a, address)
 		}
 	}

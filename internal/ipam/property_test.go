@@ -158,7 +158,7 @@ func (r *race) act(a *allocator) {
 	case StatusChange:
 		before := r.ingress(c.Service.Name)
 		if r.write(c) {
-			r.written(c, before)
+			r.written(c, before, a.state)
 		}
 	}
 	r.claimedAll()
@@ -166,13 +166,13 @@ func (r *race) act(a *allocator) {
 
 // written expects that a status loses nothing that the writer did not know of, and
 // that it has what is new alone.
-func (r *race) written(c StatusChange, before []netip.Addr) {
+func (r *race) written(c StatusChange, before []netip.Addr, knew *desired.State) {
 	name := c.Service.Name
 	if unknown := without(without(before, r.ingress(name)), c.Service.Balancer.Ingress); len(unknown) > 0 {
 		r.t.Errorf("%s lost %v by a process that did not know that it has it", name, unknown)
 	}
 	for _, address := range c.Addresses {
-		r.alone(name, address)
+		r.alone(name, address, knew)
 	}
 }
 
@@ -207,18 +207,28 @@ func (r *race) agree(c ClaimChange, view desired.Objects) {
 
 // alone expects that a Service which was just given an address has it alone, or
 // with others that it can share it with, or could when the claim was made: that a
-// user changes one of them at the same moment cannot be prevented.
-func (r *race) alone(name desired.Name, address netip.Addr) {
+// user changes one of them at the same moment cannot be prevented. If the writer
+// knew of that it is no excuse.
+func (r *race) alone(name desired.Name, address netip.Addr, knew *desired.State) {
 	for other := range r.objects.Services.All() {
 		if other == name || !slices.Contains(r.ingress(other), address) || r.given[had{other, address}] {
 			continue
 		}
 		a, _ := r.objects.Services.Get(name)
 		b, _ := r.objects.Services.Get(other)
-		if sharingProblem(a, b) != "" && !r.agreed[address][[2]desired.Name{name, other}] {
+		if sharingProblem(a, b) != "" && (!r.agreed[address][[2]desired.Name{name, other}] || conflict(knew, name, other, address)) {
 			r.t.Errorf("%s was given to %s while %s has it", address, name, other)
 		}
 	}
+}
+
+// conflict tells whether one of two Services has an address in a State, and does not
+// share it with the other, which has not.
+func conflict(s *desired.State, without, with desired.Name, address netip.Addr) bool {
+	a, _ := s.Services.Get(without)
+	b, _ := s.Services.Get(with)
+	return a != nil && b != nil && a.Balancer != nil && b.Balancer != nil && sharingProblem(a, b) != "" &&
+		!slices.Contains(a.Balancer.Ingress, address) && slices.Contains(b.Balancer.Ingress, address)
 }
 
 // settle lets one allocator, that sees all, go on until there is nothing to do.
