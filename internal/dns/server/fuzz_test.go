@@ -35,7 +35,7 @@ func FuzzHandle(f *testing.F) {
 			n, limit = overUDP, p.config.MaxUDP
 		}
 		sent := bytes.Clone(packet)
-		reply, later := p.handle(packet, p.tallies[0], n, ipv4)
+		reply, later := p.handle(packet, p.tallies[0], n, nobody)
 		if later != nil {
 			t.Fatal("an upstream is to be asked although there is none")
 		}

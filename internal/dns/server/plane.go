@@ -23,6 +23,9 @@ type Plane struct {
 	config    Config
 	forwarder *forward.Forwarder
 	table     atomic.Pointer[dns.Table]
+	cookies   *cookies
+	// waiting is the number of queries that wait for an upstream.
+	waiting atomic.Int64
 	// answer is dns.Table.Answer.
 	answer func(dns.Table, dns.Question) dns.Answer
 	// tallies holds one per UDP socket, and one for all of TCP at the end.
@@ -48,7 +51,7 @@ func New(config Config) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plane{config: config, answer: dns.Table.Answer}
+	p := &Plane{config: config, answer: dns.Table.Answer, cookies: newCookies()}
 	p.table.Store(new(dns.Table))
 	config.Forward.Own, config.Forward.Log = p.own, config.Log
 	if p.forwarder, err = forward.New(config.Forward); err != nil {
@@ -86,6 +89,7 @@ func (p *Plane) Start(ctx context.Context) error {
 		p.readers.Go(l.serve)
 	}
 	p.background.Go(func() { p.forwarder.Run(p.ctx) })
+	p.background.Go(func() { p.cookies.run(p.ctx) })
 	p.config.Log.Info("DNS server is listening", "addresses", p.Addresses())
 	return nil
 }
