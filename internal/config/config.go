@@ -115,6 +115,17 @@ type DNS struct {
 	Lameduck time.Duration `yaml:"lameduck"`
 	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
 	Service string `yaml:"service"`
+	// TLS configures DNS over TLS, which is off while it has no addresses.
+	TLS DNSOverTLS `yaml:"tls"`
+}
+
+// DNSOverTLS configures DNS over TLS (RFC 7858).
+type DNSOverTLS struct {
+	// Listen are its addresses, usually with port 853.
+	Listen []netip.AddrPort `yaml:"listen"`
+	// Certificate and Key are files in PEM form, read again when they change.
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
 }
 
 // Status configures the process that tells users about their objects.
@@ -208,6 +219,11 @@ func (c Config) validate() error {
 	}
 	if namespace, name, ok := strings.Cut(c.DNS.Service, "/"); !ok || namespace == "" || name == "" {
 		bad("dns.service", "%q is not of the form NAMESPACE/NAME", c.DNS.Service)
+	}
+	if t := c.DNS.TLS; len(t.Listen) == 0 && t.Certificate+t.Key != "" {
+		bad("dns.tls.listen", "is empty, so the certificate is not used; write ADDRESS:PORT, such as \"[::]:853\"")
+	} else if len(t.Listen) > 0 && (t.Certificate == "" || t.Key == "") {
+		bad("dns.tls", "needs both certificate and key, the names of files in PEM form")
 	}
 	return errors.Join(problems...)
 }

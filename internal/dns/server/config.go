@@ -17,6 +17,8 @@ import (
 type Config struct {
 	// Listen are the addresses for UDP and TCP: [::]:53, which takes IPv4 too.
 	Listen []netip.AddrPort
+	// TLS configures DNS over TLS; it is off in the zero Config.
+	TLS TLS
 	// Sockets is the number of UDP sockets per address: GOMAXPROCS.
 	Sockets int
 	// MaxUDP is the largest UDP reply in bytes, and what is advertised as the
@@ -56,6 +58,9 @@ func (c Config) complete() (Config, error) {
 		if !address.IsValid() {
 			return c, fmt.Errorf("listen address %q is none: write ADDRESS:PORT or [ADDRESS]:PORT", address)
 		}
+	}
+	if err := c.TLS.check(); err != nil {
+		return c, err
 	}
 	if c.Sockets < 0 || c.MaxConnections < 0 || c.MaxClientConnections < 0 || c.MaxPipelined < 0 || c.MaxWaiting < 0 || c.IdleTimeout < 0 || c.IOTimeout < 0 || c.Lameduck < 0 {
 		return c, fmt.Errorf("limits of the DNS server must not be negative: %+v", c)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -106,6 +107,9 @@ func explainBind(network string, address netip.AddrPort, err error) error {
 		advice = "no interface has this address; set dns.listen to one that exists"
 	case errors.Is(err, unix.EAFNOSUPPORT):
 		advice = "the kernel does not know this address family; set dns.listen to 0.0.0.0:53"
+	}
+	if network == "TLS" {
+		advice = strings.ReplaceAll(strings.ReplaceAll(advice, "dns.listen", "dns.tls.listen"), ":53", ":853")
 	}
 	return fmt.Errorf("cannot listen on %s over %s: %s: %w", address, network, advice, err)
 }

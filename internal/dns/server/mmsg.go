@@ -96,12 +96,16 @@ func (b *inbox) sender(i int) netip.Addr {
 
 // outbox is a batch of packets to send.
 type outbox struct {
-	headers [batchSize]mmsghdr
-	vectors [batchSize]unix.Iovec
+	headers []mmsghdr
+	vectors []unix.Iovec
 	n       int
 	// next is the first that is not sent yet, failure the latest of an error.
 	next    int
 	failure unix.Errno
+}
+
+func newOutbox(size int) outbox {
+	return outbox{headers: make([]mmsghdr, size), vectors: make([]unix.Iovec, size)}
 }
 
 // add puts a reply to a received packet in. Nothing is copied.

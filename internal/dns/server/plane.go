@@ -24,6 +24,8 @@ type Plane struct {
 	forwarder *forward.Forwarder
 	table     atomic.Pointer[dns.Table]
 	cookies   *cookies
+	// certificate is that of DNS over TLS, nil if that is off.
+	certificate *keyPair
 	// waiting is the number of queries that wait for an upstream.
 	waiting atomic.Int64
 	// answer is dns.Table.Answer.
@@ -57,6 +59,11 @@ func New(config Config) (*Plane, error) {
 	if p.forwarder, err = forward.New(config.Forward); err != nil {
 		return nil, err
 	}
+	if len(config.TLS.Listen) > 0 {
+		if p.certificate, err = newKeyPair(config.TLS, config.Log); err != nil {
+			return nil, err
+		}
+	}
 	for range len(config.Listen)*config.Sockets + 1 {
 		p.tallies = append(p.tallies, new(tally))
 	}
@@ -74,13 +81,11 @@ func (p *Plane) Start(ctx context.Context) error {
 	if p.started.Swap(true) {
 		return errors.New("the DNS server has been started already")
 	}
-	for i, address := range p.config.Listen {
-		if err := p.bind(ctx, address, p.tallies[i*p.config.Sockets:]); err != nil {
-			p.release()
-			p.udp, p.tcp = nil, nil
-			p.started.Store(false)
-			return err
-		}
+	if err := p.bindAll(ctx); err != nil {
+		p.release()
+		p.udp, p.tcp = nil, nil
+		p.started.Store(false)
+		return err
 	}
 	for _, s := range p.udp {
 		p.readers.Go(s.serve)
@@ -90,7 +95,27 @@ func (p *Plane) Start(ctx context.Context) error {
 	}
 	p.background.Go(func() { p.forwarder.Run(p.ctx) })
 	p.background.Go(func() { p.cookies.run(p.ctx) })
+	if p.certificate != nil {
+		p.background.Go(func() { p.certificate.run(p.ctx) })
+	}
 	p.config.Log.Info("DNS server is listening", "addresses", p.Addresses())
+	return nil
+}
+
+// bindAll opens all sockets and listeners.
+func (p *Plane) bindAll(ctx context.Context) error {
+	for i, address := range p.config.Listen {
+		if err := p.bind(ctx, address, p.tallies[i*p.config.Sockets:]); err != nil {
+			return err
+		}
+	}
+	for _, address := range p.config.TLS.Listen {
+		listener, err := listenTCP(ctx, address)
+		if err != nil {
+			return explainBind("TLS", address, err)
+		}
+		p.tcp = append(p.tcp, newTCPListener(p, listener, p.certificate.config()))
+	}
 	return nil
 }
 
@@ -119,14 +144,15 @@ func (p *Plane) bind(ctx context.Context, address netip.AddrPort, tallies []*tal
 	if err != nil {
 		return explainBind("TCP", address, err)
 	}
-	p.tcp = append(p.tcp, newTCPListener(p, listener))
+	p.tcp = append(p.tcp, newTCPListener(p, listener, nil))
 	return nil
 }
 
-// Addresses returns where the server listens, one per configured address.
+// Addresses returns where the server listens over UDP and TCP, one per
+// configured address.
 func (p *Plane) Addresses() []netip.AddrPort {
 	var list []netip.AddrPort
-	for _, l := range p.tcp {
+	for _, l := range p.tcp[:min(len(p.tcp), len(p.config.Listen))] {
 		list = append(list, l.listener.Addr().(*net.TCPAddr).AddrPort())
 	}
 	return list
@@ -223,6 +249,9 @@ func (p *Plane) Describe() []string {
 	}
 	for _, address := range p.config.Listen {
 		lines = append(lines, fmt.Sprintf("listens on %s with %d UDP sockets and TCP", address, p.config.Sockets))
+	}
+	for _, address := range p.config.TLS.Listen {
+		lines = append(lines, fmt.Sprintf("listens on %s for DNS over TLS", address))
 	}
 	return append(lines, p.forwarder.Describe()...)
 }

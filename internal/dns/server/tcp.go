@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -24,6 +25,8 @@ const (
 type tcpListener struct {
 	plane    *Plane
 	listener *net.TCPListener
+	// secure is how connections are encrypted, nil if they are not.
+	secure   *tls.Config
 	tally    *tally
 	draining atomic.Bool
 
@@ -41,9 +44,9 @@ type hotBuffer struct {
 	reply []byte
 }
 
-func newTCPListener(p *Plane, listener *net.TCPListener) *tcpListener {
+func newTCPListener(p *Plane, listener *net.TCPListener, secure *tls.Config) *tcpListener {
 	l := &tcpListener{
-		plane: p, listener: listener, tally: p.tallies[len(p.tallies)-1],
+		plane: p, listener: listener, secure: secure, tally: p.tallies[len(p.tallies)-1],
 		conns: map[*tcpConn]bool{}, clients: map[netip.Addr]int{},
 	}
 	l.hots.New = func() any { return &hotBuffer{hot: newHot(p, l.tally)} }
@@ -96,6 +99,9 @@ func (l *tcpListener) admit(conn *net.TCPConn) *tcpConn {
 		return nil
 	}
 	c := &tcpConn{listener: l, conn: conn, client: client, slots: make(chan struct{}, limits.MaxPipelined)}
+	if l.secure != nil {
+		c.conn = tls.Server(conn, l.secure)
+	}
 	l.conns[c] = true
 	l.clients[client]++
 	return c
@@ -127,7 +133,7 @@ func (l *tcpListener) drain() {
 // may overtake each other (RFC 7766, section 6.2.1.1).
 type tcpConn struct {
 	listener *tcpListener
-	conn     *net.TCPConn
+	conn     net.Conn
 	client   netip.Addr
 	// slots bounds the queries that wait for an upstream.
 	slots chan struct{}
@@ -143,6 +149,13 @@ func (c *tcpConn) serve() {
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	p := c.listener.plane
+	if secure, ok := c.conn.(*tls.Conn); ok {
+		secure.SetDeadline(time.Now().Add(p.config.IOTimeout))
+		if err := secure.HandshakeContext(p.ctx); err != nil {
+			c.listener.tally.ignored.Add(1)
+			return
+		}
+	}
 	reader := bufio.NewReaderSize(c.conn, maxQuery)
 	var packet []byte
 	for !c.broken.Load() {

@@ -45,7 +45,7 @@ func newUDPSocket(p *Plane, conn *net.UDPConn, t *tally) (*udpSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &udpSocket{plane: p, conn: conn, raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), size: p.config.MaxUDP + hotSlack}
+	s := &udpSocket{plane: p, conn: conn, raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), out: newOutbox(batchSize), size: p.config.MaxUDP + hotSlack}
 	s.replies = make([]byte, batchSize*s.size)
 	return s, nil
 }
@@ -121,7 +121,7 @@ func (s *udpSocket) later(x *exchange, i int) []byte {
 	to := s.in.destination(i)
 	s.plane.pending.Go(func() {
 		defer x.free()
-		var out outbox
+		out := newOutbox(1)
 		out.add(x.forward(s.plane.ctx), &to.header)
 		s.flush(&out, out.send)
 	})
