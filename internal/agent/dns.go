@@ -48,6 +48,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 		return pipeline{}, err
 	}
 	plane, err := server.New(server.Config{
+		TLS:    server.TLS{Listen: c.TLS.Listen, Certificate: c.TLS.Certificate, Key: c.TLS.Key},
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
 		Forward: forward.Config{Upstreams: c.Upstreams, ResolvConf: c.ResolvConf},
 	})

@@ -37,6 +37,17 @@ type DNS struct {
 	Lameduck time.Duration `yaml:"lameduck"`
 	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
 	Service string `yaml:"service"`
+	// TLS configures DNS over TLS, which is off while it has no addresses.
+	TLS DNSOverTLS `yaml:"tls"`
+}
+
+// DNSOverTLS configures DNS over TLS (RFC 7858).
+type DNSOverTLS struct {
+	// Listen are its addresses, usually with port 853.
+	Listen []netip.AddrPort `yaml:"listen"`
+	// Certificate and Key are files in PEM form, read again when they change.
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
 }
 
 func (c DNS) validate(bad func(field, format string, args ...any)) {
@@ -55,6 +66,15 @@ func (c DNS) validate(bad func(field, format string, args ...any)) {
 	}
 	if namespace, name, ok := strings.Cut(c.Service, "/"); !ok || namespace == "" || name == "" {
 		bad("dns.service", "%q is not of the form NAMESPACE/NAME", c.Service)
+	}
+	c.TLS.validate(bad)
+}
+
+func (c DNSOverTLS) validate(bad func(field, format string, args ...any)) {
+	if len(c.Listen) == 0 && c.Certificate+c.Key != "" {
+		bad("dns.tls.listen", "is empty, so the certificate is not used; write ADDRESS:PORT, such as \"[::]:853\"")
+	} else if len(c.Listen) > 0 && (c.Certificate == "" || c.Key == "") {
+		bad("dns.tls", "needs both certificate and key, the names of files in PEM form")
 	}
 }
 

@@ -41,7 +41,7 @@ func BenchmarkHandle(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, ok := h.answer(packed, buffer, overUDP, ipv4); !ok {
+				if _, ok := h.answer(packed, buffer, overUDP, nobody); !ok {
 					b.Fatal("not usual")
 				}
 			}
@@ -49,7 +49,7 @@ func BenchmarkHandle(b *testing.B) {
 		b.Run("slow/"+name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				p.handle(packed, p.tallies[0], overUDP, ipv4)
+				p.handle(packed, p.tallies[0], overUDP, nobody)
 			}
 		})
 	}
@@ -65,7 +65,7 @@ func TestNoAllocation(t *testing.T) {
 	h, buffer := newHot(p, p.tallies[0]), make([]byte, 0, 4096)
 	for name, packed := range benchmarkQueries(t) {
 		if n := testing.AllocsPerRun(100, func() {
-			if _, ok := h.answer(packed, buffer, overUDP, ipv4); !ok {
+			if _, ok := h.answer(packed, buffer, overUDP, nobody); !ok {
 				t.Fatalf("%s is not usual", name)
 			}
 		}); n != 0 {

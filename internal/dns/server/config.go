@@ -17,6 +17,8 @@ import (
 type Config struct {
 	// Listen are the addresses for UDP and TCP: [::]:53, which takes IPv4 too.
 	Listen []netip.AddrPort
+	// TLS configures DNS over TLS; it is off in the zero Config.
+	TLS TLS
 	// Sockets is the number of UDP sockets per address: GOMAXPROCS.
 	Sockets int
 	// MaxUDP is the largest UDP reply in bytes, and what is advertised as the
@@ -28,6 +30,9 @@ type Config struct {
 	MaxConnections       int
 	MaxClientConnections int
 	MaxPipelined         int
+	// MaxWaiting bounds the queries, over UDP and TCP, that wait for an upstream:
+	// 4096; more are refused.
+	MaxWaiting int
 	// IdleTimeout closes a TCP connection without queries: 10 s (RFC 7766).
 	// IOTimeout is for the rest of a query, and for a reply to be taken: 5 s.
 	IdleTimeout time.Duration
@@ -54,7 +59,10 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("listen address %q is none: write ADDRESS:PORT or [ADDRESS]:PORT", address)
 		}
 	}
-	if c.Sockets < 0 || c.MaxConnections < 0 || c.MaxClientConnections < 0 || c.MaxPipelined < 0 || c.IdleTimeout < 0 || c.IOTimeout < 0 || c.Lameduck < 0 {
+	if err := c.TLS.check(); err != nil {
+		return c, err
+	}
+	if c.Sockets < 0 || c.MaxConnections < 0 || c.MaxClientConnections < 0 || c.MaxPipelined < 0 || c.MaxWaiting < 0 || c.IdleTimeout < 0 || c.IOTimeout < 0 || c.Lameduck < 0 {
 		return c, fmt.Errorf("limits of the DNS server must not be negative: %+v", c)
 	}
 	if c.MaxUDP != 0 && (c.MaxUDP < 512 || c.MaxUDP > 4096) {
@@ -65,6 +73,7 @@ func (c Config) complete() (Config, error) {
 	c.MaxConnections = orDefault(c.MaxConnections, 4096)
 	c.MaxClientConnections = orDefault(c.MaxClientConnections, 512)
 	c.MaxPipelined = orDefault(c.MaxPipelined, 100)
+	c.MaxWaiting = orDefault(c.MaxWaiting, 4096)
 	c.IdleTimeout = orDefault(c.IdleTimeout, 10*time.Second)
 	c.IOTimeout = orDefault(c.IOTimeout, 5*time.Second)
 	if c.Log == nil {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"encoding/hex"
+
 	wire "github.com/miekg/dns"
 
 	"github.com/fairlead-net/fairlead/internal/dns"
@@ -12,8 +14,10 @@ type options struct {
 	version uint8
 	size    int
 	do      bool
-	// repeated is set if there are several OPT records, which is malformed.
-	repeated bool
+	// malformed is set if there are several OPT records or cookies, or a cookie
+	// of a size that there is not.
+	malformed bool
+	cookie    cookie
 }
 
 func readOptions(request *wire.Msg) options {
@@ -23,11 +27,26 @@ func readOptions(request *wire.Msg) options {
 		if !ok {
 			continue
 		}
-		o.repeated = o.present
+		o.malformed = o.malformed || o.present
 		o.present = true
 		o.version, o.size, o.do = opt.Version(), int(opt.UDPSize()), opt.Do()
+		for _, option := range opt.Option {
+			if sent, ok := option.(*wire.EDNS0_COOKIE); ok {
+				o.malformed = !o.readCookie(sent) || o.malformed
+			}
+		}
 	}
 	return o
+}
+
+// readCookie takes in the only cookie of a query.
+func (o *options) readCookie(sent *wire.EDNS0_COOKIE) (ok bool) {
+	data, err := hex.DecodeString(sent.Cookie)
+	if err != nil || o.cookie.present {
+		return false
+	}
+	o.cookie, ok = readCookie(data)
+	return ok
 }
 
 // limit returns how large a reply over UDP may be.
@@ -39,8 +58,9 @@ func (o options) limit(maxUDP int) int {
 }
 
 // add gives a reply the OPT record that a client which sent one expects. An
-// extended error is left out for clients that could not read it.
-func (o options) add(reply *wire.Msg, maxUDP int, extended *dns.ExtendedError) {
+// extended error is left out for clients that could not read it; a cookie is
+// the text of the one to send, if any.
+func (o options) add(reply *wire.Msg, maxUDP int, extended *dns.ExtendedError, cookie string) {
 	if !o.present {
 		return
 	}
@@ -51,6 +71,9 @@ func (o options) add(reply *wire.Msg, maxUDP int, extended *dns.ExtendedError) {
 	}
 	if extended != nil {
 		opt.Option = append(opt.Option, &wire.EDNS0_EDE{InfoCode: extended.Code, ExtraText: extended.Text})
+	}
+	if cookie != "" {
+		opt.Option = append(opt.Option, &wire.EDNS0_COOKIE{Code: wire.EDNS0COOKIE, Cookie: cookie})
 	}
 	reply.Extra = append(reply.Extra, opt)
 }

@@ -29,13 +29,17 @@ func FuzzHandle(f *testing.F) {
 		f.Fatal(err)
 	}
 	p.Apply(context.Background(), cluster(f, 120))
+	h := newHot(p, p.tallies[0])
 	f.Fuzz(func(t *testing.T, packet []byte, udp bool) {
 		n, limit := overTCP, wire.MaxMsgSize
 		if udp {
 			n, limit = overUDP, p.config.MaxUDP
 		}
 		sent := bytes.Clone(packet)
-		reply, later := p.handle(packet, p.tallies[0], n, ipv4)
+		if reply, ok := h.answer(packet, nil, n, nobody); ok {
+			checkReply(t, packet, reply, limit)
+		}
+		reply, later := p.handle(packet, p.tallies[0], n, nobody)
 		if later != nil {
 			t.Fatal("an upstream is to be asked although there is none")
 		}

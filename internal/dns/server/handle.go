@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -18,14 +19,27 @@ type exchange struct {
 	plane   *Plane
 	tally   *tally
 	network network
-	family  family
-	started time.Time
+	client  client
 	size    int
 
 	request *wire.Msg
 	options options
 	answer  dns.Answer
 	ask     forward.Query
+}
+
+// client is who sent a query, and when that was received.
+type client struct {
+	address netip.Addr
+	now     time.Time
+}
+
+// family returns the address family; an IPv4 address may come in mapped form.
+func (c client) family() family {
+	if c.address.Is4() || c.address.Is4In6() {
+		return ipv4
+	}
+	return ipv6
 }
 
 // source says who gave an answer, by the names of CoreDNS's plugins.
@@ -44,9 +58,9 @@ const headerSize = 12
 
 // handle answers a packet at once, or returns the exchange that an upstream has
 // to be asked for. Neither means that there is nothing to reply. The packet is
-// not kept. This is where answers packed in advance can come first.
-func (p *Plane) handle(packet []byte, t *tally, n network, f family) (reply []byte, later *exchange) {
-	x := &exchange{plane: p, tally: t, network: n, family: f, started: time.Now(), size: len(packet)}
+// not kept. What hot.answer has an answer for need not come here.
+func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []byte, later *exchange) {
+	x := &exchange{plane: p, tally: t, network: n, client: c, size: len(packet)}
 	defer func() {
 		if problem := recover(); problem != nil {
 			reply, later = x.panicked(packet, problem), nil
@@ -103,15 +117,18 @@ func (x *exchange) read(packet []byte) (rcode int) {
 	}
 	x.request = parsed
 	x.options = readOptions(parsed)
-	x.tally.request(x.network, x.family, parsed.Question[0].Qtype, x.size)
+	x.tally.request(x.network, x.client.family(), parsed.Question[0].Qtype, x.size)
 	switch {
-	case x.options.repeated:
+	case x.options.malformed:
 		return wire.RcodeFormatError
 	case x.options.version != 0:
 		return wire.RcodeBadVers
 	}
 	return wire.RcodeSuccess
 }
+
+// errBusy says why a query is refused that could wait for an upstream.
+var errBusy = errors.New("too many queries wait for an answer already; ask another server")
 
 // forward asks an upstream and returns the reply for the client.
 func (x *exchange) forward(ctx context.Context) (reply []byte) {
@@ -144,7 +161,7 @@ func (x *exchange) failed(err error) []byte {
 	case errors.Is(err, forward.ErrNoUpstream) && x.answer.Chase == "":
 		rcode, extended.Code = wire.RcodeRefused, dns.ErrorNotAuthoritative
 		extended.Text = "not a name of " + x.plane.table.Load().Config().Domain + ", and " + err.Error()
-	case errors.Is(err, forward.ErrOverload):
+	case errors.Is(err, forward.ErrOverload), errors.Is(err, errBusy):
 		rcode, extended.Code = wire.RcodeRefused, dns.ErrorOther
 	}
 	reply := authoritative(x.request, x.answer)
@@ -157,7 +174,11 @@ func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedEr
 	reply.RecursionAvailable = x.plane.forwarder.Configured()
 	shuffle(reply.Answer)
 	shuffle(reply.Extra)
-	x.options.add(reply, x.plane.config.MaxUDP, extended)
+	var cookie string
+	if x.options.cookie.present {
+		cookie = x.plane.cookies.text(&x.options.cookie, x.client.address, x.client.now)
+	}
+	x.options.add(reply, x.plane.config.MaxUDP, extended, cookie)
 	size := wire.MaxMsgSize
 	if x.network == overUDP {
 		size = x.options.limit(x.plane.config.MaxUDP)
@@ -175,7 +196,7 @@ func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedEr
 			return nil
 		}
 	}
-	x.tally.response(x.network, reply.Rcode, from, len(packed), time.Since(x.started))
+	x.tally.response(x.network, reply.Rcode, from, len(packed), time.Since(x.client.now))
 	return packed
 }
 

@@ -27,7 +27,7 @@ func newHot(p *Plane, t *tally) *hot {
 // answer returns the reply to a packet, in the given buffer if it is large
 // enough, and true, or false if the packet is for Plane.handle. It counts
 // everything but the time.
-func (h *hot) answer(packet, buffer []byte, n network, f family) (reply []byte, ok bool) {
+func (h *hot) answer(packet, buffer []byte, n network, c client) (reply []byte, ok bool) {
 	defer func() {
 		if problem := recover(); problem != nil {
 			h.tally.panics.Add(1)
@@ -48,11 +48,14 @@ func (h *hot) answer(packet, buffer []byte, n network, f family) (reply []byte, 
 	if q.options.present {
 		limit -= optSize
 	}
+	if q.options.cookie.present {
+		limit -= optionSize + clientCookie + serverCookie
+	}
 	reply, packed, ok := h.packer.Pack(p.table.Load(), append(buffer[:0], packet[:q.end]...), limit)
 	if !ok {
 		return nil, false
 	}
-	h.tally.request(n, f, q.qtype, len(packet))
+	h.tally.request(n, c.family(), q.qtype, len(packet))
 	// Flags as respond and finish set them.
 	reply[2] = 0x80 | 0x04 | packet[2]&0x01
 	if packed.Truncated {
@@ -65,6 +68,12 @@ func (h *hot) answer(packet, buffer []byte, n network, f family) (reply []byte, 
 	if q.options.present {
 		packed.Additionals++
 		reply = q.options.append(reply, p.config.MaxUDP)
+	}
+	if q.options.cookie.present {
+		data := p.cookies.answer(&q.options.cookie, c.address, c.now)
+		reply[len(reply)-1] = byte(optionSize + len(data)) // the size of all options
+		reply = append(reply, 0, optionCookie, 0, byte(len(data)))
+		reply = append(reply, data[:]...)
 	}
 	counts := reply[6:headerSize]
 	counts[0], counts[1] = byte(packed.Answers>>8), byte(packed.Answers)

@@ -80,7 +80,7 @@ func TestHeap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, ok := h.answer(packed, buffer, overUDP, ipv4); !ok {
+			if _, ok := h.answer(packed, buffer, overUDP, nobody); !ok {
 				t.Fatal("not usual")
 			}
 		}
@@ -123,7 +123,7 @@ func BenchmarkChange(b *testing.B) {
 	for n := 0; b.Loop(); n++ {
 		p.Apply(b.Context(), tables[n%2])
 		for _, packed := range packets {
-			h.answer(packed, buffer, overUDP, ipv4)
+			h.answer(packed, buffer, overUDP, nobody)
 		}
 	}
 }
@@ -153,7 +153,7 @@ func BenchmarkSocket(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			reply, _ := s.hot.answer(packet[:n], s.replies[:0:s.size], overUDP, ipv4)
+			reply, _ := s.hot.answer(packet[:n], s.replies[:0:s.size], overUDP, nobody)
 			conn.WriteMsgUDPAddrPort(reply, replyFrom(control[:controls]), from)
 		}
 	}

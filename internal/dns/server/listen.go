@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,24 @@ func listenUDP(ctx context.Context, address netip.AddrPort) (*net.UDPConn, error
 	_ = udp.SetReadBuffer(receiveBuffer) // more is better, but any size will do
 	return udp, nil
 }
+
+// leave takes a UDP socket out of those that share its address with
+// SO_REUSEPORT: the kernel gives a connected socket nothing but what its peer
+// sends, and here that is a port of this machine from which nothing comes
+// (reuseport_detach_sock, called when connect(2) changes a socket's address, and
+// the check of its state in reuseport_select_sock_by_hash). What has been
+// received stays, and replies can still be sent to anybody. If it fails, queries
+// of the last moment may be lost.
+func leave(fd int) {
+	nowhere := unix.Sockaddr(&unix.SockaddrInet6{Port: discard, Addr: netip.IPv6Loopback().As16()})
+	if domain, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); domain == unix.AF_INET {
+		nowhere = &unix.SockaddrInet4{Port: discard, Addr: [4]byte{127, 0, 0, 1}}
+	}
+	_ = unix.Connect(fd, nowhere)
+}
+
+// discard is the port of a service (RFC 863) that would not answer either.
+const discard = 9
 
 // listenTCP opens the TCP listener of an address. SO_REUSEPORT lets the next
 // version of the program listen before this one ends.
@@ -88,6 +107,9 @@ func explainBind(network string, address netip.AddrPort, err error) error {
 		advice = "no interface has this address; set dns.listen to one that exists"
 	case errors.Is(err, unix.EAFNOSUPPORT):
 		advice = "the kernel does not know this address family; set dns.listen to 0.0.0.0:53"
+	}
+	if network == "TLS" {
+		advice = strings.ReplaceAll(strings.ReplaceAll(advice, "dns.listen", "dns.tls.listen"), ":53", ":853")
 	}
 	return fmt.Errorf("cannot listen on %s over %s: %s: %w", address, network, advice, err)
 }

@@ -11,7 +11,7 @@ import (
 type metrics struct {
 	plane *Plane
 
-	requests, responses, duration, received, sent, panics, ignored, shed *prometheus.Desc
+	requests, responses, duration, received, sent, panics, ignored, shed, refused *prometheus.Desc
 }
 
 func newMetrics(p *Plane) *metrics {
@@ -27,13 +27,14 @@ func newMetrics(p *Plane) *metrics {
 		sent:      desc("coredns_dns_response_size_bytes", "Size of replies.", "server", "zone", "view", "proto"),
 		panics:    desc("coredns_panics_total", "Queries that made the server panic."),
 		ignored:   desc("fairlead_dns_ignored_packets_total", "Packets that are no queries and get no reply."),
+		refused:   desc("fairlead_dns_shed_queries_total", "Queries refused because the server had no time for them, or too many waited for upstreams."),
 		shed:      desc("fairlead_dns_shed_connections_total", "TCP connections closed because there were too many."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.duration, m.received, m.sent, m.panics, m.ignored, m.shed} {
+	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.duration, m.received, m.sent, m.panics, m.ignored, m.shed, m.refused} {
 		out <- d
 	}
 }
@@ -81,6 +82,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	counter(m.panics, sum.panics.Load())
 	counter(m.ignored, sum.ignored.Load())
 	counter(m.shed, sum.shed.Load())
+	counter(m.refused, sum.refused.Load())
 }
 
 // sum returns the sum of all tallies.
@@ -105,6 +107,7 @@ func (m *metrics) sum() *tally {
 		total.panics.Add(t.panics.Load())
 		total.ignored.Add(t.ignored.Load())
 		total.shed.Add(t.shed.Load())
+		total.refused.Add(t.refused.Load())
 	}
 	return total
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,8 @@ type inbox struct {
 	// want is how many packets to ask for, got how many there were.
 	want, got int
 	failure   unix.Errno
+	// pressed is set if many more are waiting.
+	pressed bool
 }
 
 func newInbox() *inbox {
@@ -65,7 +68,7 @@ func (b *inbox) receive(fd uintptr) bool {
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
-			b.want = max(1, b.want/2)
+			b.want, b.pressed = max(1, b.want/2), false
 			return false
 		}
 		if b.failure = err; err != 0 {
@@ -74,30 +77,35 @@ func (b *inbox) receive(fd uintptr) bool {
 		if b.got = int(n); b.got == b.want {
 			b.want = min(2*b.want, batchSize)
 		}
+		b.pressed = b.got == batchSize && pressed(fd)
 		return true
 	}
 }
 
 func (b *inbox) packet(i int) []byte { return b.data[i*stride:][:b.headers[i].n] }
 
-// isIPv4 reports whether the sender of a packet uses IPv4, also by way of a
-// socket for both families.
-func (b *inbox) isIPv4(i int) bool {
-	if b.senders[i].Family == unix.AF_INET {
-		return true
+// sender returns the address that a packet came from. IPv4 addresses come in
+// mapped form by a socket for both families.
+func (b *inbox) sender(i int) netip.Addr {
+	from := &b.senders[i]
+	if from.Family == unix.AF_INET {
+		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(from)).Addr)
 	}
-	a := &b.senders[i].Addr
-	return [12]byte(a[:12]) == [12]byte{10: 0xff, 11: 0xff}
+	return netip.AddrFrom16(from.Addr)
 }
 
 // outbox is a batch of packets to send.
 type outbox struct {
-	headers [batchSize]mmsghdr
-	vectors [batchSize]unix.Iovec
+	headers []mmsghdr
+	vectors []unix.Iovec
 	n       int
 	// next is the first that is not sent yet, failure the latest of an error.
 	next    int
 	failure unix.Errno
+}
+
+func newOutbox(size int) outbox {
+	return outbox{headers: make([]mmsghdr, size), vectors: make([]unix.Iovec, size)}
 }
 
 // add puts a reply to a received packet in. Nothing is copied.

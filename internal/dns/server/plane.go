@@ -23,6 +23,11 @@ type Plane struct {
 	config    Config
 	forwarder *forward.Forwarder
 	table     atomic.Pointer[dns.Table]
+	cookies   *cookies
+	// certificate is that of DNS over TLS, nil if that is off.
+	certificate *keyPair
+	// waiting is the number of queries that wait for an upstream.
+	waiting atomic.Int64
 	// answer is dns.Table.Answer.
 	answer func(dns.Table, dns.Question) dns.Answer
 	// tallies holds one per UDP socket, and one for all of TCP at the end.
@@ -48,11 +53,16 @@ func New(config Config) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plane{config: config, answer: dns.Table.Answer}
+	p := &Plane{config: config, answer: dns.Table.Answer, cookies: newCookies()}
 	p.table.Store(new(dns.Table))
 	config.Forward.Own, config.Forward.Log = p.own, config.Log
 	if p.forwarder, err = forward.New(config.Forward); err != nil {
 		return nil, err
+	}
+	if len(config.TLS.Listen) > 0 {
+		if p.certificate, err = newKeyPair(config.TLS, config.Log); err != nil {
+			return nil, err
+		}
 	}
 	for range len(config.Listen)*config.Sockets + 1 {
 		p.tallies = append(p.tallies, new(tally))
@@ -71,13 +81,11 @@ func (p *Plane) Start(ctx context.Context) error {
 	if p.started.Swap(true) {
 		return errors.New("the DNS server has been started already")
 	}
-	for i, address := range p.config.Listen {
-		if err := p.bind(ctx, address, p.tallies[i*p.config.Sockets:]); err != nil {
-			p.release()
-			p.udp, p.tcp = nil, nil
-			p.started.Store(false)
-			return err
-		}
+	if err := p.bindAll(ctx); err != nil {
+		p.release()
+		p.udp, p.tcp = nil, nil
+		p.started.Store(false)
+		return err
 	}
 	for _, s := range p.udp {
 		p.readers.Go(s.serve)
@@ -86,7 +94,28 @@ func (p *Plane) Start(ctx context.Context) error {
 		p.readers.Go(l.serve)
 	}
 	p.background.Go(func() { p.forwarder.Run(p.ctx) })
+	p.background.Go(func() { p.cookies.run(p.ctx) })
+	if p.certificate != nil {
+		p.background.Go(func() { p.certificate.run(p.ctx) })
+	}
 	p.config.Log.Info("DNS server is listening", "addresses", p.Addresses())
+	return nil
+}
+
+// bindAll opens all sockets and listeners.
+func (p *Plane) bindAll(ctx context.Context) error {
+	for i, address := range p.config.Listen {
+		if err := p.bind(ctx, address, p.tallies[i*p.config.Sockets:]); err != nil {
+			return err
+		}
+	}
+	for _, address := range p.config.TLS.Listen {
+		listener, err := listenTCP(ctx, address)
+		if err != nil {
+			return explainBind("TLS", address, err)
+		}
+		p.tcp = append(p.tcp, newTCPListener(p, listener, p.certificate.config()))
+	}
 	return nil
 }
 
@@ -115,14 +144,15 @@ func (p *Plane) bind(ctx context.Context, address netip.AddrPort, tallies []*tal
 	if err != nil {
 		return explainBind("TCP", address, err)
 	}
-	p.tcp = append(p.tcp, newTCPListener(p, listener))
+	p.tcp = append(p.tcp, newTCPListener(p, listener, nil))
 	return nil
 }
 
-// Addresses returns where the server listens, one per configured address.
+// Addresses returns where the server listens over UDP and TCP, one per
+// configured address.
 func (p *Plane) Addresses() []netip.AddrPort {
 	var list []netip.AddrPort
-	for _, l := range p.tcp {
+	for _, l := range p.tcp[:min(len(p.tcp), len(p.config.Listen))] {
 		list = append(list, l.listener.Addr().(*net.TCPAddr).AddrPort())
 	}
 	return list
@@ -219,6 +249,9 @@ func (p *Plane) Describe() []string {
 	}
 	for _, address := range p.config.Listen {
 		lines = append(lines, fmt.Sprintf("listens on %s with %d UDP sockets and TCP", address, p.config.Sockets))
+	}
+	for _, address := range p.config.TLS.Listen {
+		lines = append(lines, fmt.Sprintf("listens on %s for DNS over TLS", address))
 	}
 	return append(lines, p.forwarder.Describe()...)
 }

@@ -40,7 +40,7 @@ func TestBytesSayWhatAnswerSays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			bytes, _ := p.handle(packed, p.tallies[0], overTCP, ipv4)
+			bytes, _ := p.handle(packed, p.tallies[0], overTCP, nobody)
 			reply := new(wire.Msg)
 			if err := reply.Unpack(bytes); err != nil {
 				t.Fatalf("%v: %v", q, err)

@@ -49,12 +49,27 @@ func readUsual(packet []byte) (q usualQuery, ok bool) {
 const optSize = 11
 
 // readUsualOptions reads an OPT record of version 0 that fills the rest of the
-// packet, without options.
+// packet, without options but a cookie.
 func readUsualOptions(rest []byte) (o options, ok bool) {
-	if len(rest) != optSize || rest[0] != 0 || rest[1] != 0 || rest[2] != typeOPT || rest[6] != 0 || rest[9] != 0 || rest[10] != 0 {
+	if len(rest) < optSize || rest[0] != 0 || rest[1] != 0 || rest[2] != typeOPT || rest[6] != 0 || optSize+int(binary.BigEndian.Uint16(rest[9:])) != len(rest) {
 		return o, false
 	}
-	return options{present: true, size: int(binary.BigEndian.Uint16(rest[3:])), do: rest[7]&0x80 != 0}, true
+	o = options{present: true, size: int(binary.BigEndian.Uint16(rest[3:])), do: rest[7]&0x80 != 0}
+	data := rest[optSize:]
+	if len(data) == 0 {
+		return o, true
+	}
+	if len(data) < optionSize || data[0] != 0 || data[1] != optionCookie || optionSize+int(binary.BigEndian.Uint16(data[2:])) != len(data) {
+		return o, false
+	}
+	o.cookie, ok = readCookie(data[optionSize:])
+	return o, ok
 }
 
-const typeOPT = 41
+const (
+	typeOPT = 41
+	// optionSize is the size of an option without data, optionCookie the code of
+	// a cookie (RFC 7873, section 4).
+	optionSize   = 4
+	optionCookie = 10
+)

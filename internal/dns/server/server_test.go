@@ -69,6 +69,9 @@ func cluster(t testing.TB, big int, more ...*desired.Service) dns.Table {
 	return table
 }
 
+// nobody is a client with an IPv4 address.
+var nobody = client{address: netip.MustParseAddr("192.0.2.1"), now: time.Now()}
+
 func query(name string, qtype uint16) *wire.Msg {
 	return new(wire.Msg).SetQuestion(name, qtype)
 }
@@ -236,7 +239,7 @@ func TestOddQueries(t *testing.T) {
 		"transfer":      {send(func(m *wire.Msg) { m.Question[0].Qtype = wire.TypeAXFR }), wire.RcodeRefused},
 		"any":           {send(func(m *wire.Msg) { m.Question[0].Qtype = wire.TypeANY }), wire.RcodeSuccess},
 	} {
-		reply, later := p.handle(c.packet, p.tallies[0], overUDP, ipv4)
+		reply, later := p.handle(c.packet, p.tallies[0], overUDP, nobody)
 		if later != nil || (reply == nil) != (c.rcode < 0) {
 			t.Errorf("%s: reply %x, later %v", name, reply, later)
 			continue
@@ -263,7 +266,7 @@ func TestPanic(t *testing.T) {
 	}
 	p.answer = func(dns.Table, dns.Question) dns.Answer { panic("on purpose") }
 	packed, _ := query("web.shop.svc.cluster.local.", wire.TypeA).Pack()
-	reply, _ := p.handle(packed, p.tallies[0], overUDP, ipv4)
+	reply, _ := p.handle(packed, p.tallies[0], overUDP, nobody)
 	m := new(wire.Msg)
 	if err := m.Unpack(reply); err != nil || m.Rcode != wire.RcodeServerFailure || len(m.Question) != 1 || p.tallies[0].panics.Load() != 1 {
 		t.Errorf("reply %v, %v", m, err)

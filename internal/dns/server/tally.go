@@ -76,9 +76,11 @@ type tally struct {
 	received  [networks]histogram
 	sent      [networks]histogram
 	panics    atomic.Uint64
-	// ignored counts packets that get no reply, shed TCP connections over a limit.
+	// ignored counts packets that get no reply, shed TCP connections over a limit,
+	// refused queries that the server had no time or place for.
 	ignored atomic.Uint64
 	shed    atomic.Uint64
+	refused atomic.Uint64
 }
 
 func (t *tally) request(n network, f family, qtype uint16, size int) {

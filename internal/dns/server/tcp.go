@@ -2,20 +2,31 @@ package server
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+)
+
+// A listener that closes resets connections that nobody has accepted yet. So it
+// waits until none has come for lastLook, at most lastLooks times.
+const (
+	lastLook  = 2 * time.Millisecond
+	lastLooks = 50
 )
 
 // tcpListener accepts connections on one address.
 type tcpListener struct {
 	plane    *Plane
 	listener *net.TCPListener
+	// secure is how connections are encrypted, nil if they are not.
+	secure   *tls.Config
 	tally    *tally
 	draining atomic.Bool
 
@@ -33,9 +44,9 @@ type hotBuffer struct {
 	reply []byte
 }
 
-func newTCPListener(p *Plane, listener *net.TCPListener) *tcpListener {
+func newTCPListener(p *Plane, listener *net.TCPListener, secure *tls.Config) *tcpListener {
 	l := &tcpListener{
-		plane: p, listener: listener, tally: p.tallies[len(p.tallies)-1],
+		plane: p, listener: listener, secure: secure, tally: p.tallies[len(p.tallies)-1],
 		conns: map[*tcpConn]bool{}, clients: map[netip.Addr]int{},
 	}
 	l.hots.New = func() any { return &hotBuffer{hot: newHot(p, l.tally)} }
@@ -44,16 +55,27 @@ func newTCPListener(p *Plane, listener *net.TCPListener) *tcpListener {
 
 // serve accepts connections until the listener is drained.
 func (l *tcpListener) serve() {
+	rest, accepted := lastLooks, 0
 	for {
 		conn, err := l.listener.AcceptTCP()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			// One more look, for a deadline that has passed hides what waits.
+			if rest--; rest == 0 || rest < lastLooks-1 && accepted == 0 {
+				l.listener.Close()
+				return
+			}
+			accepted = 0
+			l.listener.SetDeadline(time.Now().Add(lastLook))
+			continue
 		case err != nil:
 			// Out of file descriptors, most likely: some will be freed.
 			time.Sleep(errorPause)
 			continue
 		}
+		accepted++
 		c := l.admit(conn)
 		if c == nil {
 			l.tally.shed.Add(1)
@@ -73,10 +95,13 @@ func (l *tcpListener) admit(conn *net.TCPConn) *tcpConn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limits := &l.plane.config
-	if l.draining.Load() || len(l.conns) >= limits.MaxConnections || l.clients[client] >= limits.MaxClientConnections {
+	if len(l.conns) >= limits.MaxConnections || l.clients[client] >= limits.MaxClientConnections {
 		return nil
 	}
 	c := &tcpConn{listener: l, conn: conn, client: client, slots: make(chan struct{}, limits.MaxPipelined)}
+	if l.secure != nil {
+		c.conn = tls.Server(conn, l.secure)
+	}
 	l.conns[c] = true
 	l.clients[client]++
 	return c
@@ -92,10 +117,10 @@ func (l *tcpListener) dismiss(c *tcpConn) {
 	}
 }
 
-// drain stops accepting and makes every connection end once its queries that
-// have arrived are answered.
+// drain makes serve accept what has arrived and then return, and every
+// connection end once its queries that have arrived are answered.
 func (l *tcpListener) drain() {
-	l.listener.Close()
+	l.listener.SetDeadline(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.draining.Store(true)
@@ -108,7 +133,7 @@ func (l *tcpListener) drain() {
 // may overtake each other (RFC 7766, section 6.2.1.1).
 type tcpConn struct {
 	listener *tcpListener
-	conn     *net.TCPConn
+	conn     net.Conn
 	client   netip.Addr
 	// slots bounds the queries that wait for an upstream.
 	slots chan struct{}
@@ -124,9 +149,12 @@ func (c *tcpConn) serve() {
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	p := c.listener.plane
-	f := ipv6
-	if c.client.Is4() {
-		f = ipv4
+	if secure, ok := c.conn.(*tls.Conn); ok {
+		secure.SetDeadline(time.Now().Add(p.config.IOTimeout))
+		if err := secure.HandshakeContext(p.ctx); err != nil {
+			c.listener.tally.ignored.Add(1)
+			return
+		}
 	}
 	reader := bufio.NewReaderSize(c.conn, maxQuery)
 	var packet []byte
@@ -135,16 +163,24 @@ func (c *tcpConn) serve() {
 		if packet, ok = c.read(reader, packet); !ok {
 			return
 		}
-		if c.answer(packet, f) {
+		from := client{c.client, time.Now()}
+		if c.answer(packet, from) {
 			continue
 		}
-		reply, later := p.handle(packet, c.listener.tally, overTCP, f)
+		reply, later := p.handle(packet, c.listener.tally, overTCP, from)
+		if later != nil {
+			var ok bool
+			if reply, ok = later.reserve(); !ok {
+				later = nil
+			}
+		}
 		if later == nil {
 			c.send(reply)
 			continue
 		}
 		c.slots <- struct{}{}
 		waiting.Go(func() {
+			defer later.free()
 			c.send(later.forward(p.ctx))
 			<-c.slots
 		})
@@ -152,17 +188,16 @@ func (c *tcpConn) serve() {
 }
 
 // answer replies to a usual query, or returns false.
-func (c *tcpConn) answer(packet []byte, f family) bool {
-	started := time.Now()
+func (c *tcpConn) answer(packet []byte, from client) bool {
 	h := c.listener.hots.Get().(*hotBuffer)
 	defer c.listener.hots.Put(h)
-	reply, ok := h.hot.answer(packet, h.reply, overTCP, f)
+	reply, ok := h.hot.answer(packet, h.reply, overTCP, from)
 	if !ok {
 		return false
 	}
 	h.reply = reply[:0]
 	c.send(reply)
-	h.tally.took(1, time.Since(started))
+	h.tally.took(1, time.Since(from.now))
 	return true
 }
 

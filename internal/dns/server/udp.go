@@ -45,7 +45,7 @@ func newUDPSocket(p *Plane, conn *net.UDPConn, t *tally) (*udpSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &udpSocket{plane: p, conn: conn, raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), size: p.config.MaxUDP + hotSlack}
+	s := &udpSocket{plane: p, conn: conn, raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), out: newOutbox(batchSize), size: p.config.MaxUDP + hotSlack}
 	s.replies = make([]byte, batchSize*s.size)
 	return s, nil
 }
@@ -81,7 +81,7 @@ func (s *udpSocket) serve() {
 
 // answer handles the packets of the inbox and puts the replies that can be given
 // at once into the outbox.
-func (s *udpSocket) answer(started time.Time) {
+func (s *udpSocket) answer(now time.Time) {
 	s.out.n, s.out.next, s.out.failure = 0, 0, 0
 	usual := 0
 	for i := range s.in.got {
@@ -90,35 +90,42 @@ func (s *udpSocket) answer(started time.Time) {
 			s.tally.ignored.Add(1)
 			continue
 		}
-		f := ipv6
-		if s.in.isIPv4(i) {
-			f = ipv4
-		}
-		packet := s.in.packet(i)
-		if reply, ok := s.hot.answer(packet, s.replies[i*s.size:][:0:s.size], overUDP, f); ok {
+		from, packet, buffer := client{s.in.sender(i), now}, s.in.packet(i), s.replies[i*s.size:][:0:s.size]
+		if reply, ok := s.hot.answer(packet, buffer, overUDP, from); ok {
 			s.out.add(reply, header)
 			usual++
 			continue
 		}
-		reply, later := s.plane.handle(packet, s.tally, overUDP, f)
-		if later == nil {
-			s.out.add(reply, header)
+		if s.in.pressed && !s.plane.trusts(packet, from) {
+			s.tally.refused.Add(1)
+			s.out.add(refuse(packet, buffer), header)
 			continue
 		}
-		s.later(later, s.in.destination(i))
+		reply, later := s.plane.handle(packet, s.tally, overUDP, from)
+		if later != nil {
+			reply = s.later(later, i)
+		}
+		s.out.add(reply, header)
 	}
 	if usual > 0 {
-		s.tally.took(uint64(usual), time.Since(started))
+		s.tally.took(uint64(usual), time.Since(now))
 	}
 }
 
-// later waits for an upstream's answer in the background and sends the reply.
-func (s *udpSocket) later(x *exchange, to *destination) {
+// later waits for an upstream's answer to packet i in the background and sends
+// the reply then, unless there is one at once.
+func (s *udpSocket) later(x *exchange, i int) []byte {
+	if refused, ok := x.reserve(); !ok {
+		return refused
+	}
+	to := s.in.destination(i)
 	s.plane.pending.Go(func() {
-		var out outbox
+		defer x.free()
+		out := newOutbox(1)
 		out.add(x.forward(s.plane.ctx), &to.header)
 		s.flush(&out, out.send)
 	})
+	return nil
 }
 
 // flush sends an outbox, by its method send.
@@ -130,9 +137,13 @@ func (s *udpSocket) flush(out *outbox, send func(uintptr) bool) {
 	}
 }
 
-// drain makes serve answer what has arrived and then return.
+// drain makes serve answer what has arrived and then return. What arrives from
+// now on goes to the other sockets of the address, if there are any.
 func (s *udpSocket) drain() {
 	s.draining.Store(true)
+	if err := s.raw.Control(func(fd uintptr) { leave(int(fd)) }); err != nil {
+		s.plane.config.Log.Debug("a closing socket is closed already", "error", err)
+	}
 	s.conn.SetReadDeadline(time.Now())
 }
 
