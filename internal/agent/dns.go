@@ -27,6 +27,10 @@ func dnsZone(of config.Config) dns.Config {
 		Domain: of.ClusterDomain, TTL: c.TTL, ZeroTTL: c.TTL == 0, Pods: dns.Pods(c.Pods),
 		EndpointPodNames: c.EndpointPodNames, NoEndpoints: c.NoEndpoints, IgnoreEmpty: c.IgnoreEmptyServices,
 		Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels,
+		External: dns.External{
+			Zones: c.External.Zones, Apex: c.External.Apex, TTL: c.External.TTL, ZeroTTL: c.External.TTL == 0,
+			Headless: c.External.Headless, Fallthrough: c.External.Fallthrough,
+		},
 	}
 }
 

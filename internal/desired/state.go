@@ -61,6 +61,8 @@ type Service struct {
 	// without those whose ipMode is Proxy: what is sent there must pass the load
 	// balancer itself (KEP-1860).
 	LoadBalancerIPs []netip.Addr `json:"loadBalancerIPs,omitempty"`
+	// Published is what names outside of the cluster may lead to; nil if nothing.
+	Published *Published `json:"published,omitempty"`
 	// SourceRanges are who may use LoadBalancerIPs; empty means everybody.
 	SourceRanges []netip.Prefix `json:"sourceRanges,omitempty"`
 	// Balancer is what a Service of type LoadBalancer asks for; nil for others.
@@ -75,6 +77,15 @@ type Service struct {
 	Slices []*Slice `json:"slices,omitempty"`
 
 	reasons []Reason // against the object
+}
+
+// Published is what a Service says of itself to the world outside: its externalIPs
+// and what its load balancer's status gives, of whatever family and mode, also of
+// a headless Service. At least one of the lists holds something.
+type Published struct {
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Hostnames are in lower case, without a final dot.
+	Hostnames []string `json:"hostnames,omitempty"`
 }
 
 // Type is the kind of a Service.

@@ -29,7 +29,7 @@ func Compile(s *desired.State, prev Table, config Config) (Table, []desired.Reas
 		known = &desired.State{}
 	}
 	t := prev
-	t.config = config
+	t.config, t.zones = config, config.zones()
 	t.Revision, t.Synced, t.state = s.Revision, s.Synced, s
 	t.namespaces = exposed(prev.namespaces, known.Namespaces, s.Namespaces, &config, selects.namespaces)
 	if config.Pods == PodsVerified {
@@ -37,7 +37,7 @@ func Compile(s *desired.State, prev Table, config Config) (Table, []desired.Reas
 	}
 	e := editor{
 		services: prev.services.Edit(), reverse: prev.reverse.Edit(), reasons: prev.reasons.Edit(),
-		config: &config, selects: selects.objects,
+		config: &config, zones: t.zones, selects: selects.objects,
 	}
 	for change := range pmap.Diff(known.Services, s.Services) {
 		e.apply(change)
@@ -63,6 +63,7 @@ type editor struct {
 	reverse  *pmap.Editor[netip.Addr, *owners]
 	reasons  *pmap.Editor[desired.Name, *desired.Reason]
 	config   *Config
+	zones    []zone
 	selects  desired.Selector
 }
 
@@ -72,7 +73,7 @@ func (e *editor) apply(change pmap.Change[desired.Name, *desired.Service]) {
 	var reason *desired.Reason
 	if change.HasNew && e.selected(change.New.Labels) {
 		after = index(e.visible(change.New), e.config.EndpointPodNames)
-		if reason = judge(after, e.config.Domain); reason != nil {
+		if reason = judge(after, e.zones); reason != nil {
 			after = nil
 		}
 	}
@@ -126,7 +127,7 @@ func index(source *desired.Service, podNames bool) *service {
 const maxName = 253
 
 // judge returns why the names of a Service do not fit in DNS, or nil.
-func judge(s *service, domain string) *desired.Reason {
+func judge(s *service, zones []zone) *desired.Reason {
 	longest := 0
 	for _, r := range s.ready {
 		_, e := s.at(r)
@@ -135,13 +136,14 @@ func judge(s *service, domain string) *desired.Reason {
 	for _, p := range s.source.Ports {
 		longest = max(longest, len("_._sctp.")+len(p.Name))
 	}
-	longest += len(s.source.Name.Name) + 1 + len(s.source.Name.Namespace) + len(".svc.") + len(domain)
+	last := slices.MaxFunc(zones, func(a, b zone) int { return cmp.Compare(len(a.suffix), len(b.suffix)) })
+	longest += len(last.serviceName(s.source.Name)) - 1
 	if longest <= maxName {
 		return nil
 	}
 	return &desired.Reason{
 		Object:  desired.Ref{Kind: "Service", Namespace: s.source.Name.Namespace, Name: s.source.Name.Name},
 		Code:    "NameTooLong",
-		Message: fmt.Sprintf("the longest name of this Service in %s would have %d characters where DNS allows %d, so it has no name in DNS; shorten its name, its ports' names or its pods' hostnames", domain, longest, maxName),
+		Message: fmt.Sprintf("the longest name of this Service in %s would have %d characters where DNS allows %d, so it has no name in DNS; shorten its name, its ports' names or its pods' hostnames", last.domain, longest, maxName),
 	}
 }

@@ -23,6 +23,7 @@ func TestCompileIncrementally(t *testing.T) {
 		"verified":         {Pods: PodsVerified},
 		"endpointPodNames": {EndpointPodNames: true},
 		"noEndpoints":      {NoEndpoints: true, Namespaces: []string{"n1", "n2"}},
+		"external":         {External: External{Zones: []string{"example.org"}, Headless: true}, Labels: "tier=b"},
 		"labels":           {Labels: "tier=a", NamespaceLabels: "tier=a", IgnoreEmpty: true},
 	} {
 		t.Run(name, func(t *testing.T) { changeAtRandom(t, config) })
@@ -211,6 +212,8 @@ func TestBadConfig(t *testing.T) {
 	for _, config := range []Config{
 		{Domain: "a..b"}, {Domain: "a b"}, {TTL: MaxTTL + 1}, {TTL: 5, ZeroTTL: true}, {Pods: "verify"},
 		{NoEndpoints: true, IgnoreEmpty: true}, {Namespaces: []string{"a"}, NamespaceLabels: "a=b"}, {NamespaceLabels: "a=b=c"}, {Labels: "a in"},
+		{External: External{Zones: []string{"a..b"}}}, {External: External{Zones: []string{"Cluster.local."}}}, {External: External{Zones: []string{"a.org", "a.org."}}},
+		{External: External{Zones: []string{"a.org"}, Apex: "a.b"}}, {External: External{Zones: []string{"a.org"}, TTL: MaxTTL + 1}},
 	} {
 		if _, err := config.Complete(); err == nil {
 			t.Errorf("%+v is accepted", config)

@@ -1,10 +1,12 @@
 package dns
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -16,6 +18,9 @@ const (
 	DefaultTTL    = 30 // what kubeadm sets in the Corefile
 	// MaxTTL is the largest TTL that CoreDNS accepts for cluster names.
 	MaxTTL = 3600
+	// As CoreDNS's k8s_external has them.
+	DefaultApex        = "dns"
+	DefaultExternalTTL = 5
 )
 
 // Pods says whether A-B-C-D.NAMESPACE.pod.DOMAIN exists.
@@ -54,7 +59,8 @@ type Config struct {
 	NamespaceLabels string
 	// Labels selects the Services and EndpointSlices that have names; empty means
 	// all. The State has to have their labels.
-	Labels string
+	Labels   string
+	External External
 	// Server is the Service through which clients reach this server: the name
 	// server of the zone. While it does not exist, ns.dns.DOMAIN with the
 	// addresses ServerAddresses is.
@@ -63,6 +69,23 @@ type Config struct {
 	// Serial is added to the State's revision to make the zone's serial number.
 	// A start time in Unix seconds keeps it rising across restarts.
 	Serial uint32
+}
+
+// External says under which zones the external addresses of Services have names:
+// SERVICE.NAMESPACE.ZONE. The zero External has none.
+type External struct {
+	Zones []string
+	// Apex is the label below which the zones' name server has its name, ns1.APEX;
+	// empty means DefaultApex. A namespace of this name has no names.
+	Apex string
+	// TTL is the lifetime of records in seconds; zero means DefaultExternalTTL,
+	// unless ZeroTTL makes it 0.
+	TTL     uint32
+	ZeroTTL bool
+	// Headless adds the ready endpoints of Services without external addresses.
+	Headless bool
+	// Fallthrough asks other servers for names that do not exist here.
+	Fallthrough bool
 }
 
 // Complete returns the Config with defaults filled in and the domain in lower
@@ -78,15 +101,15 @@ type selectors struct{ namespaces, objects desired.Selector }
 // read returns what Complete does, and the selectors.
 func (c Config) read() (Config, selectors, error) {
 	var s selectors
-	c.Domain = strings.TrimSuffix(strings.ToLower(c.Domain), ".")
-	if c.Domain == "" {
-		c.Domain = DefaultDomain
-	}
+	c.Domain = cmp.Or(canonical(c.Domain), DefaultDomain)
 	if !isHostname(c.Domain) {
 		return c, s, fmt.Errorf("cluster domain %q is not a DNS name: use letters, digits, '-' and '.' only, labels of 1 to 63 characters", c.Domain)
 	}
 	var err error
 	if c.TTL, err = completeTTL(c.TTL, c.ZeroTTL, DefaultTTL); err != nil {
+		return c, s, err
+	}
+	if c.External, err = c.External.complete(c.Domain); err != nil {
 		return c, s, err
 	}
 	if c.Pods == "" {
@@ -109,6 +132,33 @@ func (c Config) read() (Config, selectors, error) {
 	}
 	return c, s, nil
 }
+
+func (e External) complete(domain string) (External, error) {
+	if len(e.Zones) == 0 {
+		return External{}, nil
+	}
+	zones := make([]string, 0, len(e.Zones))
+	for _, name := range e.Zones {
+		name = canonical(name)
+		switch {
+		case !isHostname(name):
+			return e, fmt.Errorf("zone of external names %q is not a DNS name: use letters, digits, '-' and '.' only, labels of 1 to 63 characters", name)
+		case name == domain || slices.Contains(zones, name):
+			return e, fmt.Errorf("zone of external names %q is served already: name each zone once, and not the cluster domain", name)
+		}
+		zones = append(zones, name)
+	}
+	e.Zones, e.Apex = zones, cmp.Or(strings.ToLower(e.Apex), DefaultApex)
+	if !isHostname(e.Apex) || strings.Contains(e.Apex, ".") {
+		return e, fmt.Errorf("apex %q of the zones of external names is not a label: use letters, digits and '-' only, 1 to 63 characters", e.Apex)
+	}
+	var err error
+	e.TTL, err = completeTTL(e.TTL, e.ZeroTTL, DefaultExternalTTL)
+	return e, err
+}
+
+// canonical returns a name in lower case without a final dot.
+func canonical(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 func completeTTL(ttl uint32, zero bool, otherwise uint32) (uint32, error) {
 	switch {

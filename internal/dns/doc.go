@@ -18,6 +18,15 @@
 //   - Type ANY answers a HINFO record instead of claiming that the name holds no
 //     data (RFC 8482).
 //   - Names below a pod's name do not exist.
+//   - An endpoint is not named after a pod whose name has dots: that would be
+//     several labels, and no name of an endpoint has more than one.
+//   - In zones of external addresses a label in front of a Service is one of its
+//     ports or endpoints, not whatever there is; a Service whose load balancer has
+//     several names is an alias of the first one (RFC 2181, section 10.1), and
+//     where it has addresses too, of none; ports have SRV records and no alias
+//     beside them.
+//   - An address that a pod had before it came to its end is not the pod's.
+//   - Filters by namespace hold for the names of addresses, too.
 //   - The name of an address that is known here has no data but PTR records;
 //     other types are not forwarded.
 //

@@ -121,6 +121,14 @@ func set(t *testing.T, words []string, config *Config, objects *desired.Objects)
 		config.NamespaceLabels = value
 	case "labels":
 		config.Labels = value
+	case "external":
+		config.External.Zones = words[1:]
+	case "apex":
+		config.External.Apex = value
+	case "headless":
+		config.External.Headless = true
+	case "fallthrough":
+		config.External.Fallthrough = true
 	default:
 		t.Fatalf("unknown setting %q", words)
 	}

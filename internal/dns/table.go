@@ -18,6 +18,7 @@ type Table struct {
 	Synced bool
 
 	config Config
+	zones  []zone // the longest names first
 	state  *desired.State
 	// namespaces are those that have names.
 	namespaces pmap.Map[string, *desired.Namespace]

@@ -17,8 +17,8 @@ func (t Table) Records() iter.Seq[Record] {
 		for name := range t.names() {
 			for _, qtype := range []Type{TypeSOA, TypeNS, TypeCNAME, TypeA, TypeAAAA, TypeTXT, TypeSRV, TypePTR} {
 				for _, record := range t.Answer(Question{Name: name, Type: qtype, Class: ClassIN}).Answer {
-					// What an alias leads to is listed under its own name.
-					if record.Name == name && !yield(record) {
+					// Aliases, and what they lead to, are listed once.
+					if record.Name == name && record.Type == qtype && !yield(record) {
 						return
 					}
 				}
@@ -30,10 +30,12 @@ func (t Table) Records() iter.Seq[Record] {
 // names yields every name that has records, once.
 func (t Table) names() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		domain := t.config.Domain + "."
-		for _, name := range []string{domain, "dns-version." + domain, "ns.dns." + domain} {
-			if !yield(name) {
-				return
+		for i := range t.zones {
+			z := &t.zones[i]
+			for _, name := range []string{z.domain + ".", "dns-version." + z.domain + ".", z.primary} {
+				if !yield(name) {
+					return
+				}
 			}
 		}
 		var services []desired.Name
@@ -47,8 +49,10 @@ func (t Table) names() iter.Seq[string] {
 				continue
 			}
 			for _, prefix := range s.prefixes() {
-				if !yield(prefix + t.serviceName(name)) {
-					return
+				for i := range t.zones {
+					if !yield(prefix + t.zones[i].serviceName(name)) {
+						return
+					}
 				}
 			}
 		}

@@ -28,9 +28,20 @@ type DNS struct {
 	NamespaceLabels     string      `json:"namespaceLabels,omitempty"`
 	Labels              string      `json:"labels,omitempty"`
 
+	External *ExternalSettings `json:"external,omitempty"`
+
 	Upstreams  []netip.AddrPort `json:"upstreams,omitempty"`
 	ResolvConf string           `json:"resolvConf,omitempty"`
 	Lameduck   string           `json:"lameduck"`
+}
+
+// ExternalSettings is the section dns.external of fairlead.yaml.
+type ExternalSettings struct {
+	Zones       []string    `json:"zones"`
+	Apex        string      `json:"apex"`
+	TTL         json.Number `json:"ttl"`
+	Headless    bool        `json:"headless,omitempty"`
+	Fallthrough bool        `json:"fallthrough,omitempty"`
 }
 
 // Settings returns what fairlead.yaml has to say for what this Config means, as
@@ -48,6 +59,10 @@ func (c Config) Settings() Settings {
 		case Kubernetes:
 			s.ClusterDomain = v.Domain()
 			v.settings(&s.DNS)
+		case External:
+			if len(v.domains()) > 0 { // of several CoreDNS takes the last
+				s.DNS.External = v.settings()
+			}
 		case Health:
 			s.DNS.Lameduck = v.Lameduck.String()
 		case Forward:

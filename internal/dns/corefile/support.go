@@ -49,7 +49,7 @@ var lacking = map[string]string{
 	"rewrite":                                  "names are looked up as they are asked for; use Services of type ExternalName for aliases",
 	"template":                                 "its names are asked upstream",
 	"autopath":                                 "clients try their search paths themselves; answers to these come from the node at once",
-	"k8s_external":                             "external names of Services are not served",
+	"k8s_external fallthrough zones":           "all its zones fall through",
 	"acl":                                      "all clients are answered; keep others out by a NetworkPolicy",
 	"dns64":                                    "no IPv6 addresses are made up",
 	"whoami":                                   "its names are asked upstream",
