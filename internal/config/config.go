@@ -181,6 +181,6 @@ func (c Config) validate() error {
 	c.LB.validatePackets(bad)
 	c.LoadBalancer.validate(bad)
 	c.DNS.validate(bad)
-	c.DNS.External.validate(c.ClusterDomain, bad)
+	c.DNS.validateZones(c.ClusterDomain, bad)
 	return errors.Join(problems...)
 }

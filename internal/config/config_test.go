@@ -40,7 +40,7 @@ func TestNoMetricsAddress(t *testing.T) {
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
 		"lgoLevel: info":         `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
-		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, upstreams, resolvConf, lameduck, service`,
+		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, upstreams, resolvConf, lameduck, service`,
 		"dns:\n  ttl: soon":      "line 2: `soon` is not a number from 0 to 4294967295",
 		"dns:\n  lameduck: soon": "line 2: `soon` is not a duration such as 5s",
 		"logLevel: loud":         `logLevel: "loud" is none of debug, info, warn and error`,
@@ -55,6 +55,8 @@ func TestMessages(t *testing.T) {
 		"dns: {external: {zones: [cluster.local]}}":                                  `dns.external.zones[0]: "cluster.local" is there twice, or the clusterDomain; each zone has its own names`,
 		"dns: {external: {ttl: 3601}}":                                               "dns.external.ttl: is 3601; at most 3600 seconds, as clients would hold on to addresses that are gone",
 		"dns: {external: {zone: a.org}}":                                             `line 1: unknown field "zone"; did you mean "zones"?`,
+		"dns: {external: {zones: [a.org]}, multiclusterZones: [A.org]}":              `dns.multiclusterZones[0]: "A.org" is there twice, or the clusterDomain; each zone has its own names`,
+		"dns: {zonal: true, noEndpoints: true}":                                      "dns.zonal: is true, and so is dns.noEndpoints; zones are those of endpoints, set one of them",
 		"dns: {noEndpoints: maybe}":                                                  "line 1: `maybe` is not true or false",
 		"dns: {listen: []}":                                                          `dns.listen: is empty; write at least one ADDRESS:PORT, such as "[::]:53"`,
 		"apiServers: [192.0.2.1:6443]":                                               `apiServers[0]: "192.0.2.1:6443" is not of the form https://HOST:PORT`,

@@ -32,6 +32,11 @@ type DNS struct {
 	NamespaceLabels string   `yaml:"namespaceLabels"`
 	Labels          string   `yaml:"labels"`
 	External        External `yaml:"external"`
+	// MulticlusterZones are where ServiceImports have names, usually clusterset.local.
+	MulticlusterZones []string `yaml:"multiclusterZones"`
+	// Zonal adds ZONE.pin._zone and ZONE.prefer._zone in front of headless Services:
+	// their endpoints in one topology zone.
+	Zonal bool `yaml:"zonal"`
 	// Upstreams answer what is not the cluster's; empty means those in ResolvConf.
 	Upstreams  []netip.AddrPort `yaml:"upstreams"`
 	ResolvConf string           `yaml:"resolvConf"`
@@ -56,17 +61,25 @@ type External struct {
 	Fallthrough bool `yaml:"fallthrough"`
 }
 
-func (c External) validate(domain string, bad func(field, format string, args ...any)) {
+// validateZones checks the zones beside the cluster domain.
+func (c DNS) validateZones(domain string, bad func(field, format string, args ...any)) {
 	seen := []string{strings.TrimSuffix(strings.ToLower(domain), ".")}
-	for i, zone := range c.Zones {
-		field, name := fmt.Sprintf("dns.external.zones[%d]", i), strings.TrimSuffix(strings.ToLower(zone), ".")
-		if p := validation.IsDNS1123Subdomain(name); len(p) > 0 {
-			bad(field, "%q is not a DNS name: %s", zone, p[0])
-		} else if slices.Contains(seen, name) {
-			bad(field, "%q is there twice, or the clusterDomain; each zone has its own names", zone)
+	check := func(field string, zones []string) {
+		for i, zone := range zones {
+			field, name := fmt.Sprintf("%s[%d]", field, i), strings.TrimSuffix(strings.ToLower(zone), ".")
+			if p := validation.IsDNS1123Subdomain(name); len(p) > 0 {
+				bad(field, "%q is not a DNS name: %s", zone, p[0])
+			} else if slices.Contains(seen, name) {
+				bad(field, "%q is there twice, or the clusterDomain; each zone has its own names", zone)
+			}
+			seen = append(seen, name)
 		}
-		seen = append(seen, name)
 	}
+	check("dns.external.zones", c.External.Zones)
+	check("dns.multiclusterZones", c.MulticlusterZones)
+}
+
+func (c External) validate(bad func(field, format string, args ...any)) {
 	if p := validation.IsDNS1123Label(strings.ToLower(c.Apex)); len(p) > 0 {
 		bad("dns.external.apex", "%q is not a label: %s", c.Apex, p[0])
 	}
@@ -89,6 +102,10 @@ func (c DNS) validate(bad func(field, format string, args ...any)) {
 		bad("dns.pods", "%q is none of insecure, verified and disabled", c.Pods)
 	}
 	c.validateFilters(bad)
+	c.External.validate(bad)
+	if c.Zonal && c.NoEndpoints {
+		bad("dns.zonal", "is true, and so is dns.noEndpoints; zones are those of endpoints, set one of them")
+	}
 	if c.Lameduck < 0 || c.Lameduck > time.Minute {
 		bad("dns.lameduck", "%s is not between 0s and 1m", c.Lameduck)
 	}

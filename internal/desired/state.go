@@ -21,6 +21,8 @@ type State struct {
 	Namespaces pmap.Map[string, *Namespace]
 	Addressing Addressing
 	Pods       pmap.Map[PodID, Pod]
+	// Imports are the Services of several clusters.
+	Imports pmap.Map[Name, *Service]
 	// ServiceCIDRs are the ranges that ClusterIPs come from, sorted.
 	ServiceCIDRs []netip.Prefix
 	// Statuses holds every object that has at least one Reason against it.
@@ -29,6 +31,8 @@ type State struct {
 	objects Objects
 	// slicesOf lists the slices that belong to a Service, which need not exist.
 	slicesOf pmap.Map[Name, *sliceList]
+	// importsOf is the same for ServiceImports.
+	importsOf pmap.Map[Name, *sliceList]
 }
 
 // Service is one Kubernetes Service with its endpoints.
@@ -136,8 +140,11 @@ type Slice struct {
 	// Labels are the object's where a feature asks for them, else nil.
 	Labels map[string]string `json:"labels,omitempty"`
 
-	service string   // in the same namespace
-	reasons []Reason // against the object
+	// Cluster is where the endpoints of a ServiceImport are, in lower case.
+	Cluster string `json:"cluster,omitempty"`
+
+	service, imported string   // in the same namespace
+	reasons           []Reason // against the object
 }
 
 // EndpointPort is the number behind a Service's port name.

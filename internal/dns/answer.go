@@ -161,7 +161,7 @@ func (r *reply) records(owner string, n node) {
 	case n.kind == apex && r.asked.Type == TypeNS:
 		r.nameServers(owner)
 	case n.kind == version && r.asked.Type == TypeTXT:
-		r.add(Record{Name: owner, Type: TypeTXT, TTL: versionTTL, Text: schemaVersion})
+		r.add(Record{Name: owner, Type: TypeTXT, TTL: versionTTL, Text: r.zone.version()})
 	case n.kind == server || n.kind == pod:
 		r.addresses(owner, n.addresses)
 	case n.kind == whole || n.kind == portion || n.kind == endpoint:

@@ -8,6 +8,13 @@ const (
 	versionTTL    = 28800
 )
 
+func (z *zone) version() string {
+	if z.kind == importedZone {
+		return importedVersion
+	}
+	return schemaVersion
+}
+
 // soa returns the SOA record of a zone, with the numbers that CoreDNS uses. Its
 // TTL is that of negative answers (RFC 2308, section 5).
 func (r *reply) soa(zone string) Record {
@@ -23,15 +30,15 @@ func (r *reply) soa(zone string) Record {
 // nameServers answers NS for a zone with its addresses. In the cluster domain that
 // is the Service that leads to this server, or ns.dns.DOMAIN while there is none.
 func (r *reply) nameServers(owner string) {
-	host, addresses := r.zone.primary, []netip.Addr(nil)
-	if r.zone.kind == externalZone {
+	host, addresses := r.zone.primary, r.table.ServerAddresses()
+	switch r.zone.kind {
+	case externalZone:
 		addresses = r.table.externalServer()
-	} else {
+	case clusterZone:
 		name := r.table.config.Server
 		if n := r.table.find(name.Name + "." + name.Namespace + ".svc"); n.kind == whole && len(n.addresses) > 0 {
 			host = r.zone.serviceName(name)
 		}
-		addresses = r.table.ServerAddresses()
 	}
 	r.add(Record{Name: owner, Type: TypeNS, TTL: r.zone.ttl, Target: host})
 	for _, address := range addresses {
@@ -80,11 +87,11 @@ func (r *reply) pointers(owner string, address netip.Addr, users *owners) {
 		}
 		last := ""
 		for _, at := range s.ready {
-			_, endpoint := s.at(at)
-			if endpoint.Address != address || s.label(endpoint) == last {
+			slice, endpoint := s.at(at)
+			if endpoint.Address != address || s.label(slice, endpoint) == last {
 				continue
 			}
-			last = s.label(endpoint)
+			last = s.label(slice, endpoint)
 			r.say(owner, "a ready endpoint of Service "+name.String())
 			r.add(Record{Name: owner, Type: TypePTR, TTL: r.zone.ttl, Target: last + "." + r.zone.serviceName(name)})
 		}

@@ -13,6 +13,7 @@ type kindOfZone uint8
 const (
 	clusterZone  kindOfZone = iota // of Services and pods of the cluster
 	externalZone                   // of addresses that lead into the cluster
+	importedZone                   // of Services of several clusters
 )
 
 // zone is one that a Table is authoritative for.
@@ -43,6 +44,12 @@ func (c *Config) zones() []zone {
 			kind: externalZone, domain: domain, suffix: "." + domain + ".",
 			primary: "ns1." + e.Apex + "." + domain + ".", mailbox: "hostmaster." + e.Apex + "." + domain + ".", ttl: e.TTL,
 			apex: e.Apex, fallsThrough: e.Fallthrough,
+		})
+	}
+	for _, domain := range c.Multicluster {
+		list = append(list, zone{
+			kind: importedZone, domain: domain, suffix: ".svc." + domain + ".",
+			primary: "ns.dns." + domain + ".", mailbox: "hostmaster." + domain + ".", ttl: c.TTL,
 		})
 	}
 	slices.SortStableFunc(list, func(a, b zone) int { return cmp.Compare(len(b.domain), len(a.domain)) })
@@ -77,8 +84,11 @@ func (z *zone) serviceName(name desired.Name) string {
 
 // locate returns the node of a name given relative to a zone, in lower case.
 func (t *Table) locate(z *zone, relative string) node {
-	if z.kind == externalZone {
+	switch z.kind {
+	case externalZone:
 		return t.findExternal(z, relative)
+	case importedZone:
+		return t.findImported(relative)
 	}
 	return t.find(relative)
 }

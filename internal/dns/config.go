@@ -59,8 +59,13 @@ type Config struct {
 	NamespaceLabels string
 	// Labels selects the Services and EndpointSlices that have names; empty means
 	// all. The State has to have their labels.
-	Labels   string
+	Labels string
+	// Zonal adds names of headless Services' endpoints in one topology zone.
+	Zonal    bool
 	External External
+	// Multicluster are the zones in which ServiceImports have names (KEP-1645),
+	// usually clusterset.local. The State has to have them.
+	Multicluster []string
 	// Server is the Service through which clients reach this server: the name
 	// server of the zone. While it does not exist, ns.dns.DOMAIN with the
 	// addresses ServerAddresses is.
@@ -112,6 +117,9 @@ func (c Config) read() (Config, selectors, error) {
 	if c.External, err = c.External.complete(c.Domain); err != nil {
 		return c, s, err
 	}
+	if c.Multicluster, err = completeZones("multicluster zone", c.Multicluster, append([]string{c.Domain}, c.External.Zones...)); err != nil {
+		return c, s, err
+	}
 	if c.Pods == "" {
 		c.Pods = PodsInsecure
 	}
@@ -120,6 +128,9 @@ func (c Config) read() (Config, selectors, error) {
 	}
 	if c.NoEndpoints && c.IgnoreEmpty {
 		return c, s, errors.New("without endpoints every Service is empty, so ignoring empty ones leaves no names: use one of the two")
+	}
+	if c.NoEndpoints && c.Zonal {
+		return c, s, errors.New("zones are those of endpoints: use zonal names or no endpoints, not both")
 	}
 	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
 		return c, s, errors.New("namespaces are given both by name and by labels: use one of the two")
@@ -137,24 +148,33 @@ func (e External) complete(domain string) (External, error) {
 	if len(e.Zones) == 0 {
 		return External{}, nil
 	}
-	zones := make([]string, 0, len(e.Zones))
-	for _, name := range e.Zones {
-		name = canonical(name)
-		switch {
-		case !isHostname(name):
-			return e, fmt.Errorf("zone of external names %q is not a DNS name: use letters, digits, '-' and '.' only, labels of 1 to 63 characters", name)
-		case name == domain || slices.Contains(zones, name):
-			return e, fmt.Errorf("zone of external names %q is served already: name each zone once, and not the cluster domain", name)
-		}
-		zones = append(zones, name)
+	var err error
+	if e.Zones, err = completeZones("zone of external names", e.Zones, []string{domain}); err != nil {
+		return e, err
 	}
-	e.Zones, e.Apex = zones, cmp.Or(strings.ToLower(e.Apex), DefaultApex)
+	e.Apex = cmp.Or(strings.ToLower(e.Apex), DefaultApex)
 	if !isHostname(e.Apex) || strings.Contains(e.Apex, ".") {
 		return e, fmt.Errorf("apex %q of the zones of external names is not a label: use letters, digits and '-' only, 1 to 63 characters", e.Apex)
 	}
-	var err error
 	e.TTL, err = completeTTL(e.TTL, e.ZeroTTL, DefaultExternalTTL)
 	return e, err
+}
+
+// completeZones returns the names of zones in their canonical form; other zones
+// are known already.
+func completeZones(what string, names, others []string) ([]string, error) {
+	var zones []string
+	for _, name := range names {
+		name = canonical(name)
+		switch {
+		case !isHostname(name):
+			return nil, fmt.Errorf("%s %q is not a DNS name: use letters, digits, '-' and '.' only, labels of 1 to 63 characters", what, name)
+		case slices.Contains(others, name) || slices.Contains(zones, name):
+			return nil, fmt.Errorf("%s %q is served already: name each zone once, and not the cluster domain", what, name)
+		}
+		zones = append(zones, name)
+	}
+	return zones, nil
 }
 
 // canonical returns a name in lower case without a final dot.
@@ -176,7 +196,7 @@ func completeTTL(ttl uint32, zero bool, otherwise uint32) (uint32, error) {
 // other: it has the same names, whatever is answered for them.
 func (c Config) sameIndex(other Config) bool {
 	for _, c := range []*Config{&c, &other} {
-		c.TTL, c.ZeroTTL, c.IgnoreEmpty = 0, false, false
+		c.TTL, c.ZeroTTL, c.IgnoreEmpty, c.Zonal = 0, false, false, false
 		c.Server, c.ServerAddresses, c.Serial = desired.Name{}, nil, 0
 	}
 	return reflect.DeepEqual(c, other)

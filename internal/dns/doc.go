@@ -11,6 +11,11 @@
 // kubernetes plugin. It departs from CoreDNS where the DNS standards leave no
 // choice:
 //
+//   - In zones of several clusters (KEP-1645) dns-version is 1.0.0, there are no
+//     names of pods, and names of endpoints only for headless ServiceImports, whose
+//     clusters are empty non-terminals.
+//   - Zonal names of a headless Service without ready endpoints do not exist, as
+//     its own name does not (RFC 8020).
 //   - Empty non-terminals (_tcp.SERVICE.NAMESPACE.svc, dns.DOMAIN) answer
 //     NODATA, not NXDOMAIN, because names exist below them (RFC 8020).
 //   - An alias whose target does not exist answers the alias together with

@@ -21,10 +21,10 @@ func FuzzName(f *testing.F) {
 	}
 	table, _ := Compile(bigState(200, 3), Table{}, Config{Server: desired.Name{Namespace: "n1", Name: "s1"}})
 	everything, _ := Compile(bigState(200, 3), Table{}, Config{
-		Pods: PodsVerified, EndpointPodNames: true, NamespaceLabels: "a!=b",
+		Pods: PodsVerified, Zonal: true, Multicluster: []string{"clusterset.local"}, EndpointPodNames: true, NamespaceLabels: "a!=b",
 		External: External{Zones: []string{"example.org", "ext.cluster.local"}, Headless: true, Fallthrough: true},
 	})
-	for _, name := range []string{"s1.n1.example.org.", "_http._tcp.s1.n1.ext.cluster.local", "ns1.dns.example.org", "10-0-0-3.s1.n1.example.org"} {
+	for _, name := range []string{"s1.n1.example.org.", "_http._tcp.s1.n1.ext.cluster.local", "ns1.dns.example.org", "10-0-0-3.s1.n1.example.org", "a.b.pin._zone.s1.n1.svc.cluster.local", "x.y.s1.n1.svc.clusterset.local"} {
 		f.Add(name, uint16(33))
 	}
 	f.Fuzz(func(t *testing.T, name string, qtype uint16) {

@@ -44,6 +44,11 @@ type node struct {
 
 // find returns the node of a name given relative to the domain, in lower case.
 func (t *Table) find(relative string) node {
+	if t.config.Zonal {
+		if n, ok := t.findZonal(relative); ok {
+			return n
+		}
+	}
 	labels, n, ok := split(relative)
 	switch {
 	case !ok:
@@ -52,6 +57,13 @@ func (t *Table) find(relative string) node {
 		return node{kind: apex, why: "the cluster domain itself"}
 	case labels[0] == "svc" || labels[0] == "pod":
 		return t.findNamespace(labels, n)
+	}
+	return t.findOwn(labels, n)
+}
+
+// findOwn handles names that are about the zone itself.
+func (t *Table) findOwn(labels [maxLabels]string, n int) node {
+	switch {
 	case labels[0] == "dns-version" && n == 1:
 		return node{kind: version, why: "the version of the naming scheme"}
 	case labels[0] == "dns" && n == 1:

@@ -106,7 +106,7 @@ func (z *zone) offers(n node) []offer {
 				continue
 			}
 			if target == "" {
-				target = s.label(e) + "." + name
+				target = s.label(slice, e) + "." + name
 			}
 			offers = append(offers, offer{target, e.Address, p.Port})
 		}

@@ -28,7 +28,9 @@ type DNS struct {
 	NamespaceLabels     string      `json:"namespaceLabels,omitempty"`
 	Labels              string      `json:"labels,omitempty"`
 
-	External *ExternalSettings `json:"external,omitempty"`
+	External          *ExternalSettings `json:"external,omitempty"`
+	MulticlusterZones []string          `json:"multiclusterZones,omitempty"`
+	Zonal             bool              `json:"zonal,omitempty"`
 
 	Upstreams  []netip.AddrPort `json:"upstreams,omitempty"`
 	ResolvConf string           `json:"resolvConf,omitempty"`
@@ -80,6 +82,7 @@ func (k Kubernetes) settings(d *DNS) {
 	d.EndpointPodNames, d.NoEndpoints = k.EndpointPodNames, k.NoEndpoints
 	// Without endpoints every Service is empty, which fairlead.yaml refuses to ignore.
 	d.IgnoreEmptyServices = k.IgnoreEmpty && !k.NoEndpoints
+	d.MulticlusterZones, d.Zonal = trimmed(k.Multicluster), k.Zonal && !k.NoEndpoints
 	d.Namespaces, d.NamespaceLabels, d.Labels = k.Namespaces, k.NamespaceLabels, k.Labels
 }
 

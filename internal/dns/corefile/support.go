@@ -16,8 +16,6 @@ var lacking = map[string]string{
 	"kubernetes zones":                         "one zone of the cluster is served, the first one named",
 	"kubernetes noendpoints and ignore":        "no Service would have a name: without endpoints every one is empty; Fairlead takes one of the two",
 	"kubernetes fallthrough zone":              "names of the cluster's zone that do not exist get NXDOMAIN; only reverse names are asked upstream",
-	"kubernetes multicluster":                  "ServiceImports are not served",
-	"kubernetes zonal":                         "all endpoints of a headless Service are answered, whatever their zone",
 	"forward from":                             "all names that are not the cluster's are asked from the same servers",
 	"forward mixed":                            "the addresses are used and the files are not",
 	"forward tls://":                           "upstream servers are asked by plain DNS only; name addresses without tls://",
