@@ -234,22 +234,28 @@ func TestPrivileges(t *testing.T) {
 	}
 }
 
-// TestPodsAreReadWhereVerified holds that only DNS may read pods, and only where
-// its configuration needs it.
-func TestPodsAreReadWhereVerified(t *testing.T) {
-	for _, pods := range []string{"insecure", "verified", "disabled"} {
-		var readers []string
-		for _, role := range render(t, "config: {dns: {pods: "+pods+"}}", "fairlead-system", "v1.37.2").roles {
-			if slices.ContainsFunc(role.Rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, "pods") }) {
-				readers = append(readers, role.Name)
+// TestReadWhereConfigured holds that only DNS may read pods and ServiceImports,
+// and only where its configuration needs them.
+func TestReadWhereConfigured(t *testing.T) {
+	for settings, resource := range map[string]string{
+		"{pods: insecure}": "", "{pods: disabled, multiclusterZones: []}": "",
+		"{pods: verified}": "pods", "{multiclusterZones: [clusterset.local]}": "serviceimports",
+	} {
+		var readers, want []string
+		for _, role := range render(t, "config: {dns: "+settings+"}", "fairlead-system", "v1.37.2").roles {
+			for _, rule := range role.Rules {
+				for _, read := range rule.Resources {
+					if read == "pods" || read == "serviceimports" {
+						readers = append(readers, role.Name+" "+read)
+					}
+				}
 			}
 		}
-		var want []string
-		if pods == "verified" {
-			want = []string{"fairlead-dns"}
+		if resource != "" {
+			want = []string{"fairlead-dns " + resource}
 		}
 		if !slices.Equal(readers, want) {
-			t.Errorf("pods: %s: %v may read pods, want %v", pods, readers, want)
+			t.Errorf("%s: %v may be read, want %v", settings, readers, want)
 		}
 	}
 }

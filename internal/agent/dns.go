@@ -28,13 +28,18 @@ func DNSConfig(of config.Config) dns.Config {
 		Domain: of.ClusterDomain, TTL: c.TTL, ZeroTTL: c.TTL == 0, Pods: dns.Pods(c.Pods),
 		EndpointPodNames: c.EndpointPodNames, NoEndpoints: c.NoEndpoints, IgnoreEmpty: c.IgnoreEmptyServices,
 		Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels,
-		Server: desired.Name{Namespace: namespace, Name: name},
+		Server:       desired.Name{Namespace: namespace, Name: name},
+		Multicluster: c.MulticlusterZones, Zonal: c.Zonal,
+		External: dns.External{
+			Zones: c.External.Zones, Apex: c.External.Apex, TTL: c.External.TTL, ZeroTTL: c.External.TTL == 0,
+			Headless: c.External.Headless, Fallthrough: c.External.Fallthrough,
+		},
 	}
 }
 
 // dnsNames returns which objects are read for these names.
 func dnsNames(c config.DNS) kube.Names {
-	return kube.Names{Pods: c.Pods == config.PodsVerified, Labels: c.Labels, NoSlices: c.NoEndpoints}
+	return kube.Names{Pods: c.Pods == config.PodsVerified, Labels: c.Labels, NoSlices: c.NoEndpoints, Imports: len(c.MulticlusterZones) > 0}
 }
 
 // newDNS wires the cluster's DNS server.

@@ -128,6 +128,7 @@ func Default() Config {
 			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 53)},
 			TTL:    30, Pods: "insecure", ResolvConf: "/etc/resolv.conf",
 			Lameduck: 5 * time.Second, Service: "kube-system/kube-dns",
+			External: External{Apex: "dns", TTL: 5}, // as CoreDNS's k8s_external
 		},
 		Status: Status{LeaseNamespace: "fairlead-system"},
 	}
@@ -180,5 +181,6 @@ func (c Config) validate() error {
 	c.LB.validatePackets(bad)
 	c.LoadBalancer.validate(bad)
 	c.DNS.validate(bad)
+	c.DNS.validateZones(c.ClusterDomain, bad)
 	return errors.Join(problems...)
 }

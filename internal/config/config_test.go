@@ -40,7 +40,7 @@ func TestNoMetricsAddress(t *testing.T) {
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
 		"lgoLevel: info":         `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
-		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, upstreams, resolvConf, lameduck, service, tls`,
+		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, upstreams, resolvConf, lameduck, service, tls`,
 		"dns:\n  ttl: soon":      "line 2: `soon` is not a number from 0 to 4294967295",
 		"dns:\n  lameduck: soon": "line 2: `soon` is not a duration such as 5s",
 		"logLevel: loud":         `logLevel: "loud" is none of debug, info, warn and error`,
@@ -51,6 +51,12 @@ func TestMessages(t *testing.T) {
 		"dns: {namespaces: [a], namespaceLabels: a=b}":                               "dns.namespaceLabels: is set, and so is dns.namespaces; namespaces are chosen by name or by labels, keep one of them",
 		"dns: {labels: a in}":                                                        "dns.labels: \"a in\" is no label selector such as team=a,stage!=test: unable to parse requirement: found '' expected: '('",
 		"dns: {noEndpoints: true, ignoreEmptyServices: true}":                        "dns.ignoreEmptyServices: is true, but with dns.noEndpoints every Service is empty, and no name would be left; set one of them",
+		"dns: {external: {zones: [a.org, A.org.]}}":                                  `dns.external.zones[1]: "A.org." is there twice, or the clusterDomain; each zone has its own names`,
+		"dns: {external: {zones: [cluster.local]}}":                                  `dns.external.zones[0]: "cluster.local" is there twice, or the clusterDomain; each zone has its own names`,
+		"dns: {external: {ttl: 3601}}":                                               "dns.external.ttl: is 3601; at most 3600 seconds, as clients would hold on to addresses that are gone",
+		"dns: {external: {zone: a.org}}":                                             `line 1: unknown field "zone"; did you mean "zones"?`,
+		"dns: {external: {zones: [a.org]}, multiclusterZones: [A.org]}":              `dns.multiclusterZones[0]: "A.org" is there twice, or the clusterDomain; each zone has its own names`,
+		"dns: {zonal: true, noEndpoints: true}":                                      "dns.zonal: is true, and so is dns.noEndpoints; zones are those of endpoints, set one of them",
 		"dns: {noEndpoints: maybe}":                                                  "line 1: `maybe` is not true or false",
 		"dns: {tls: {listen: [\"[::]:853\"], key: /k}}":                              "dns.tls: needs both certificate and key, the names of files in PEM form",
 		"dns: {tls: {certificate: /c}}":                                              `dns.tls.listen: is empty, so the certificate is not used; write ADDRESS:PORT, such as "[::]:853"`,

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,12 @@ type DNS struct {
 	Namespaces      []string `yaml:"namespaces"`
 	NamespaceLabels string   `yaml:"namespaceLabels"`
 	Labels          string   `yaml:"labels"`
+	External        External `yaml:"external"`
+	// MulticlusterZones are where ServiceImports have names, usually clusterset.local.
+	MulticlusterZones []string `yaml:"multiclusterZones"`
+	// Zonal adds ZONE.pin._zone and ZONE.prefer._zone in front of headless Services:
+	// their endpoints in one topology zone.
+	Zonal bool `yaml:"zonal"`
 	// Upstreams answer what is not the cluster's; empty means those in ResolvConf.
 	Upstreams  []netip.AddrPort `yaml:"upstreams"`
 	ResolvConf string           `yaml:"resolvConf"`
@@ -50,17 +57,66 @@ type DNSOverTLS struct {
 	Key         string `yaml:"key"`
 }
 
+// External configures names of the addresses at which Services are reached from
+// outside of the cluster.
+type External struct {
+	// Zones are where SERVICE.NAMESPACE has them; none means no such names.
+	Zones []string `yaml:"zones"`
+	// Apex is the label below which the zones' name server has its name, ns1.APEX.
+	Apex string `yaml:"apex"`
+	// TTL is that of the records, in seconds.
+	TTL uint32 `yaml:"ttl"`
+	// Headless adds the endpoints of Services without such addresses.
+	Headless bool `yaml:"headless"`
+	// Fallthrough asks upstreams for names that do not exist in the cluster.
+	Fallthrough bool `yaml:"fallthrough"`
+}
+
+// validateZones checks the zones beside the cluster domain.
+func (c DNS) validateZones(domain string, bad func(field, format string, args ...any)) {
+	seen := []string{strings.TrimSuffix(strings.ToLower(domain), ".")}
+	check := func(field string, zones []string) {
+		for i, zone := range zones {
+			field, name := fmt.Sprintf("%s[%d]", field, i), strings.TrimSuffix(strings.ToLower(zone), ".")
+			if p := validation.IsDNS1123Subdomain(name); len(p) > 0 {
+				bad(field, "%q is not a DNS name: %s", zone, p[0])
+			} else if slices.Contains(seen, name) {
+				bad(field, "%q is there twice, or the clusterDomain; each zone has its own names", zone)
+			}
+			seen = append(seen, name)
+		}
+	}
+	check("dns.external.zones", c.External.Zones)
+	check("dns.multiclusterZones", c.MulticlusterZones)
+}
+
+func (c External) validate(bad func(field, format string, args ...any)) {
+	if p := validation.IsDNS1123Label(strings.ToLower(c.Apex)); len(p) > 0 {
+		bad("dns.external.apex", "%q is not a label: %s", c.Apex, p[0])
+	}
+	if c.TTL > maxTTL {
+		bad("dns.external.ttl", "is %d; at most %d seconds, as clients would hold on to addresses that are gone", c.TTL, maxTTL)
+	}
+}
+
+// maxTTL is the largest that CoreDNS accepts.
+const maxTTL = 3600
+
 func (c DNS) validate(bad func(field, format string, args ...any)) {
 	if len(c.Listen) == 0 {
 		bad("dns.listen", "is empty; write at least one ADDRESS:PORT, such as \"[::]:53\"")
 	}
-	if c.TTL > 3600 {
-		bad("dns.ttl", "is %d; at most 3600 seconds, as clients would hold on to endpoints that are gone", c.TTL)
+	if c.TTL > maxTTL {
+		bad("dns.ttl", "is %d; at most %d seconds, as clients would hold on to endpoints that are gone", c.TTL, maxTTL)
 	}
 	if c.Pods != "insecure" && c.Pods != PodsVerified && c.Pods != "disabled" {
 		bad("dns.pods", "%q is none of insecure, verified and disabled", c.Pods)
 	}
 	c.validateFilters(bad)
+	c.External.validate(bad)
+	if c.Zonal && c.NoEndpoints {
+		bad("dns.zonal", "is true, and so is dns.noEndpoints; zones are those of endpoints, set one of them")
+	}
 	if c.Lameduck < 0 || c.Lameduck > time.Minute {
 		bad("dns.lameduck", "%s is not between 0s and 1m", c.Lameduck)
 	}

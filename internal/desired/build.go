@@ -17,8 +17,8 @@ func Build(o Objects, n Node, prev *State) (*State, []Status) {
 	}
 	b := builder{
 		prev:     prev,
-		services: prev.Services.Edit(), statuses: prev.Statuses.Edit(),
-		slicesOf: prev.slicesOf.Edit(), dirty: map[Name]bool{},
+		services: newJoin(prev.Services, prev.slicesOf, prev.objects.Services), statuses: prev.Statuses.Edit(),
+		imports: newJoin(prev.Imports, prev.importsOf, prev.objects.Imports),
 	}
 	for c := range pmap.Diff(prev.objects.Slices, o.Slices) {
 		b.slice(c)
@@ -27,10 +27,16 @@ func Build(o Objects, n Node, prev *State) (*State, []Status) {
 	// one end to the other, which at a start is far kinder to the processor's caches.
 	for c := range pmap.Diff(prev.objects.Services, o.Services) {
 		b.service(c.Key, o)
-		delete(b.dirty, c.Key)
+		delete(b.services.dirty, c.Key)
 	}
-	for name := range b.dirty {
+	for name := range b.services.dirty {
 		b.service(name, o)
+	}
+	for c := range pmap.Diff(prev.objects.Imports, o.Imports) {
+		b.imports.dirty[c.Key] = true
+	}
+	for name := range b.imports.dirty {
+		b.imported(name, o)
 	}
 	b.addressing(prev.objects.Addressing, o.Addressing)
 	return b.finish(o, n)
@@ -38,11 +44,10 @@ func Build(o Objects, n Node, prev *State) (*State, []Status) {
 
 type builder struct {
 	prev     *State
-	services *pmap.Editor[Name, *Service]
 	statuses *pmap.Editor[Ref, *Status]
-	slicesOf *pmap.Editor[Name, *sliceList]
-	dirty    map[Name]bool
 	changed  []Status
+	// services and imports are joined with their slices.
+	services, imports join
 }
 
 // finish makes the State, or returns the previous one where nothing differs
@@ -50,9 +55,10 @@ type builder struct {
 func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 	next := *b.prev
 	next.Node, next.Synced, next.objects = n, o.Synced, o
-	next.Services, next.Namespaces, next.Statuses = b.services.Map(), o.Namespaces, b.statuses.Map()
+	next.Services, next.Namespaces, next.Statuses = b.services.of.Map(), o.Namespaces, b.statuses.Map()
 	next.Addressing, next.Pods = o.Addressing, o.Pods
-	next.slicesOf = b.slicesOf.Map()
+	next.Imports = b.imports.of.Map()
+	next.slicesOf, next.importsOf = b.services.slicesOf.Map(), b.imports.slicesOf.Map()
 	p := b.prev
 	next.ServiceCIDRs = p.ServiceCIDRs
 	if p.Revision == 0 || o.ServiceCIDRs != p.objects.ServiceCIDRs {
@@ -64,18 +70,15 @@ func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 		return p, nil
 	}
 	if p.Revision == 0 || p.Node != n || p.Synced != o.Synced || next.Services != p.Services ||
-		next.Namespaces != p.Namespaces || next.Addressing != p.Addressing || next.Pods != p.Pods || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
+		next.Namespaces != p.Namespaces || next.Addressing != p.Addressing || next.Pods != p.Pods || next.Imports != p.Imports || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
 		next.Revision++
 	}
 	return &next, b.changed
 }
 
 func (o Objects) same(other Objects) bool {
-	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces && o.ServiceCIDRs == other.ServiceCIDRs && o.Addressing == other.Addressing && o.Pods == other.Pods
+	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces && o.ServiceCIDRs == other.ServiceCIDRs && o.Addressing == other.Addressing && o.Pods == other.Pods && o.Imports == other.Imports
 }
-
-// sliceList holds slices sorted by name; it is never changed.
-type sliceList struct{ slices []*Slice }
 
 // slice takes in one added, changed or removed EndpointSlice and marks the
 // Services it belongs or belonged to.
@@ -88,41 +91,8 @@ func (b *builder) slice(c pmap.Change[Name, *Slice]) {
 	if c.HasOld && c.HasNew && c.Old.same(c.New) {
 		return
 	}
-	if c.HasOld && !(c.HasNew && c.Old.service == c.New.service) {
-		b.relist(c.Old.Service(), c.Key, nil)
-	}
-	if c.HasNew {
-		b.relist(c.New.Service(), c.Key, c.New)
-	}
-}
-
-// relist replaces the slice of this name in the list of a Service by now, which
-// may be nil.
-func (b *builder) relist(service, name Name, now *Slice) {
-	if service == (Name{}) {
-		return
-	}
-	if b.prev.objects.Services.Len() > 0 { // else every Service there is will be new
-		b.dirty[service] = true
-	}
-	var old []*Slice
-	if list, _ := b.slicesOf.Get(service); list != nil {
-		old = list.slices
-	}
-	i, found := slices.BinarySearchFunc(old, name, func(s *Slice, n Name) int { return s.Name.Compare(n) })
-	rest := old[i:]
-	if found {
-		rest = rest[1:]
-	}
-	next := append(make([]*Slice, 0, len(old)+1), old[:i]...)
-	if now != nil {
-		next = append(next, now)
-	}
-	if next = append(next, rest...); len(next) == 0 {
-		b.slicesOf.Delete(service)
-		return
-	}
-	b.slicesOf.Set(service, &sliceList{next})
+	b.services.slice(c, (*Slice).Service)
+	b.imports.slice(c, (*Slice).Import)
 }
 
 // service joins one Service with its slices.
@@ -130,19 +100,33 @@ func (b *builder) service(name Name, o Objects) {
 	ref := Ref{Kind: "Service", Namespace: name.Namespace, Name: name.Name}
 	object, exists := o.Services.Get(name)
 	if !exists {
-		b.services.Delete(name)
+		b.services.of.Delete(name)
 		b.report(ref, nil)
 		return
 	}
 	now := *object
-	if list, _ := b.slicesOf.Get(name); list != nil && now.Type != ExternalName {
+	if list, _ := b.services.slicesOf.Get(name); list != nil && now.Type != ExternalName {
 		now.Slices = list.slices
 	}
 	b.report(ref, slices.Concat(object.reasons, unresolvedPorts(&now).of(ref)))
-	if old, had := b.services.Get(name); had && old.equal(&now) {
+	b.services.put(&now)
+}
+
+// imported joins one ServiceImport with its slices.
+func (b *builder) imported(name Name, o Objects) {
+	ref := Ref{Kind: "ServiceImport", Namespace: name.Namespace, Name: name.Name}
+	object, exists := o.Imports.Get(name)
+	if !exists {
+		b.imports.of.Delete(name)
+		b.report(ref, nil)
 		return
 	}
-	b.services.Set(name, &now)
+	now := *object
+	if list, _ := b.imports.slicesOf.Get(name); list != nil {
+		now.Slices = list.slices
+	}
+	b.report(ref, object.reasons)
+	b.imports.put(&now)
 }
 
 // report notes what is to be said against an object from now on.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // foreign says which label takes a Service from the cluster's proxy, or "".
@@ -21,6 +22,7 @@ func foreign(labels map[string]string) string {
 
 // parseExternal adds what makes a Service reachable from outside the cluster.
 func parseExternal(o *corev1.Service, s *Service, r *reasons) {
+	s.Published = parsePublished(o)
 	if s.Headless {
 		return
 	}
@@ -47,6 +49,34 @@ func parseExternal(o *corev1.Service, s *Service, r *reasons) {
 	if port := o.Spec.HealthCheckNodePort; s.ExternalLocal && port > 0 && port <= 65535 {
 		s.HealthCheckNodePort = uint16(port)
 	}
+}
+
+// parsePublished reads what there is of use; what is not is reported where it
+// keeps packets from arriving.
+func parsePublished(o *corev1.Service) *Published {
+	texts, names := slices.Clone(o.Spec.ExternalIPs), []string{}
+	if o.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		for _, ingress := range o.Status.LoadBalancer.Ingress {
+			texts, names = append(texts, ingress.IP), append(names, ingress.Hostname)
+		}
+	}
+	var p Published
+	for _, text := range texts {
+		address, err := netip.ParseAddr(text)
+		if address = address.Unmap(); err == nil && address.Zone() == "" && !slices.Contains(p.Addresses, address) {
+			p.Addresses = append(p.Addresses, address)
+		}
+	}
+	for _, name := range names {
+		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		if name != "" && len(validation.IsDNS1123Subdomain(strings.ReplaceAll(name, "_", "a"))) == 0 && !slices.Contains(p.Hostnames, name) {
+			p.Hostnames = append(p.Hostnames, name)
+		}
+	}
+	if len(p.Addresses)+len(p.Hostnames) == 0 {
+		return nil
+	}
+	return &p
 }
 
 // parseExternalAddresses reads addresses of the Service's families: the others

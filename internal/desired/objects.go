@@ -41,6 +41,8 @@ type Objects struct {
 	Addressing   Addressing
 	// Pods are empty unless a feature asks for them.
 	Pods pmap.Map[PodID, Pod]
+	// Imports are ServiceImports, empty unless a feature asks for them.
+	Imports pmap.Map[Name, *Service]
 	// Synced is true once every kind was listed in full. Before that an absent
 	// object may merely not have arrived, so nothing may be concluded from it.
 	Synced bool

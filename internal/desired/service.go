@@ -95,11 +95,16 @@ func parseClusterIPs(o *corev1.Service, r *reasons) []netip.Addr {
 	if len(texts) == 0 && o.Spec.ClusterIP != "" {
 		texts = []string{o.Spec.ClusterIP}
 	}
+	return parseAddresses(texts, "clusterIP", r)
+}
+
+// parseAddresses reads the addresses of a Service's own.
+func parseAddresses(texts []string, field string, r *reasons) []netip.Addr {
 	var addresses []netip.Addr
 	for _, text := range texts {
 		address, err := netip.ParseAddr(text)
 		if err != nil || address.Zone() != "" {
-			r.add("ClusterIPInvalid", "clusterIP %q is not an IP address; the Service is served without it", text)
+			r.add("ClusterIPInvalid", "%s %q is not an IP address; the Service is served without it", field, text)
 			continue
 		}
 		addresses = append(addresses, address.Unmap())

@@ -46,7 +46,7 @@ func ParseSlice(o *discoveryv1.EndpointSlice) *Slice {
 		IPv6:    o.AddressType == discoveryv1.AddressTypeIPv6,
 		service: o.Labels[discoveryv1.LabelServiceName],
 	}
-	if s.service == "" {
+	if s.parseImported(o); s.service == "" && s.imported == "" {
 		return s
 	}
 	s.Trigger, _ = time.Parse(time.RFC3339Nano, o.Annotations[corev1.EndpointsLastChangeTriggerTime])
@@ -60,7 +60,7 @@ func (s *Slice) parse(o *discoveryv1.EndpointSlice) reasons {
 	var r reasons
 	if !s.IPv6 && o.AddressType != discoveryv1.AddressTypeIPv4 {
 		r.add("AddressTypeUnknown", "addressType %q is neither IPv4 nor IPv6; the EndpointSlice is left out", o.AddressType)
-		s.service = ""
+		s.service, s.imported = "", ""
 		return r
 	}
 	s.Ports, s.Endpoints = make([]EndpointPort, 0, len(o.Ports)), make([]Endpoint, 0, len(o.Endpoints))

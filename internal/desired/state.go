@@ -21,6 +21,8 @@ type State struct {
 	Namespaces pmap.Map[string, *Namespace]
 	Addressing Addressing
 	Pods       pmap.Map[PodID, Pod]
+	// Imports are the Services of several clusters.
+	Imports pmap.Map[Name, *Service]
 	// ServiceCIDRs are the ranges that ClusterIPs come from, sorted.
 	ServiceCIDRs []netip.Prefix
 	// Statuses holds every object that has at least one Reason against it.
@@ -29,6 +31,8 @@ type State struct {
 	objects Objects
 	// slicesOf lists the slices that belong to a Service, which need not exist.
 	slicesOf pmap.Map[Name, *sliceList]
+	// importsOf is the same for ServiceImports.
+	importsOf pmap.Map[Name, *sliceList]
 }
 
 // Service is one Kubernetes Service with its endpoints.
@@ -61,6 +65,8 @@ type Service struct {
 	// without those whose ipMode is Proxy: what is sent there must pass the load
 	// balancer itself (KEP-1860).
 	LoadBalancerIPs []netip.Addr `json:"loadBalancerIPs,omitempty"`
+	// Published is what names outside of the cluster may lead to; nil if nothing.
+	Published *Published `json:"published,omitempty"`
 	// SourceRanges are who may use LoadBalancerIPs; empty means everybody.
 	SourceRanges []netip.Prefix `json:"sourceRanges,omitempty"`
 	// Balancer is what a Service of type LoadBalancer asks for; nil for others.
@@ -75,6 +81,15 @@ type Service struct {
 	Slices []*Slice `json:"slices,omitempty"`
 
 	reasons []Reason // against the object
+}
+
+// Published is what a Service says of itself to the world outside: its externalIPs
+// and what its load balancer's status gives, of whatever family and mode, also of
+// a headless Service. At least one of the lists holds something.
+type Published struct {
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Hostnames are in lower case, without a final dot.
+	Hostnames []string `json:"hostnames,omitempty"`
 }
 
 // Type is the kind of a Service.
@@ -125,8 +140,11 @@ type Slice struct {
 	// Labels are the object's where a feature asks for them, else nil.
 	Labels map[string]string `json:"labels,omitempty"`
 
-	service string   // in the same namespace
-	reasons []Reason // against the object
+	// Cluster is where the endpoints of a ServiceImport are, in lower case.
+	Cluster string `json:"cluster,omitempty"`
+
+	service, imported string   // in the same namespace
+	reasons           []Reason // against the object
 }
 
 // EndpointPort is the number behind a Service's port name.

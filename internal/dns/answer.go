@@ -3,8 +3,6 @@ package dns
 import (
 	"net/netip"
 	"strings"
-
-	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
 // Answer is what a server must reply to a Question.
@@ -49,6 +47,7 @@ type reply struct {
 	Answer
 	table *Table
 	asked Question
+	zone  *zone // of the name that is looked at
 	// trace collects an explanation if it is not nil.
 	trace *[]string
 }
@@ -87,9 +86,9 @@ func (r *reply) make() {
 		return
 	}
 	name := fold(r.asked.Name)
-	if relative, ok := below(name, r.table.config.Domain); ok && r.table.config.Domain != "" {
+	if zone, relative := r.table.authority(name); zone != nil {
 		r.Authoritative = true
-		r.cluster(r.asked.Name, relative)
+		r.follow(zone, r.asked.Name, relative)
 		return
 	}
 	if address, zone, ok := reverseAddress(name); ok {
@@ -105,11 +104,12 @@ func (r *reply) refuse(text string) {
 	r.Rcode, r.Error = Refused, &ExtendedError{ErrorNotSupported, text}
 }
 
-// cluster answers for a name in the cluster domain: owner is the name as it
-// appears in records, relative the same in front of the domain in lower case.
-func (r *reply) cluster(owner, relative string) {
+// follow answers for a name in one of the zones: owner is the name as it appears
+// in records, relative the same in front of the zone in lower case.
+func (r *reply) follow(zone *zone, owner, relative string) {
 	for range maxAliases {
-		n := r.table.find(relative)
+		r.zone = zone
+		n := r.table.locate(zone, relative)
 		r.say(owner, n.why)
 		if n.kind != alias {
 			r.records(owner, n)
@@ -119,38 +119,36 @@ func (r *reply) cluster(owner, relative string) {
 			r.aliasOnly(owner, n)
 			return
 		}
-		target := n.service.source.ExternalName
-		r.Answer.Answer = append(r.Answer.Answer, Record{Name: absolute(owner), Type: TypeCNAME, TTL: r.table.config.TTL, Target: target + "."})
-		var inside bool
-		if relative, inside = below(target, r.table.config.Domain); !inside {
-			r.say(target, "outside of the cluster: asked from other servers")
-			r.Chase = target + "."
+		r.add(Record{Name: absolute(owner), Type: TypeCNAME, TTL: zone.ttl, Target: n.target + "."})
+		if zone, relative = r.table.authority(n.target); zone == nil {
+			r.say(n.target, "outside of the cluster: asked from other servers")
+			r.Chase = n.target + "."
 			return
 		}
-		owner = target + "."
+		owner = n.target + "."
 	}
 	r.say(owner, "too many aliases in a row, probably in a circle: SERVFAIL")
 	r.Answer.Answer = nil
 	r.Rcode, r.Error = ServFail, &ExtendedError{ErrorOther, "Services of type ExternalName point to each other, or more than 10 follow in a row"}
 }
 
-// aliasOnly answers types other than A and AAAA for a Service of type
-// ExternalName: like CoreDNS, without looking at the target.
+// aliasOnly answers types other than A and AAAA for a Service that stands for
+// another name: like CoreDNS, without looking at the target.
 func (r *reply) aliasOnly(owner string, n node) {
 	switch r.asked.Type {
 	case TypeCNAME:
-		r.add(Record{Name: absolute(owner), Type: TypeCNAME, TTL: r.table.config.TTL, Target: n.service.source.ExternalName + "."})
+		r.add(Record{Name: absolute(owner), Type: TypeCNAME, TTL: r.zone.ttl, Target: n.target + "."})
 	case TypeANY:
 		r.any(owner)
 	default:
-		r.negative(NoError, r.table.config.Domain)
+		r.negative(NoError, r.zone.domain)
 	}
 }
 
 // records answers from a node that is no alias.
 func (r *reply) records(owner string, n node) {
-	if n.kind == absent {
-		r.missing()
+	if n.kind == absent || n.kind == missed {
+		r.missing(owner, n)
 		return
 	}
 	owner = absolute(owner)
@@ -158,14 +156,14 @@ func (r *reply) records(owner string, n node) {
 	case r.asked.Type == TypeANY && n.kind != empty:
 		r.any(owner)
 	case n.kind == apex && r.asked.Type == TypeSOA:
-		r.add(r.soa(r.table.config.Domain))
+		r.add(r.soa(r.zone.domain))
 		r.Answer.Answer[0].Name = owner
 	case n.kind == apex && r.asked.Type == TypeNS:
 		r.nameServers(owner)
 	case n.kind == version && r.asked.Type == TypeTXT:
-		r.add(Record{Name: owner, Type: TypeTXT, TTL: versionTTL, Text: schemaVersion})
+		r.add(Record{Name: owner, Type: TypeTXT, TTL: versionTTL, Text: r.zone.version()})
 	case n.kind == server:
-		r.addresses(owner, r.table.ServerAddresses())
+		r.addresses(owner, n.addresses)
 	case n.kind == pod:
 		r.addresses(owner, []netip.Addr{n.address})
 	case n.kind == whole || n.kind == portion || n.kind == endpoint:
@@ -177,18 +175,29 @@ func (r *reply) records(owner string, n node) {
 	}
 	if len(r.Answer.Answer) == 0 || r.Answer.Answer[len(r.Answer.Answer)-1].Type == TypeCNAME {
 		r.say(owner, "no data of type "+r.asked.Type.String())
-		r.negative(NoError, r.table.config.Domain)
+		r.negative(NoError, r.zone.domain)
 	}
 }
 
 // missing answers for a name that does not exist, or is not known yet.
-func (r *reply) missing() {
-	if !r.table.Synced {
-		r.say(r.table.config.Domain, "the objects of the cluster have not all arrived yet: SERVFAIL")
-		r.Answer = Answer{Rcode: ServFail, Error: &ExtendedError{ErrorNotReady, "the objects of the cluster have not all arrived yet"}}
-		return
+func (r *reply) missing(owner string, n node) {
+	switch {
+	case !r.table.Synced:
+		r.notSynced()
+	case n.kind == missed || !r.zone.fallsThrough:
+		r.negative(NXDomain, r.zone.domain)
+	case len(r.Answer.Answer) > 0:
+		r.say(owner, "not a name of this cluster: asked from other servers")
+		r.Chase = absolute(owner)
+	default:
+		r.say(owner, "not a name of this cluster: forwarded")
+		r.Answer = Answer{Forward: true}
 	}
-	r.negative(NXDomain, r.table.config.Domain)
+}
+
+func (r *reply) notSynced() {
+	r.say(r.table.config.Domain, "the objects of the cluster have not all arrived yet: SERVFAIL")
+	r.Answer = Answer{Rcode: ServFail, Error: &ExtendedError{ErrorNotReady, "the objects of the cluster have not all arrived yet"}}
 }
 
 // negative adds the SOA record that tells how long to keep a negative answer
@@ -200,7 +209,7 @@ func (r *reply) negative(rcode Rcode, zone string) {
 
 // any answers type ANY without giving all there is (RFC 8482, section 4.2).
 func (r *reply) any(owner string) {
-	r.add(Record{Name: absolute(owner), Type: TypeHINFO, TTL: r.table.config.TTL, Text: "RFC8482"})
+	r.add(Record{Name: absolute(owner), Type: TypeHINFO, TTL: r.zone.ttl, Text: "RFC8482"})
 }
 
 func (r *reply) add(records ...Record) { r.Answer.Answer = append(r.Answer.Answer, records...) }
@@ -215,7 +224,7 @@ func (r *reply) addresses(owner string, addresses []netip.Addr) {
 }
 
 func (r *reply) address(owner string, address netip.Addr) Record {
-	record := Record{Name: owner, Type: TypeAAAA, TTL: r.table.config.TTL, Address: address}
+	record := Record{Name: owner, Type: TypeAAAA, TTL: r.zone.ttl, Address: address}
 	if address.Is4() {
 		record.Type = TypeA
 	}
@@ -228,9 +237,4 @@ func absolute(name string) string {
 		return name
 	}
 	return name + "."
-}
-
-// serviceName returns the absolute name of a Service.
-func (t *Table) serviceName(name desired.Name) string {
-	return name.Name + "." + name.Namespace + ".svc." + t.config.Domain + "."
 }

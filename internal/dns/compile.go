@@ -29,19 +29,25 @@ func Compile(s *desired.State, prev Table, config Config) (Table, []desired.Reas
 		known = &desired.State{}
 	}
 	t := prev
-	t.config = config
+	t.config, t.zones = config, config.zones()
 	t.Revision, t.Synced, t.state = s.Revision, s.Synced, s
 	t.namespaces = exposed(prev.namespaces, known.Namespaces, s.Namespaces, &config, selects.namespaces)
 	if config.Pods == PodsVerified {
 		t.pods = indexPods(prev.pods, known.Pods, s.Pods)
 	}
 	e := editor{
-		services: prev.services.Edit(), reverse: prev.reverse.Edit(), reasons: prev.reasons.Edit(),
-		config: &config, selects: selects.objects,
+		services: prev.services.Edit(), imports: prev.imports.Edit(), reverse: prev.reverse.Edit(), reasons: prev.reasons.Edit(),
+		config: &config, zones: t.zones, selects: selects.objects,
 	}
 	for change := range pmap.Diff(known.Services, s.Services) {
 		e.apply(change)
 	}
+	if len(config.Multicluster) > 0 {
+		for change := range pmap.Diff(known.Imports, s.Imports) {
+			e.applyImport(change)
+		}
+	}
+	t.imports = e.imports.Map()
 	t.services, t.reverse, t.reasons = e.services.Map(), e.reverse.Map(), e.reasons.Map()
 	return t, t.allReasons()
 }
@@ -61,20 +67,20 @@ func (t Table) allReasons() []desired.Reason {
 type editor struct {
 	services *pmap.Editor[desired.Name, *service]
 	reverse  *pmap.Editor[netip.Addr, *owners]
-	reasons  *pmap.Editor[desired.Name, *desired.Reason]
+	imports  *pmap.Editor[desired.Name, *service]
+	reasons  *pmap.Editor[desired.Ref, *desired.Reason]
 	config   *Config
+	zones    []zone
 	selects  desired.Selector
 }
 
 func (e *editor) apply(change pmap.Change[desired.Name, *desired.Service]) {
 	before, _ := e.services.Get(change.Key)
 	var after *service
-	var reason *desired.Reason
 	if change.HasNew && e.selected(change.New.Labels) {
-		after = index(e.visible(change.New), e.config.EndpointPodNames)
-		if reason = judge(after, e.config.Domain); reason != nil {
-			after = nil
-		}
+		after = e.judged(index(e.visible(change.New), e.config.EndpointPodNames))
+	} else {
+		e.reasons.Delete(serviceRef(change.Key))
 	}
 	if after != nil {
 		if before != nil {
@@ -84,13 +90,49 @@ func (e *editor) apply(change pmap.Change[desired.Name, *desired.Service]) {
 	} else {
 		e.services.Delete(change.Key)
 	}
-	if reason != nil {
-		e.reasons.Set(change.Key, reason)
-	} else {
-		e.reasons.Delete(change.Key)
-	}
 	e.clusterIPs(change.Key, before, after)
 	e.endpoints(change.Key, before, after)
+}
+
+// applyImport does the same for a ServiceImport, whose addresses have no names.
+// It has no labels to be selected by, unlike its EndpointSlices.
+func (e *editor) applyImport(change pmap.Change[desired.Name, *desired.Service]) {
+	ref := desired.Ref{Kind: "ServiceImport", Namespace: change.Key.Namespace, Name: change.Key.Name}
+	e.reasons.Delete(ref)
+	e.imports.Delete(change.Key)
+	if !change.HasNew {
+		return
+	}
+	s := index(e.visible(change.New), e.config.EndpointPodNames)
+	s.imported = true
+	if s = e.judged(s); s != nil {
+		e.imports.Set(change.Key, s)
+	}
+}
+
+// judged returns the Service, or nil if its names do not fit in DNS, and keeps
+// the reason.
+func (e *editor) judged(s *service) *service {
+	reason := judge(s, e.zones)
+	ref := s.ref()
+	if reason == nil {
+		e.reasons.Delete(ref)
+		return s
+	}
+	e.reasons.Set(ref, reason)
+	return nil
+}
+
+func serviceRef(name desired.Name) desired.Ref {
+	return desired.Ref{Kind: "Service", Namespace: name.Namespace, Name: name.Name}
+}
+
+func (s *service) ref() desired.Ref {
+	ref := serviceRef(s.source.Name)
+	if s.imported {
+		ref.Kind = "ServiceImport"
+	}
+	return ref
 }
 
 // index makes the compact form of a Service.
@@ -126,22 +168,23 @@ func index(source *desired.Service, podNames bool) *service {
 const maxName = 253
 
 // judge returns why the names of a Service do not fit in DNS, or nil.
-func judge(s *service, domain string) *desired.Reason {
+func judge(s *service, zones []zone) *desired.Reason {
 	longest := 0
 	for _, r := range s.ready {
-		_, e := s.at(r)
-		longest = max(longest, len(s.label(e))+1)
+		slice, e := s.at(r)
+		longest = max(longest, len(s.label(slice, e))+1)
 	}
 	for _, p := range s.source.Ports {
 		longest = max(longest, len("_._sctp.")+len(p.Name))
 	}
-	longest += len(s.source.Name.Name) + 1 + len(s.source.Name.Namespace) + len(".svc.") + len(domain)
+	last := slices.MaxFunc(zones, func(a, b zone) int { return cmp.Compare(len(a.suffix), len(b.suffix)) })
+	longest += len(last.serviceName(s.source.Name)) - 1
 	if longest <= maxName {
 		return nil
 	}
 	return &desired.Reason{
-		Object:  desired.Ref{Kind: "Service", Namespace: s.source.Name.Namespace, Name: s.source.Name.Name},
+		Object:  s.ref(),
 		Code:    "NameTooLong",
-		Message: fmt.Sprintf("the longest name of this Service in %s would have %d characters where DNS allows %d, so it has no name in DNS; shorten its name, its ports' names or its pods' hostnames", domain, longest, maxName),
+		Message: fmt.Sprintf("the longest name of this Service in %s would have %d characters where DNS allows %d, so it has no name in DNS; shorten its name, its ports' names or its pods' hostnames", last.domain, longest, maxName),
 	}
 }

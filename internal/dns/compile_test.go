@@ -23,6 +23,8 @@ func TestCompileIncrementally(t *testing.T) {
 		"verified":         {Pods: PodsVerified},
 		"endpointPodNames": {EndpointPodNames: true},
 		"noEndpoints":      {NoEndpoints: true, Namespaces: []string{"n1", "n2"}},
+		"external":         {External: External{Zones: []string{"example.org"}, Headless: true}, Labels: "tier=b"},
+		"multicluster":     {Multicluster: []string{"clusterset.local"}, Labels: "tier=a"},
 		"labels":           {Labels: "tier=a", NamespaceLabels: "tier=a", IgnoreEmpty: true},
 	} {
 		t.Run(name, func(t *testing.T) { changeAtRandom(t, config) })
@@ -52,7 +54,7 @@ func changeAtRandom(t *testing.T, config Config) {
 
 func randomChange(rng *rand.Rand, s *desired.State) {
 	name := desired.Name{Namespace: fmt.Sprint("n", rng.IntN(3)), Name: fmt.Sprint("s", rng.IntN(8))}
-	switch rng.IntN(8) {
+	switch rng.IntN(11) {
 	case 0:
 		s.Services = s.Services.Delete(name)
 	case 1:
@@ -67,6 +69,11 @@ func randomChange(rng *rand.Rand, s *desired.State) {
 			p.Addresses[i] = netip.AddrFrom4([4]byte{10, 1, byte(i), byte(rng.IntN(5))})
 		}
 		s.Pods = s.Pods.Set(desired.NewPodID(name), p)
+	case 5:
+		s.Imports = s.Imports.Delete(name)
+	case 6, 7:
+		old, _ := s.Imports.Get(name)
+		s.Imports = s.Imports.Set(name, randomService(rng, name, old))
 	default:
 		old, _ := s.Services.Get(name)
 		s.Services = s.Services.Set(name, randomService(rng, name, old))
@@ -90,8 +97,19 @@ func checkEqual(t *testing.T, step int, got, want Table) {
 			t.Fatalf("step %d: owners of %s are %+v, want %+v", step, c.Key, c.Old, c.New)
 		}
 	}
-	for c := range pmap.Diff(got.services, want.services) {
-		if !c.HasOld || !c.HasNew || c.Old.podNames != c.New.podNames || !sameSource(c.Old.source, c.New.source) || !cmp.Equal(c.Old.ready, c.New.ready, cmp.AllowUnexported(ready{})) {
+	for c := range pmap.Diff(got.reasons, want.reasons) {
+		if c.HasOld != c.HasNew {
+			t.Fatalf("step %d: a reason against %s is there: %t, want %t", step, c.Key, c.HasOld, c.HasNew)
+		}
+	}
+	checkServices(t, step, got.services, want.services)
+	checkServices(t, step, got.imports, want.imports)
+}
+
+func checkServices(t *testing.T, step int, got, want pmap.Map[desired.Name, *service]) {
+	t.Helper()
+	for c := range pmap.Diff(got, want) {
+		if !c.HasOld || !c.HasNew || c.Old.podNames != c.New.podNames || c.Old.imported != c.New.imported || !sameSource(c.Old.source, c.New.source) || !cmp.Equal(c.Old.ready, c.New.ready, cmp.AllowUnexported(ready{})) {
 			t.Fatalf("step %d: Service %s differs", step, c.Key)
 		}
 	}
@@ -210,7 +228,10 @@ func TestNameTooLong(t *testing.T) {
 func TestBadConfig(t *testing.T) {
 	for _, config := range []Config{
 		{Domain: "a..b"}, {Domain: "a b"}, {TTL: MaxTTL + 1}, {TTL: 5, ZeroTTL: true}, {Pods: "verify"},
-		{NoEndpoints: true, IgnoreEmpty: true}, {Namespaces: []string{"a"}, NamespaceLabels: "a=b"}, {NamespaceLabels: "a=b=c"}, {Labels: "a in"},
+		{NoEndpoints: true, IgnoreEmpty: true}, {NoEndpoints: true, Zonal: true}, {Namespaces: []string{"a"}, NamespaceLabels: "a=b"}, {NamespaceLabels: "a=b=c"}, {Labels: "a in"},
+		{External: External{Zones: []string{"a..b"}}}, {External: External{Zones: []string{"Cluster.local."}}}, {External: External{Zones: []string{"a.org", "a.org."}}},
+		{Multicluster: []string{"a..b"}}, {Multicluster: []string{"Cluster.local"}}, {Multicluster: []string{"a.org"}, External: External{Zones: []string{"A.org"}}},
+		{External: External{Zones: []string{"a.org"}, Apex: "a.b"}}, {External: External{Zones: []string{"a.org"}, TTL: MaxTTL + 1}},
 	} {
 		if _, err := config.Complete(); err == nil {
 			t.Errorf("%+v is accepted", config)

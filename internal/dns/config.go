@@ -1,10 +1,12 @@
 package dns
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -16,6 +18,9 @@ const (
 	DefaultTTL    = 30 // what kubeadm sets in the Corefile
 	// MaxTTL is the largest TTL that CoreDNS accepts for cluster names.
 	MaxTTL = 3600
+	// As CoreDNS's k8s_external has them.
+	DefaultApex        = "dns"
+	DefaultExternalTTL = 5
 )
 
 // Pods says whether A-B-C-D.NAMESPACE.pod.DOMAIN exists.
@@ -55,6 +60,12 @@ type Config struct {
 	// Labels selects the Services and EndpointSlices that have names; empty means
 	// all. The State has to have their labels.
 	Labels string
+	// Zonal adds names of headless Services' endpoints in one topology zone.
+	Zonal    bool
+	External External
+	// Multicluster are the zones in which ServiceImports have names (KEP-1645),
+	// usually clusterset.local. The State has to have them.
+	Multicluster []string
 	// Server is the Service through which clients reach this server: the name
 	// server of the zone. While it does not exist, ns.dns.DOMAIN with the
 	// addresses ServerAddresses is.
@@ -63,6 +74,23 @@ type Config struct {
 	// Serial is added to the State's revision to make the zone's serial number.
 	// A start time in Unix seconds keeps it rising across restarts.
 	Serial uint32
+}
+
+// External says under which zones the external addresses of Services have names:
+// SERVICE.NAMESPACE.ZONE. The zero External has none.
+type External struct {
+	Zones []string
+	// Apex is the label below which the zones' name server has its name, ns1.APEX;
+	// empty means DefaultApex. A namespace of this name has no names.
+	Apex string
+	// TTL is the lifetime of records in seconds; zero means DefaultExternalTTL,
+	// unless ZeroTTL makes it 0.
+	TTL     uint32
+	ZeroTTL bool
+	// Headless adds the ready endpoints of Services without external addresses.
+	Headless bool
+	// Fallthrough asks other servers for names that do not exist here.
+	Fallthrough bool
 }
 
 // Complete returns the Config with defaults filled in and the domain in lower
@@ -78,15 +106,18 @@ type selectors struct{ namespaces, objects desired.Selector }
 // read returns what Complete does, and the selectors.
 func (c Config) read() (Config, selectors, error) {
 	var s selectors
-	c.Domain = strings.TrimSuffix(strings.ToLower(c.Domain), ".")
-	if c.Domain == "" {
-		c.Domain = DefaultDomain
-	}
+	c.Domain = cmp.Or(canonical(c.Domain), DefaultDomain)
 	if !isHostname(c.Domain) {
 		return c, s, fmt.Errorf("cluster domain %q is not a DNS name: use letters, digits, '-' and '.' only, labels of 1 to 63 characters", c.Domain)
 	}
 	var err error
 	if c.TTL, err = completeTTL(c.TTL, c.ZeroTTL, DefaultTTL); err != nil {
+		return c, s, err
+	}
+	if c.External, err = c.External.complete(c.Domain); err != nil {
+		return c, s, err
+	}
+	if c.Multicluster, err = completeZones("multicluster zone", c.Multicluster, append([]string{c.Domain}, c.External.Zones...)); err != nil {
 		return c, s, err
 	}
 	if c.Pods == "" {
@@ -97,6 +128,9 @@ func (c Config) read() (Config, selectors, error) {
 	}
 	if c.NoEndpoints && c.IgnoreEmpty {
 		return c, s, errors.New("without endpoints every Service is empty, so ignoring empty ones leaves no names: use one of the two")
+	}
+	if c.NoEndpoints && c.Zonal {
+		return c, s, errors.New("zones are those of endpoints: use zonal names or no endpoints, not both")
 	}
 	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
 		return c, s, errors.New("namespaces are given both by name and by labels: use one of the two")
@@ -109,6 +143,42 @@ func (c Config) read() (Config, selectors, error) {
 	}
 	return c, s, nil
 }
+
+func (e External) complete(domain string) (External, error) {
+	if len(e.Zones) == 0 {
+		return External{}, nil
+	}
+	var err error
+	if e.Zones, err = completeZones("zone of external names", e.Zones, []string{domain}); err != nil {
+		return e, err
+	}
+	e.Apex = cmp.Or(strings.ToLower(e.Apex), DefaultApex)
+	if !isHostname(e.Apex) || strings.Contains(e.Apex, ".") {
+		return e, fmt.Errorf("apex %q of the zones of external names is not a label: use letters, digits and '-' only, 1 to 63 characters", e.Apex)
+	}
+	e.TTL, err = completeTTL(e.TTL, e.ZeroTTL, DefaultExternalTTL)
+	return e, err
+}
+
+// completeZones returns the names of zones in their canonical form; other zones
+// are known already.
+func completeZones(what string, names, others []string) ([]string, error) {
+	var zones []string
+	for _, name := range names {
+		name = canonical(name)
+		switch {
+		case !isHostname(name):
+			return nil, fmt.Errorf("%s %q is not a DNS name: use letters, digits, '-' and '.' only, labels of 1 to 63 characters", what, name)
+		case slices.Contains(others, name) || slices.Contains(zones, name):
+			return nil, fmt.Errorf("%s %q is served already: name each zone once, and not the cluster domain", what, name)
+		}
+		zones = append(zones, name)
+	}
+	return zones, nil
+}
+
+// canonical returns a name in lower case without a final dot.
+func canonical(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 func completeTTL(ttl uint32, zero bool, otherwise uint32) (uint32, error) {
 	switch {
@@ -126,7 +196,7 @@ func completeTTL(ttl uint32, zero bool, otherwise uint32) (uint32, error) {
 // other: it has the same names, whatever is answered for them.
 func (c Config) sameIndex(other Config) bool {
 	for _, c := range []*Config{&c, &other} {
-		c.TTL, c.ZeroTTL, c.IgnoreEmpty = 0, false, false
+		c.TTL, c.ZeroTTL, c.IgnoreEmpty, c.Zonal = 0, false, false, false
 		c.Server, c.ServerAddresses, c.Serial = desired.Name{}, nil, 0
 	}
 	return reflect.DeepEqual(c, other)

@@ -43,6 +43,14 @@ func (t *Table) noNamespace() string {
 	return "there is no such namespace"
 }
 
+// noService says why a Service has no names.
+func (t *Table) noService() string {
+	if t.config.Labels != "" {
+		return "there is no such Service, or its labels are not those whose names are served"
+	}
+	return "there is no such Service"
+}
+
 // selected reports whether an object with these labels has names.
 func (e *editor) selected(labels map[string]string) bool {
 	return e.config.Labels == "" || e.selects.Matches(labels)

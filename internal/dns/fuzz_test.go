@@ -20,6 +20,13 @@ func FuzzName(f *testing.F) {
 		f.Add(name, uint16(1))
 	}
 	table, _ := Compile(bigState(200, 3), Table{}, Config{Server: desired.Name{Namespace: "n1", Name: "s1"}})
+	everything, _ := Compile(bigState(200, 3), Table{}, Config{
+		Pods: PodsVerified, Zonal: true, Multicluster: []string{"clusterset.local"}, EndpointPodNames: true, NamespaceLabels: "a!=b",
+		External: External{Zones: []string{"example.org", "ext.cluster.local"}, Headless: true, Fallthrough: true},
+	})
+	for _, name := range []string{"s1.n1.example.org.", "_http._tcp.s1.n1.ext.cluster.local", "ns1.dns.example.org", "10-0-0-3.s1.n1.example.org", "a.b.pin._zone.s1.n1.svc.cluster.local", "x.y.s1.n1.svc.clusterset.local"} {
+		f.Add(name, uint16(33))
+	}
 	f.Fuzz(func(t *testing.T, name string, qtype uint16) {
 		q := Question{Name: name, Type: Type(qtype), Class: ClassIN}
 		answer, trace := table.Explain(q)
@@ -28,6 +35,9 @@ func FuzzName(f *testing.F) {
 		}
 		if answer.Forward && (len(answer.Answer)+len(answer.Authority)+len(answer.Additional) > 0 || answer.Rcode != NoError) {
 			t.Fatalf("forwarded and answered: %+v", answer)
+		}
+		if _, trace := everything.Explain(q); len(trace) == 0 {
+			t.Fatal("no explanation with every option")
 		}
 		if _, ok := wire.IsDomainName(name); !ok {
 			return

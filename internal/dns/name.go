@@ -162,12 +162,17 @@ func (s *service) named(endpoint *desired.Endpoint) string {
 	return endpoint.Pod
 }
 
-// label returns the name of an endpoint within its Service.
-func (s *service) label(endpoint *desired.Endpoint) string {
-	if name := s.named(endpoint); name != "" {
-		return name
+// label returns the name of an endpoint within its Service: one label, or
+// ENDPOINT.CLUSTER within a ServiceImport.
+func (s *service) label(slice *desired.Slice, endpoint *desired.Endpoint) string {
+	name := s.named(endpoint)
+	if name == "" {
+		name = dashed(endpoint.Address)
 	}
-	return dashed(endpoint.Address)
+	if s.imported && slice.Cluster != "" {
+		name += "." + slice.Cluster
+	}
+	return name
 }
 
 // unscore strips the underscore that marks a port or protocol (RFC 2782).

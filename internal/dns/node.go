@@ -12,7 +12,8 @@ import (
 type kind uint8
 
 const (
-	absent   kind = iota // no such name: NXDOMAIN
+	absent   kind = iota // no such name: NXDOMAIN, or what other servers say
+	missed               // no such name here or elsewhere: NXDOMAIN
 	empty                // a name with nothing but names below it
 	apex                 // the domain itself
 	version              // dns-version
@@ -21,7 +22,7 @@ const (
 	whole                // a Service
 	portion              // a port of a Service: _PORT._PROTOCOL
 	endpoint             // one name of a Service's endpoints
-	alias                // a Service of type ExternalName
+	alias                // a Service that stands for another name
 )
 
 // node is what a name stands for, with what is needed to list its records.
@@ -32,14 +33,24 @@ type node struct {
 	port, protocol string
 	// address is that of a pod.
 	address netip.Addr
-	// endpoints are those that an endpoint name stands for.
+	// addresses are those of a server, or of a Service as a whole, unless listed says
+	// that it is its endpoints that are answered.
+	addresses []netip.Addr
+	listed    bool
 	endpoints []ready
+	// target is the name that an alias stands for, without final dot.
+	target string
 	// why explains the choice in words; it is a constant.
 	why string
 }
 
 // find returns the node of a name given relative to the domain, in lower case.
 func (t *Table) find(relative string) node {
+	if t.config.Zonal {
+		if n, ok := t.findZonal(relative); ok {
+			return n
+		}
+	}
 	labels, n, ok := split(relative)
 	switch {
 	case !ok:
@@ -48,12 +59,19 @@ func (t *Table) find(relative string) node {
 		return node{kind: apex, why: "the cluster domain itself"}
 	case labels[0] == "svc" || labels[0] == "pod":
 		return t.findNamespace(labels, n)
+	}
+	return t.findOwn(labels, n)
+}
+
+// findOwn handles names that are about the zone itself.
+func (t *Table) findOwn(labels [maxLabels]string, n int) node {
+	switch {
 	case labels[0] == "dns-version" && n == 1:
 		return node{kind: version, why: "the version of the naming scheme"}
 	case labels[0] == "dns" && n == 1:
 		return node{kind: empty, why: "only names below it exist"}
 	case labels[0] == "dns" && n == 2 && labels[1] == "ns":
-		return node{kind: server, why: "this name server"}
+		return node{kind: server, addresses: t.ServerAddresses(), why: "this name server"}
 	}
 	return node{why: "names of the cluster end in svc or pod before the domain"}
 }
@@ -80,11 +98,8 @@ func (t *Table) findNamespace(labels [maxLabels]string, n int) node {
 		return node{why: t.noNamespace()}
 	}
 	s, ok := t.services.Get(desired.Name{Namespace: labels[1], Name: labels[2]})
-	switch {
-	case !ok && t.config.Labels != "":
-		return node{why: "there is no such Service, or its labels are not those whose names are served"}
-	case !ok:
-		return node{why: "there is no such Service"}
+	if !ok {
+		return node{why: t.noService()}
 	}
 	return s.find(labels[3:n], &t.config)
 }
@@ -112,37 +127,46 @@ func (s *service) find(labels []string, c *Config) node {
 	case s.source.Type == desired.ExternalName && len(labels) > 0:
 		return node{why: "there are no names below a Service of type ExternalName"}
 	case s.source.Type == desired.ExternalName:
-		return node{kind: alias, service: s, why: "a Service of type ExternalName"}
+		return node{kind: alias, service: s, target: s.source.ExternalName, why: "a Service of type ExternalName"}
 	case s.source.Headless && c.NoEndpoints:
 		return node{why: "the Service is headless, and endpoints are not served"}
 	case s.source.Headless && len(s.ready) == 0:
 		return node{why: "the Service is headless and has no ready endpoint"}
 	case len(s.ready) == 0 && c.IgnoreEmpty:
 		return node{why: "the Service has no ready endpoint, and such ones are ignored"}
+	}
+	return s.below(labels)
+}
+
+// below returns the node of a Service, or of one of its ports or endpoints, each
+// with what it has inside of the cluster.
+func (s *service) below(labels []string) node {
+	switch {
 	case len(labels) == 0 && s.source.Headless:
-		return node{kind: whole, service: s, why: "a headless Service: its ready endpoints"}
+		return node{kind: whole, service: s, listed: true, endpoints: s.ready, why: "a headless Service: its ready endpoints"}
 	case len(labels) == 0:
-		return node{kind: whole, service: s, why: "a Service with an address of its own"}
+		return node{kind: whole, service: s, addresses: s.source.Addresses, why: "a Service with an address of its own"}
 	case len(labels) == 2:
 		found := node{kind: portion, service: s, port: unscore(labels[1]), protocol: unscore(labels[0]), why: "a named port of the Service"}
-		if s.hasPort(found.port, found.protocol) {
+		found.listed, found.endpoints, found.addresses = s.source.Headless, s.ready, s.source.Addresses
+		if s.hasPort(found.port, found.protocol, found.listed) {
 			return found
 		}
 		return node{why: "the Service has no port of this name and protocol"}
 	}
 	if endpoints := s.endpointsNamed(labels[0]); len(endpoints) > 0 {
-		return node{kind: endpoint, service: s, endpoints: endpoints, why: "a ready endpoint of the Service"}
+		return node{kind: endpoint, service: s, listed: true, endpoints: endpoints, why: "a ready endpoint of the Service"}
 	}
-	if s.hasPort("", unscore(labels[0])) {
+	if s.hasPort("", unscore(labels[0]), s.source.Headless) {
 		return node{kind: empty, why: "a protocol: only the Service's named ports are below it"}
 	}
 	return node{why: "the Service has no ready endpoint of this name"}
 }
 
 // hasPort reports whether the Service has a port of this name, or any named
-// port if name is empty, for this protocol.
-func (s *service) hasPort(name, protocol string) bool {
-	if !s.source.Headless {
+// port if name is empty, for this protocol; or, if listed, its ready endpoints.
+func (s *service) hasPort(name, protocol string, listed bool) bool {
+	if !listed {
 		for _, p := range s.source.Ports {
 			if matches(p.Name, p.Protocol, name, protocol) {
 				return true

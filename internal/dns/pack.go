@@ -86,12 +86,11 @@ func (p *Packer) usual() bool {
 
 func (p *Packer) answer() bool {
 	name, ok := p.fold(p.message[questionAt : len(p.message)-4])
-	domain := p.table.config.Domain
-	if !ok || domain == "" {
+	if !ok || p.table.config.Domain == "" {
 		return false
 	}
-	if relative, inside := below(name, domain); inside {
-		return p.cluster(relative)
+	if zone, relative := p.table.authority(name); zone != nil {
+		return zone.kind == clusterZone && p.cluster(relative)
 	}
 	return p.asked == TypePTR && p.reverse(name)
 }
@@ -163,25 +162,22 @@ func (p *Packer) cluster(relative string) bool {
 // service answers for a Service, a port or an endpoint.
 func (p *Packer) service(n node) bool {
 	s := n.service
-	own := n.kind != endpoint && !s.source.Headless
-	list := s.ready
-	if n.kind == endpoint {
-		list = n.endpoints
-	}
 	switch {
-	case p.asked == TypeSRV && own:
+	case n.target != "":
+		return false
+	case p.asked == TypeSRV && !n.listed:
 		return p.ownServices(n)
 	case p.asked == TypeSRV:
-		return p.endpointServices(n, list)
+		return !p.table.config.EndpointPodNames && p.endpointServices(n, n.endpoints)
 	case p.asked != TypeA && p.asked != TypeAAAA:
 		return true
-	case own:
-		p.list = append(p.list[:0], s.source.Addresses...)
+	case !n.listed:
+		p.list = append(p.list[:0], n.addresses...)
 	case s.repeated:
 		return false
 	default:
 		p.list = p.list[:0]
-		for _, at := range list {
+		for _, at := range n.endpoints {
 			slice, e := s.at(at)
 			if e.Address.Is4() == (p.asked == TypeA) && (n.kind != portion || slicePort(slice, n)) {
 				p.list = append(p.list, e.Address)

@@ -95,7 +95,7 @@ type packedSOA struct {
 }
 
 func packSOA(t *Table) packedSOA {
-	record := (&reply{table: t}).soa(t.config.Domain)
+	record := (&reply{table: t, zone: t.cluster()}).soa(t.config.Domain)
 	soa := packedSOA{table: t, ttl: record.TTL, ok: true}
 	for _, name := range []struct {
 		to   *[]byte
@@ -143,7 +143,7 @@ func (p *Packer) reverse(name string) bool {
 	if !ok {
 		return false
 	}
-	users, ok := p.table.reverse.Get(address)
+	users, ok := p.table.users(address)
 	switch {
 	case !ok || len(users.clusterIP) == 0 && len(users.endpoint) != 1:
 		return false
@@ -152,7 +152,7 @@ func (p *Packer) reverse(name string) bool {
 		return ok && p.pointer()
 	}
 	s, ok := p.table.services.Get(users.endpoint[0])
-	if !ok {
+	if !ok || p.table.config.EndpointPodNames {
 		return false
 	}
 	var found *desired.Endpoint

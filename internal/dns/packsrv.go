@@ -44,7 +44,7 @@ func (p *Packer) ownServices(n node) bool {
 	count := 0
 	for _, port := range s.source.Ports {
 		if n.kind != portion || matches(port.Name, port.Protocol, n.port, n.protocol) {
-			count += len(s.source.Addresses)
+			count += len(n.addresses)
 		}
 	}
 	if count == 0 {
@@ -76,8 +76,8 @@ func (p *Packer) ownServices(n node) bool {
 		}
 	}
 	p.glue = p.glue[:0]
-	for i, address := range s.source.Addresses {
-		if !slices.Contains(s.source.Addresses[:i], address) {
+	for i, address := range n.addresses {
+		if !slices.Contains(n.addresses[:i], address) {
 			p.glue = append(p.glue, glue{owner, address})
 		}
 	}

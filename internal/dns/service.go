@@ -13,19 +13,15 @@ func (r *reply) serviceAddresses(owner string, n node) {
 		return
 	}
 	s := n.service
-	if n.kind != endpoint && !s.source.Headless {
-		r.addresses(owner, s.source.Addresses)
+	if !n.listed {
+		r.addresses(owner, n.addresses)
 		return
-	}
-	list := s.ready
-	if n.kind == endpoint {
-		list = n.endpoints
 	}
 	var seen map[netip.Addr]bool
 	if s.repeated {
-		seen = make(map[netip.Addr]bool, len(list))
+		seen = make(map[netip.Addr]bool, len(n.endpoints))
 	}
-	for _, at := range list {
+	for _, at := range n.endpoints {
 		slice, e := s.at(at)
 		if seen[e.Address] || e.Address.Is4() != (r.asked.Type == TypeA) || (n.kind == portion && !slicePort(slice, n)) {
 			continue
@@ -57,7 +53,7 @@ type offer struct {
 // services adds SRV records: one per target and port, all with priority 0 and
 // an equal share of 100 as weight, and the targets' addresses.
 func (r *reply) services(owner string, n node) {
-	offers := r.table.offers(n)
+	offers := r.zone.offers(n)
 	if len(offers) == 0 {
 		return
 	}
@@ -74,35 +70,35 @@ func (r *reply) services(owner string, n node) {
 	for _, o := range offers {
 		if c := (choice{o.target, o.port}); !choices[c] {
 			choices[c] = true
-			r.add(Record{Name: owner, Type: TypeSRV, TTL: r.table.config.TTL, Weight: weight, Port: o.port, Target: o.target})
+			r.add(Record{Name: owner, Type: TypeSRV, TTL: r.zone.ttl, Weight: weight, Port: o.port, Target: o.target})
 		}
-		if g := (glue{o.target, o.address}); !glues[g] {
+		if g := (glue{o.target, o.address}); o.address.IsValid() && !glues[g] {
 			glues[g] = true
 			r.Additional = append(r.Additional, r.address(o.target, o.address))
 		}
 	}
 }
 
-func (t *Table) offers(n node) []offer {
+func (z *zone) offers(n node) []offer {
 	s := n.service
-	name := t.serviceName(s.source.Name)
+	name := z.serviceName(s.source.Name)
 	var offers []offer
-	if n.kind != endpoint && !s.source.Headless {
+	if !n.listed {
 		for _, p := range s.source.Ports {
 			if n.kind == portion && !matches(p.Name, p.Protocol, n.port, n.protocol) {
 				continue
 			}
-			for _, address := range s.source.Addresses {
+			for _, address := range n.addresses {
 				offers = append(offers, offer{name, address, p.Port})
+			}
+			if n.target != "" {
+				// Who asks finds the target's addresses elsewhere.
+				offers = append(offers, offer{target: n.target + ".", port: p.Port})
 			}
 		}
 		return offers
 	}
-	list := s.ready
-	if n.kind == endpoint {
-		list = n.endpoints
-	}
-	for _, at := range list {
+	for _, at := range n.endpoints {
 		slice, e := s.at(at)
 		target := ""
 		for _, p := range slice.Ports {
@@ -110,7 +106,7 @@ func (t *Table) offers(n node) []offer {
 				continue
 			}
 			if target == "" {
-				target = s.label(e) + "." + name
+				target = s.label(slice, e) + "." + name
 			}
 			offers = append(offers, offer{target, e.Address, p.Port})
 		}

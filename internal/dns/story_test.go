@@ -121,6 +121,18 @@ func set(t *testing.T, words []string, config *Config, objects *desired.Objects)
 		config.NamespaceLabels = value
 	case "labels":
 		config.Labels = value
+	case "external":
+		config.External.Zones = words[1:]
+	case "zonal":
+		config.Zonal = true
+	case "multicluster":
+		config.Multicluster = words[1:]
+	case "apex":
+		config.External.Apex = value
+	case "headless":
+		config.External.Headless = true
+	case "fallthrough":
+		config.External.Fallthrough = true
 	default:
 		t.Fatalf("unknown setting %q", words)
 	}
@@ -196,6 +208,11 @@ func read(t *testing.T, text []byte, objects *desired.Objects) {
 			s := desired.ParseSlice(o)
 			s.Labels = o.Labels
 			objects.Slices = objects.Slices.Set(s.Name, s)
+		case "ServiceImport":
+			o := new(desired.ServiceImport)
+			decode(t, document, o, yaml.Unmarshal)
+			s := desired.ParseServiceImport(o)
+			objects.Imports = objects.Imports.Set(s.Name, s)
 		case "Pod":
 			o := new(corev1.Pod)
 			decode(t, document, o, yaml.UnmarshalStrict)

@@ -18,6 +18,7 @@ type Table struct {
 	Synced bool
 
 	config Config
+	zones  []zone // the longest names first
 	state  *desired.State
 	// namespaces are those that have names.
 	namespaces pmap.Map[string, *desired.Namespace]
@@ -26,7 +27,9 @@ type Table struct {
 	services pmap.Map[desired.Name, *service]
 	// reverse holds who uses an address: ClusterIPs and ready endpoints.
 	reverse pmap.Map[netip.Addr, *owners]
-	reasons pmap.Map[desired.Name, *desired.Reason]
+	reasons pmap.Map[desired.Ref, *desired.Reason]
+	// imports are the ServiceImports, if Config.Multicluster asks for them.
+	imports pmap.Map[desired.Name, *service]
 }
 
 // Config returns the configuration that the Table was compiled with, complete.
@@ -55,6 +58,8 @@ type service struct {
 	ready []ready
 	// podNames is set if endpoints without hostname are named after their pods.
 	podNames bool
+	// imported is set for a ServiceImport.
+	imported bool
 	// repeated is set if an address occurs more than once in ready.
 	repeated bool
 	// owner names this Service alone as the user of an endpoint address, so that

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
 // Records yields every record that the Table holds, in the order of a zone
@@ -17,8 +18,8 @@ func (t Table) Records() iter.Seq[Record] {
 		for name := range t.names() {
 			for _, qtype := range []Type{TypeSOA, TypeNS, TypeCNAME, TypeA, TypeAAAA, TypeTXT, TypeSRV, TypePTR} {
 				for _, record := range t.Answer(Question{Name: name, Type: qtype, Class: ClassIN}).Answer {
-					// What an alias leads to is listed under its own name.
-					if record.Name == name && !yield(record) {
+					// Aliases, and what they lead to, are listed once.
+					if record.Name == name && record.Type == qtype && !yield(record) {
 						return
 					}
 				}
@@ -30,27 +31,18 @@ func (t Table) Records() iter.Seq[Record] {
 // names yields every name that has records, once.
 func (t Table) names() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		domain := t.config.Domain + "."
-		for _, name := range []string{domain, "dns-version." + domain, "ns.dns." + domain} {
-			if !yield(name) {
-				return
-			}
-		}
-		var services []desired.Name
-		for name := range t.services.All() {
-			services = append(services, name)
-		}
-		slices.SortFunc(services, desired.Name.Compare)
-		for _, name := range services {
-			s, _ := t.services.Get(name)
-			if !t.exposes(name.Namespace) {
-				continue
-			}
-			for _, prefix := range s.prefixes() {
-				if !yield(prefix + t.serviceName(name)) {
+		for i := range t.zones {
+			z := &t.zones[i]
+			for _, name := range []string{z.domain + ".", "dns-version." + z.domain + ".", z.primary} {
+				if !yield(name) {
 					return
 				}
 			}
+		}
+		own := func(z *zone) bool { return z.kind != importedZone }
+		imported := func(z *zone) bool { return z.kind == importedZone }
+		if !t.serviceNames(t.services, own, yield) || !t.serviceNames(t.imports, imported, yield) {
+			return
 		}
 		var addresses []netip.Addr
 		for address := range t.reverse.All() {
@@ -63,6 +55,29 @@ func (t Table) names() iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// serviceNames yields the names of Services in the zones that are meant, and
+// reports whether to go on.
+func (t Table) serviceNames(of pmap.Map[desired.Name, *service], in func(*zone) bool, yield func(string) bool) bool {
+	var names []desired.Name
+	for name := range of.All() {
+		if t.exposes(name.Namespace) {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, desired.Name.Compare)
+	for _, name := range names {
+		s, _ := of.Get(name)
+		for _, prefix := range s.prefixes() {
+			for i := range t.zones {
+				if in(&t.zones[i]) && !yield(prefix+t.zones[i].serviceName(name)) {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // prefixes returns what can stand in front of a Service's name, each with its
@@ -81,8 +96,11 @@ func (s *service) prefixes() []string {
 	}
 	last := ""
 	for _, at := range s.ready {
-		_, e := s.at(at)
-		if l := s.label(e); l != last {
+		slice, e := s.at(at)
+		switch l := s.label(slice, e); {
+		case s.imported:
+			add(l + ".") // those of one cluster need not follow each other
+		case l != last:
 			list, last = append(list, l+"."), l
 		}
 	}

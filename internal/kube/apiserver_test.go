@@ -282,7 +282,7 @@ func (s *apiServer) takeEvent(w http.ResponseWriter, r *http.Request) {
 
 func kindOf(resource string) (apiVersion, kind string) {
 	kinds := map[string][2]string{
-		"services": {"v1", "Service"}, "pods": {"v1", "Pod"}, "namespaces": {"v1", "Namespace"}, "nodes": {"v1", "Node"}, "secrets": {"v1", "Secret"},
+		"services": {"v1", "Service"}, "pods": {"v1", "Pod"}, "serviceimports": {"multicluster.x-k8s.io/v1alpha1", "ServiceImport"}, "namespaces": {"v1", "Namespace"}, "nodes": {"v1", "Node"}, "secrets": {"v1", "Secret"},
 		"endpointslices": {"discovery.k8s.io/v1", "EndpointSlice"},
 		"servicecidrs":   {"networking.k8s.io/v1", "ServiceCIDR"}, "ipaddresses": {"networking.k8s.io/v1", "IPAddress"},
 		"ipaddresspools": {"metallb.io/v1beta1", "IPAddressPool"}, "l2advertisements": {"metallb.io/v1beta1", "L2Advertisement"},

@@ -49,7 +49,7 @@ func (c *Client) List(ctx context.Context, node string, what Reads, log *slog.Lo
 		o := &cidrs.Items[i]
 		v.Objects.ServiceCIDRs = v.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
 	}
-	if err := c.listNames(ctx, what.Names, &v.Objects); err != nil {
+	if err := c.listNames(ctx, what.Names, &v.Objects, log); err != nil {
 		return v, err
 	}
 	if v.Objects.Addressing, err = c.listAddressing(ctx, what.Addressing, log); err != nil || node == "" {

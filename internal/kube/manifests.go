@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"path"
 	"slices"
 	"strings"
@@ -131,6 +132,11 @@ func (m *Manifests) add(object runtime.Object) error {
 
 // addOther adds an object of a kind that is not Kubernetes' own.
 func (m *Manifests) addOther(o *unstructured.Unstructured) error {
+	if o.GetKind() == "ServiceImport" && o.GroupVersionKind().Group == serviceImports().Group {
+		o.SetNamespace(m.namespace(o.GetNamespace()))
+		m.Objects.Imports = m.Objects.Imports.Set(namespacedName(o), parseImport(o, slog.Default()))
+		return nil
+	}
 	if _, known := metallb.ResourceOf(o.GetKind()); !known || o.GroupVersionKind().Group != metallb.Group {
 		m.Ignored[o.GetKind()]++
 		return nil

@@ -3,11 +3,16 @@ package kube
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -28,6 +33,8 @@ type Names struct {
 	Labels string
 	// NoSlices leaves out EndpointSlices.
 	NoSlices bool
+	// Imports: also ServiceImports, which a cluster need not have.
+	Imports bool
 }
 
 // living selects the pods that have not come to their end.
@@ -75,6 +82,43 @@ func (n Names) selectPods(o *metav1.ListOptions) {
 	o.FieldSelector, o.LabelSelector = living, n.Labels
 }
 
+// serviceImports is the resource of KEP-1645's ServiceImports.
+func serviceImports() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "multicluster.x-k8s.io", Version: "v1alpha1", Resource: "serviceimports"}
+}
+
+func newImports(n Names, changed func(), log *slog.Logger) *store[desired.Name, *unstructured.Unstructured, *desired.Service] {
+	return &store[desired.Name, *unstructured.Unstructured, *desired.Service]{
+		key: namespacedName, changed: changed, synced: !n.Imports,
+		keep: func(o *unstructured.Unstructured) *desired.Service { return parseImport(o, log) },
+	}
+}
+
+// parseImport reads an object as far as it is what the kind's definition lets
+// through.
+func parseImport(o *unstructured.Unstructured, log *slog.Logger) *desired.Service {
+	var typed desired.ServiceImport
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &typed); err != nil {
+		log.Error("ServiceImport is used as if it were empty: correct the field", "namespace", o.GetNamespace(), "name", o.GetName(), "error", err)
+		typed = desired.ServiceImport{}
+	}
+	typed.Namespace, typed.Name = o.GetNamespace(), o.GetName()
+	return desired.ParseServiceImport(&typed)
+}
+
+// listResource lists and watches a resource of another API group.
+func (c *Client) listResource(of schema.GroupVersionResource) *cache.ListWatch {
+	resource := c.dynamic.Resource(of)
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return resource.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return resource.Watch(ctx, o)
+		},
+	}
+}
+
 // followNames keeps the stores that are for names alone equal to what the API
 // server has.
 func (w *Watcher) followNames(ctx context.Context, running *sync.WaitGroup) {
@@ -82,10 +126,26 @@ func (w *Watcher) followNames(ctx context.Context, running *sync.WaitGroup) {
 		lw := cache.NewFilteredListWatchFromClient(w.client.clientset.CoreV1().RESTClient(), "pods", metav1.NamespaceAll, w.names.selectPods)
 		w.reflect(ctx, running, "pods", lw, &corev1.Pod{}, w.pods)
 	}
+	if w.names.Imports {
+		w.reflect(ctx, running, "serviceimports", w.client.listResource(serviceImports()), &unstructured.Unstructured{}, w.imports)
+	}
 }
 
 // listNames reads the same once.
-func (c *Client) listNames(ctx context.Context, n Names, into *desired.Objects) error {
+func (c *Client) listNames(ctx context.Context, n Names, into *desired.Objects, log *slog.Logger) error {
+	if n.Imports {
+		list, err := c.dynamic.Resource(serviceImports()).List(ctx, metav1.ListOptions{})
+		switch {
+		case unread("serviceimports", err, log):
+			list = &unstructured.UnstructuredList{}
+		case err != nil:
+			return listError("ServiceImports", err)
+		}
+		for i := range list.Items {
+			o := &list.Items[i]
+			into.Imports = into.Imports.Set(namespacedName(o), parseImport(o, log))
+		}
+	}
 	if !n.Pods {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -50,6 +51,7 @@ type Watcher struct {
 	cidrs      *store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]
 	nodes      *store[string, *corev1.Node, *corev1.Node]
 	pods       *store[desired.PodID, *corev1.Pod, desired.Pod]
+	imports    *store[desired.Name, *unstructured.Unstructured, *desired.Service]
 	addressing *addressing
 	names      Names
 
@@ -70,6 +72,7 @@ func NewWatcher(client *Client, node string, what Reads, log *slog.Logger) *Watc
 	w.cidrs = &store[string, *networkingv1.ServiceCIDR, *networkingv1.ServiceCIDR]{key: clusterName, keep: stripServiceCIDR, changed: changed}
 	w.nodes = &store[string, *corev1.Node, *corev1.Node]{key: clusterName, keep: stripNode, changed: changed, synced: node == ""}
 	w.pods = newPods(w.names, changed)
+	w.imports = newImports(w.names, changed, w.log)
 	return w
 }
 
@@ -126,7 +129,7 @@ func (w *Watcher) send(ctx context.Context, out chan<- View) {
 
 func (w *Watcher) view() View {
 	var v View
-	var synced [7]bool
+	var synced [8]bool
 	v.Objects.Services, synced[0] = w.services.snapshot()
 	v.Objects.Slices, synced[1] = w.slices.snapshot()
 	v.Objects.Namespaces, synced[2] = w.namespaces.snapshot()
@@ -135,7 +138,8 @@ func (w *Watcher) view() View {
 	v.Objects.ServiceCIDRs, synced[4] = w.cidrs.snapshot()
 	v.Objects.Addressing, synced[5] = w.addressing.snapshot()
 	v.Objects.Pods, synced[6] = w.pods.snapshot()
-	v.Objects.Synced = synced == [7]bool{true, true, true, true, true, true, true}
+	v.Objects.Imports, synced[7] = w.imports.snapshot()
+	v.Objects.Synced = synced == [8]bool{true, true, true, true, true, true, true, true}
 	v.Node.Name = w.node
 	if node, ok := nodes.Get(w.node); ok {
 		v.setNode(node)

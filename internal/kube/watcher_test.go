@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
@@ -165,6 +166,31 @@ func TestWatcherPods(t *testing.T) {
 		if strings.Contains(request, "/endpointslices") {
 			t.Errorf("asks for what nobody needs: %s", request)
 		}
+	}
+}
+
+// TestWatcherImports: ServiceImports are read where they are asked for, and a
+// cluster need not have the kind.
+func TestWatcherImports(t *testing.T) {
+	s := newAPIServer(t)
+	clusterObjects(s)
+	s.set("serviceimports", &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport",
+		"metadata": map[string]any{"namespace": "demo", "name": "web"},
+		"spec":     map[string]any{"type": "ClusterSetIP", "ips": []any{"10.97.0.1"}, "ports": []any{map[string]any{"port": int64(80), "protocol": "TCP"}}},
+	}})
+	_, views := watchedWith(t, s, "", Reads{Names: Names{Imports: true}})
+	v := until(t, views, "all is read", synced)
+	o, ok := v.Objects.Imports.Get(desired.Name{Namespace: "demo", Name: "web"})
+	if !ok || fmt.Sprint(o.Addresses) != "[10.97.0.1]" || len(o.Ports) != 1 || o.Ports[0].Port != 80 {
+		t.Errorf("ServiceImport %+v", o)
+	}
+	without := newAPIServer(t)
+	clusterObjects(without)
+	without.unknown = "serviceimports"
+	_, views = watchedWith(t, without, "", Reads{Names: Names{Imports: true}})
+	if v := until(t, views, "all is read", synced); v.Objects.Imports.Len() != 0 {
+		t.Errorf("%d ServiceImports out of nowhere", v.Objects.Imports.Len())
 	}
 }
 

@@ -100,6 +100,7 @@ func TestMistakes(t *testing.T) {
 		"kubernetes a.org {\npods secure\n}":    `Corefile:3: kubernetes pods: "secure" is none of disabled, insecure, verified; did you mean "insecure"?`,
 		"kubernetes a.org {\nttl 3601\n}":       `Corefile:3: kubernetes ttl: "3601" is not a number from 0 to 3600`,
 		"kubernetes in-addr.arpa":               `Corefile:2: kubernetes names no zone but reverse ones; add the cluster's, as in "kubernetes cluster.local in-addr.arpa ip6.arpa"`,
+		"k8s_external":                          `Corefile:2: k8s_external names no zone but the root or reverse ones; add one, as in "k8s_external example.org"`,
 		"forward .":                             `Corefile:2: forward has the wrong number of arguments, 1; write "forward ZONE SERVER..."`,
 		"forward . nowhere":                     `Corefile:2: forward: "nowhere" is neither an address nor a file; write ADDRESS, ADDRESS:PORT or a path such as /etc/resolv.conf`,
 		"forward . grpc://192.0.2.1":            `Corefile:2: forward: "grpc://" is neither dns:// nor tls://; servers are asked by one of these`,

@@ -2,6 +2,7 @@ package corefile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,14 +39,24 @@ type Fallthrough struct {
 
 func (l *line) fallthroughs(into *Fallthrough) { *into = Fallthrough{true, l.zones(0)} }
 
-// Domain returns the first zone that is not a reverse one, without final dot.
+// Domain returns the first zone that is neither a reverse one nor of several
+// clusters, without final dot.
 func (k Kubernetes) Domain() string {
 	for _, zone := range k.Zones {
-		if !isReverse(zone) {
+		if !isReverse(zone) && !slices.Contains(k.Multicluster, zone) {
 			return strings.TrimSuffix(zone, ".")
 		}
 	}
 	return ""
+}
+
+// trimmed returns zones without their final dots.
+func trimmed(zones []string) []string {
+	var all []string
+	for _, zone := range zones {
+		all = append(all, strings.TrimSuffix(zone, "."))
+	}
+	return all
 }
 
 // Effect implements Setting.
@@ -68,6 +79,10 @@ func (k Kubernetes) Effect() string {
 	say(len(k.Namespaces) > 0, "namespaces "+strings.Join(k.Namespaces, " ")+" alone")
 	say(k.NamespaceLabels != "", "namespaces with labels "+k.NamespaceLabels+" alone")
 	say(k.Labels != "", "Services with labels "+k.Labels+" alone")
+	say(k.Zonal, "endpoints of headless Services by zone")
+	if len(k.Multicluster) > 0 {
+		said = append(said, "ServiceImports below "+strings.Join(trimmed(k.Multicluster), " "))
+	}
 	return fmt.Sprintf("names of the cluster below %s, TTL %d s, %s; reverse names that are not the cluster's are asked upstream", k.Domain(), k.TTL, strings.Join(said, ", "))
 }
 
@@ -139,7 +154,7 @@ func (l *line) selector() string {
 func (k Kubernetes) check(l *line) {
 	forward := 0
 	for _, zone := range k.Zones {
-		if !isReverse(zone) {
+		if !isReverse(zone) && !slices.Contains(k.Multicluster, zone) {
 			forward++
 		}
 	}
@@ -148,6 +163,11 @@ func (k Kubernetes) check(l *line) {
 	}
 	if forward > 1 {
 		l.lacks("kubernetes zones")
+	}
+	for _, zone := range k.Multicluster {
+		if !slices.Contains(k.Zones, zone) {
+			l.mistake("kubernetes multicluster: the zone %s is not one of the directive's own; name it after \"kubernetes\", too", zone)
+		}
 	}
 	if k.Zonal && k.NoEndpoints {
 		l.mistake("kubernetes has both zonal and noendpoints; zones are those of endpoints, remove one of them")

@@ -28,9 +28,22 @@ type DNS struct {
 	NamespaceLabels     string      `json:"namespaceLabels,omitempty"`
 	Labels              string      `json:"labels,omitempty"`
 
+	External          *ExternalSettings `json:"external,omitempty"`
+	MulticlusterZones []string          `json:"multiclusterZones,omitempty"`
+	Zonal             bool              `json:"zonal,omitempty"`
+
 	Upstreams  []netip.AddrPort `json:"upstreams,omitempty"`
 	ResolvConf string           `json:"resolvConf,omitempty"`
 	Lameduck   string           `json:"lameduck"`
+}
+
+// ExternalSettings is the section dns.external of fairlead.yaml.
+type ExternalSettings struct {
+	Zones       []string    `json:"zones"`
+	Apex        string      `json:"apex"`
+	TTL         json.Number `json:"ttl"`
+	Headless    bool        `json:"headless,omitempty"`
+	Fallthrough bool        `json:"fallthrough,omitempty"`
 }
 
 // Settings returns what fairlead.yaml has to say for what this Config means, as
@@ -48,6 +61,10 @@ func (c Config) Settings() Settings {
 		case Kubernetes:
 			s.ClusterDomain = v.Domain()
 			v.settings(&s.DNS)
+		case External:
+			if len(v.domains()) > 0 { // of several CoreDNS takes the last
+				s.DNS.External = v.settings()
+			}
 		case Health:
 			s.DNS.Lameduck = v.Lameduck.String()
 		case Forward:
@@ -65,6 +82,7 @@ func (k Kubernetes) settings(d *DNS) {
 	d.EndpointPodNames, d.NoEndpoints = k.EndpointPodNames, k.NoEndpoints
 	// Without endpoints every Service is empty, which fairlead.yaml refuses to ignore.
 	d.IgnoreEmptyServices = k.IgnoreEmpty && !k.NoEndpoints
+	d.MulticlusterZones, d.Zonal = trimmed(k.Multicluster), k.Zonal && !k.NoEndpoints
 	d.Namespaces, d.NamespaceLabels, d.Labels = k.Namespaces, k.NamespaceLabels, k.Labels
 }
 

@@ -102,8 +102,29 @@ func randomCluster(rng *rand.Rand) dns.Table {
 		}
 		state.Services = state.Services.Set(s.Name, s)
 	}
-	table, _ := dns.Compile(state, dns.Table{}, dns.Config{Server: desired.Name{Namespace: "n0", Name: "s0"}})
+	table, _ := dns.Compile(state, dns.Table{}, randomConfig(rng))
 	return table
+}
+
+// randomConfig returns one that is usual as often as not.
+func randomConfig(rng *rand.Rand) dns.Config {
+	c := dns.Config{Server: desired.Name{Namespace: "n0", Name: "s0"}}
+	if rng.IntN(2) == 0 {
+		return c
+	}
+	one := func(in int) bool { return rng.IntN(in) == 0 }
+	c.Pods = []dns.Pods{dns.PodsInsecure, dns.PodsDisabled, dns.PodsVerified}[rng.IntN(3)]
+	c.ZeroTTL, c.EndpointPodNames, c.NoEndpoints, c.IgnoreEmpty, c.Zonal = one(4), one(4), one(4), one(4), one(4)
+	if c.NoEndpoints {
+		c.IgnoreEmpty, c.Zonal = false, false
+	}
+	if one(4) {
+		c.Namespaces = []string{"n0"}
+	}
+	if one(4) {
+		c.External.Zones = []string{"n1.svc.cluster.local"}
+	}
+	return c
 }
 
 func randomSlice(rng *rand.Rand) *desired.Slice {
