@@ -59,6 +59,9 @@ func TestShedding(t *testing.T) {
 		t.Error("pressed to the end")
 	}
 	p.pending.Wait()
+	if waiting := p.waiting.Load(); waiting != 0 {
+		t.Errorf("%d places are taken by nobody", waiting)
+	}
 	rcodes := countReplies(t, client, 4*rounds)
 	if rcodes[1][wire.RcodeSuccess] != rounds || rcodes[2][wire.RcodeSuccess] < batchSize/4 || rcodes[0][wire.RcodeRefused] < batchSize/4 || rcodes[3][wire.RcodeRefused] < batchSize/4 {
 		t.Errorf("got %v", rcodes)

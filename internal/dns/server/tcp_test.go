@@ -52,7 +52,7 @@ func TestPipelining(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		addresses(w, m)
 	})
-	_, at := start(t, Config{Forward: forward.Config{Upstreams: []netip.AddrPort{up}}}, cluster(t, 0))
+	p, at := start(t, Config{Forward: forward.Config{Upstreams: []netip.AddrPort{up}}}, cluster(t, 0))
 	conn := dial(t, at)
 	var all bytes.Buffer
 	names := map[uint16]string{}
@@ -77,6 +77,10 @@ func TestPipelining(t *testing.T) {
 			t.Errorf("reply %d is for %s: the upstream holds up the cluster", i, name)
 		}
 		delete(names, reply.Id)
+	}
+	p.Close()
+	if waiting := p.waiting.Load(); waiting != 0 {
+		t.Errorf("%d places are taken by nobody", waiting)
 	}
 }
 
