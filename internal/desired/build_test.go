@@ -59,7 +59,11 @@ func plain(s *State) map[string]any {
 	for ref, status := range s.Statuses.All() {
 		statuses[ref] = status
 	}
-	return map[string]any{"services": services, "statuses": statuses, "node": s.Node, "synced": s.Synced}
+	imports := map[Name]*Service{}
+	for name, service := range s.Imports.All() {
+		imports[name] = service
+	}
+	return map[string]any{"services": services, "imports": imports, "pods": s.Pods.Len(), "statuses": statuses, "node": s.Node, "synced": s.Synced}
 }
 
 // TestIncrementalEqualsFresh applies random changes and expects that the State
@@ -84,7 +88,7 @@ func mutate(rng *rand.Rand, o Objects) Objects {
 	service := fmt.Sprintf("s%d", rng.IntN(5))
 	name := Name{"demo", service}
 	slice := Name{"demo", fmt.Sprintf("slice%d", rng.IntN(8))}
-	switch rng.IntN(6) {
+	switch rng.IntN(9) {
 	case 0:
 		o.Services = o.Services.Delete(name)
 	case 1, 2:
@@ -95,9 +99,21 @@ func mutate(rng *rand.Rand, o Objects) Objects {
 		o.Services = o.Services.Set(name, ParseService(s))
 	case 3:
 		o.Slices = o.Slices.Delete(slice)
+	case 4:
+		o.Imports = o.Imports.Delete(name)
+	case 5:
+		i := &ServiceImport{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: service}}
+		i.Spec.Type, i.Spec.IPs = "ClusterSetIP", []string{address(10, 97, rng.IntN(4)), "nonsense"[:rng.IntN(9)]}
+		o.Imports = o.Imports.Set(name, ParseServiceImport(i))
 	default:
 		s := testSlice("demo", slice.Name, service, address(10, 128, rng.IntN(300)), "nonsense"[:rng.IntN(9)])
 		s.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: fmt.Sprintf("2026-11-24T00:00:0%dZ", rng.IntN(9))}
+		switch rng.IntN(3) {
+		case 0: // of a ServiceImport alone
+			s.Labels = map[string]string{LabelImport: service, LabelCluster: "East"}
+		case 1: // of both
+			s.Labels[LabelImport] = fmt.Sprintf("s%d", rng.IntN(5))
+		}
 		o.Slices = o.Slices.Set(slice, ParseSlice(s))
 	}
 	return o
