@@ -9,7 +9,6 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/server"
-	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 )
 
 // Where CoreDNS serves /health and /ready; probes and dashboards know them.
@@ -33,7 +32,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 	}
 	plane, err := server.New(server.Config{
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
-		Forward: forward.Config{Upstreams: c.Upstreams, ResolvConf: c.ResolvConf},
+		Forward: forwarding(c),
 	})
 	if err != nil {
 		return pipeline{}, err

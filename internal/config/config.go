@@ -111,6 +111,9 @@ type DNS struct {
 	// Upstreams answer what is not the cluster's; empty means those in ResolvConf.
 	Upstreams  []netip.AddrPort `yaml:"upstreams"`
 	ResolvConf string           `yaml:"resolvConf"`
+	// Forward and Cache say more of how these are asked, and what is kept.
+	Forward DNSForward `yaml:"forward"`
+	Cache   DNSCache   `yaml:"cache"`
 	// Lameduck is how long a server that is told to stop goes on answering.
 	Lameduck time.Duration `yaml:"lameduck"`
 	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
@@ -203,6 +206,7 @@ func (c Config) validate() error {
 	if c.DNS.Pods != "insecure" && c.DNS.Pods != "disabled" {
 		bad("dns.pods", "%q is neither insecure nor disabled", c.DNS.Pods)
 	}
+	c.DNS.validateForwarding(bad)
 	if c.DNS.Lameduck < 0 || c.DNS.Lameduck > time.Minute {
 		bad("dns.lameduck", "%s is not between 0s and 1m", c.DNS.Lameduck)
 	}

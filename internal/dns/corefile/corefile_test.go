@@ -2,6 +2,7 @@ package corefile
 
 import (
 	"cmp"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -46,7 +47,11 @@ func describe(source Source, from Surroundings) string {
 			fmt.Fprintf(&b, "  %s => %s\n", d.Text, strings.Join(append([]string{d.Effect()}, d.Notes...), "; "))
 		}
 	}
-	fmt.Fprintf(&b, "settings %+v\n", config.Settings())
+	settings, err := json.Marshal(config.Settings())
+	if err != nil {
+		return err.Error()
+	}
+	fmt.Fprintf(&b, "settings %s\n", settings)
 	for _, p := range problems {
 		fmt.Fprintf(&b, "%s [%s]\n", p.Error(), p.Kind)
 	}
@@ -85,32 +90,35 @@ func TestStories(t *testing.T) {
 // ".", unless it holds braces of its own block.
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		"kubernets cluster.local":               `Corefile:2: CoreDNS has no directive "kubernets"; did you mean "kubernetes"?`,
-		"kubernetes a.org {\npod insecure\n}":   `Corefile:3: kubernetes has no option "pod"; did you mean "pods"?`,
-		"kubernetes a.org {\npods secure\n}":    `Corefile:3: kubernetes pods: "secure" is none of disabled, insecure, verified; did you mean "insecure"?`,
-		"kubernetes a.org {\nttl 3601\n}":       `Corefile:3: kubernetes ttl: "3601" is not a number from 0 to 3600`,
-		"kubernetes in-addr.arpa":               `Corefile:2: kubernetes names no zone but reverse ones; add the cluster's, as in "kubernetes cluster.local in-addr.arpa ip6.arpa"`,
-		"forward .":                             `Corefile:2: forward has the wrong number of arguments, 1; write "forward ZONE SERVER..."`,
-		"forward . nowhere":                     `Corefile:2: forward: "nowhere" is neither an address nor a file; write ADDRESS, ADDRESS:PORT or a path such as /etc/resolv.conf`,
-		"forward . grpc://192.0.2.1":            `Corefile:2: forward: "grpc://" is neither dns:// nor tls://; servers are asked by one of these`,
-		"forward . 192.0.2.1 {\nexpire soon\n}": `Corefile:3: forward expire: "soon" is not a duration of at least 0s; write for example 5s`,
-		"cache 0":                               `Corefile:2: cache: "0" is not a number from 1 to 2147483647`,
-		"cache 30\ncache 60":                    `Corefile:3: cache is there twice, first at Corefile:2; CoreDNS takes it once for a server block, remove one`,
-		"health 8080":                           `Corefile:2: health: "8080" is not ADDRESS:PORT; write for example :8080`,
-		"health {\nlameduck 5s }":               `Corefile:3: "}" must stand on a line of its own`,
-		"reload 1s":                             `Corefile:2: reload: "1s" is not a duration of at least 2s; write for example 5s`,
-		"loop {\nx\n}":                          `Corefile:3: loop takes no options in braces; remove "x"`,
-		"import nothing":                        `Corefile:2: import nothing: there is no snippet (nothing) above and no such file; define the snippet or correct the name`,
-		"import":                                `Corefile:2: import names nothing; write "import SNIPPET" or "import FILE"`,
-		"forward . {$NONE}":                     `Corefile:2: the environment variable NONE has no value here; write its value instead`,
-		"errors\n{\n":                           `Corefile:1: "{" is never closed; write "}" on a line of its own`,
-		"errors \"x":                            `Corefile:2: a quoted text does not end; close it with "`,
-		"log \\ x":                              `Corefile:2: a backslash by itself continues a line, and has to be its last character`,
-		"errors {\n} x":                         `Corefile:3: "x" follows "}"; begin a new line`,
-		"health localhost:9":                    `Corefile:2: not supported: health localhost:9: health is answered at :8080/health; point probes there`,
-		"file db.example":                       `Corefile:2: not supported: file: its arguments are not looked at; remove it`,
-		"kubernetes a.org {\npods verified\n}":  `Corefile:3: not supported: pods verified: names of pods are answered for any address, as with "pods insecure"`,
-		"forward . 192.0.2.1 {\npolicy round_robin\n}": `Corefile:3: not supported: policy round_robin: servers are asked at random`,
+		"kubernets cluster.local":                     `Corefile:2: CoreDNS has no directive "kubernets"; did you mean "kubernetes"?`,
+		"kubernetes a.org {\npod insecure\n}":         `Corefile:3: kubernetes has no option "pod"; did you mean "pods"?`,
+		"kubernetes a.org {\npods secure\n}":          `Corefile:3: kubernetes pods: "secure" is none of disabled, insecure, verified; did you mean "insecure"?`,
+		"kubernetes a.org {\nttl 3601\n}":             `Corefile:3: kubernetes ttl: "3601" is not a number from 0 to 3600`,
+		"kubernetes in-addr.arpa":                     `Corefile:2: kubernetes names no zone but reverse ones; add the cluster's, as in "kubernetes cluster.local in-addr.arpa ip6.arpa"`,
+		"forward .":                                   `Corefile:2: forward has the wrong number of arguments, 1; write "forward ZONE SERVER..."`,
+		"forward . nowhere":                           `Corefile:2: forward: "nowhere" is neither an address nor a file; write ADDRESS, ADDRESS:PORT or a path such as /etc/resolv.conf`,
+		"forward . grpc://192.0.2.1":                  `Corefile:2: forward: "grpc://" is neither dns:// nor tls://; servers are asked by one of these`,
+		"forward . 192.0.2.1 {\nexpire soon\n}":       `Corefile:3: forward expire: "soon" is not a duration of at least 0s; write for example 5s`,
+		"cache 0":                                     `Corefile:2: cache: "0" is not a number from 1 to 2147483647`,
+		"cache 30\ncache 60":                          `Corefile:3: cache is there twice, first at Corefile:2; CoreDNS takes it once for a server block, remove one`,
+		"health 8080":                                 `Corefile:2: health: "8080" is not ADDRESS:PORT; write for example :8080`,
+		"health {\nlameduck 5s }":                     `Corefile:3: "}" must stand on a line of its own`,
+		"reload 1s":                                   `Corefile:2: reload: "1s" is not a duration of at least 2s; write for example 5s`,
+		"loop {\nx\n}":                                `Corefile:3: loop takes no options in braces; remove "x"`,
+		"import nothing":                              `Corefile:2: import nothing: there is no snippet (nothing) above and no such file; define the snippet or correct the name`,
+		"import":                                      `Corefile:2: import names nothing; write "import SNIPPET" or "import FILE"`,
+		"forward . {$NONE}":                           `Corefile:2: the environment variable NONE has no value here; write its value instead`,
+		"errors\n{\n":                                 `Corefile:1: "{" is never closed; write "}" on a line of its own`,
+		"errors \"x":                                  `Corefile:2: a quoted text does not end; close it with "`,
+		"log \\ x":                                    `Corefile:2: a backslash by itself continues a line, and has to be its last character`,
+		"errors {\n} x":                               `Corefile:3: "x" follows "}"; begin a new line`,
+		"health localhost:9":                          `Corefile:2: not supported: health localhost:9: health is answered at :8080/health; point probes there`,
+		"file db.example":                             `Corefile:2: not supported: file: its arguments are not looked at; remove it`,
+		"kubernetes a.org {\npods verified\n}":        `Corefile:3: not supported: pods verified: names of pods are answered for any address, as with "pods insecure"`,
+		"forward . 192.0.2.1 {\nnext NXDOMAIN\n}":     `Corefile:3: not supported: next NXDOMAIN: the answer is returned as it is`,
+		"forward . 192.0.2.1 {\nfailover NXDOMIAN\n}": `Corefile:3: forward failover: "NXDOMIAN" is none of SERVFAIL, FORMERR, NXDOMAIN, NOTIMP, REFUSED; did you mean "NXDOMAIN"?`,
+		"cache {\nserve_stale 1h verify soon\n}":      `Corefile:3: cache serve_stale: "soon" is not a duration of at least 0s; write for example 5s`,
+		"forward . 192.0.2.1 {\nhealth_check 1s domain a..b\n}": `Corefile:3: forward health_check: "a..b" is not a zone; write a DNS name such as example.org, or a range of addresses such as 10.0.0.0/8`,
 	} {
 		t.Run(text, func(t *testing.T) {
 			got := firstProblem(". {\n" + text + "\n}\n")
