@@ -86,7 +86,7 @@ func TestImportedForwarding(t *testing.T) {
 	}
 	for _, want := range []string{
 		"upstream tls://192.0.2.53:853 answers", "upstream 10.9.9.9:5353 of corp.example. answers", "upstream 10.1.2.3:53 of example.local. answers",
-		"upstream 10.1.2.3:53 of example.net. answers", "upstream 10.1.2.4:53 of 10.in-addr.arpa. answers", "upstream tls://9.9.9.9:853 answers",
+		"upstream 10.1.2.3:53 of example.net. answers", "upstream 10.1.2.4:53 of 10.in-addr.arpa. answers", "upstream tls://9.9.9.9:853 of example.org. answers",
 	} {
 		if !strings.Contains(strings.Join(all, "\n"), want) {
 			t.Errorf("no %q in\n%s", want, strings.Join(all, "\n"))

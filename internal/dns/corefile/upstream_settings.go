@@ -180,7 +180,14 @@ func (d *DNS) forward(s *Server, f Forward) {
 // settings returns what fairlead.yaml has for the cache, without the zones of
 // the cluster, whose names are never kept.
 func (c Cache) settings(cluster []string) CacheSettings {
-	ours := func(zone string) bool { return slices.Contains(cluster, zone) }
+	others := func(zones []string) (kept []string) {
+		for _, zone := range zones {
+			if !slices.Contains(cluster, zone) {
+				kept = append(kept, zone)
+			}
+		}
+		return kept
+	}
 	share := func(s Share, most int) ShareSettings {
 		if s.TTL == 0 {
 			s.TTL = min(c.TTL, most)
@@ -190,7 +197,7 @@ func (c Cache) settings(cluster []string) CacheSettings {
 	}
 	settings := CacheSettings{
 		Zones: c.Zones, Success: share(c.Success, 3600), Denial: share(c.Denial, 1800), ServFail: written(c.ServFail, 5*time.Second),
-		DisableSuccess: slices.DeleteFunc(slices.Clone(c.NoSuccess), ours), DisableDenial: slices.DeleteFunc(slices.Clone(c.NoDenial), ours),
+		DisableSuccess: others(c.NoSuccess), DisableDenial: others(c.NoDenial),
 		KeepTTL: c.KeepTTL,
 	}
 	if c.ServFail == 0 {

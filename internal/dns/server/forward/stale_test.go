@@ -71,13 +71,6 @@ func TestStaleImmediate(t *testing.T) {
 	})
 }
 
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return value
-}
-
 // TestStaleVerify: upstream is asked first; the expired reply is for failures
 // and for those who have waited long enough.
 func TestStaleVerify(t *testing.T) {
