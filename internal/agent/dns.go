@@ -10,7 +10,6 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/server"
-	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 	"github.com/fairlead-net/fairlead/internal/kube"
 )
 
@@ -55,7 +54,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 	plane, err := server.New(server.Config{
 		TLS:    server.TLS{Listen: c.TLS.Listen, Certificate: c.TLS.Certificate, Key: c.TLS.Key},
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
-		Forward: forward.Config{Upstreams: c.Upstreams, ResolvConf: c.ResolvConf},
+		Forward: forwarding(c),
 	})
 	if err != nil {
 		return pipeline{}, err

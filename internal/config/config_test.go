@@ -40,7 +40,7 @@ func TestNoMetricsAddress(t *testing.T) {
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
 		"lgoLevel: info":         `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
-		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, upstreams, resolvConf, lameduck, service, tls`,
+		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, upstreams, resolvConf, forward, cache, lameduck, service, tls`,
 		"dns:\n  ttl: soon":      "line 2: `soon` is not a number from 0 to 4294967295",
 		"dns:\n  lameduck: soon": "line 2: `soon` is not a duration such as 5s",
 		"logLevel: loud":         `logLevel: "loud" is none of debug, info, warn and error`,
@@ -68,8 +68,20 @@ func TestMessages(t *testing.T) {
 		"lb: {directReturn: true, nodeService: fairlead/node}":                       "lb.directReturn: needs lb.packetDataplane: ebpf, so that a node that cannot do it says so instead of losing connections",
 		"lb: {packetDataplane: ebpf, serviceDataplane: nftables}":                    "lb.packetDataplane: is ebpf, but lb.serviceDataplane: nftables means no eBPF at all; say auto for one of them",
 		"lb: {metricsBindAddress: 0.0.0.0:10256, healthzBindAddress: 0.0.0.0:10256}": "lb.healthzBindAddress: is 0.0.0.0:10256, as lb.metricsBindAddress; give them two ports, 10256 and 10249 with kube-proxy",
-		"a: [":           "not valid YAML: line 1: did not find expected node content",
-		"dns:\n\tttl: 3": "not valid YAML: line 2: found character that cannot start any token",
+		"dns: {forward: {zones: [{name: a.example, servers: [{address: '192.0.2.1:53', protocol: quic}]}]}}": `dns.forward.zones[0].servers[0].protocol: "quic" is none of udp, tcp and tls`,
+		"dns: {forward: {zones: [{name: a.example}]}}":                                                       `dns.forward.zones[0].servers: is empty; name at least one server, or a resolvConf`,
+		"dns: {forward: {zones: [{name: a, resolvConf: /x, except: [b]}]}}":                                  `dns.forward.zones[0].except[0]: "b" does not lie in a`,
+		"dns: {forward: {policy: best}}":                                                                     `dns.forward.policy: "best" is none of random, round_robin and sequential`,
+		"dns: {forward: {failover: [NXDOMIAN]}}":                                                             `dns.forward.failover[0]: "NXDOMIAN" is none of FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED`,
+		"dns: {upstreams: ['192.0.2.1:53'], forward: {servers: [{address: '192.0.2.1:53'}]}}":                "dns.upstreams: and dns.forward both name servers for all names; move them to dns.forward.servers",
+		"dns: {forward: {servers: [{address: '0.0.0.0:53'}]}}":                                               "dns.forward.servers[0].address: 0.0.0.0:53 is no ADDRESS:PORT that can be asked, such as 192.0.2.53:53",
+		"dns: {forward: {tls: {certFile: /a}}}":                                                              "dns.forward.tls: certFile and keyFile need each other",
+		"dns: {forward: {timeout: 2m}}":                                                                      "dns.forward.timeout: 2m0s is not between 0s and 1m",
+		"dns: {cache: {servfail: 10m}}":                                                                      "dns.cache.servfail: 10m0s is more than 5m, the most that RFC 2308 allows",
+		"dns: {cache: {success: {minTTL: 1m}}}":                                                              "dns.cache.success.minTTL: 1m0s is not between 0s and maxTTL",
+		"dns:\n  cache:\n    keepTLL: true":                                                                  `line 3: unknown field "keepTLL"; did you mean "keepTTL"?`,
+		"a: [":                                                                                               "not valid YAML: line 1: did not find expected node content",
+		"dns:\n\tttl: 3":                                                                                     "not valid YAML: line 2: found character that cannot start any token",
 	} {
 		_, err := Parse([]byte(text))
 		if err == nil || err.Error() != want {
@@ -80,6 +92,29 @@ func TestMessages(t *testing.T) {
 		if _, err := Parse([]byte(text)); err == nil || strings.Contains(err.Error(), "netip") {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// TestForwarding reads every field of the sections about other servers.
+func TestForwarding(t *testing.T) {
+	c, err := Parse([]byte(`
+dns:
+  forward:
+    servers: [{address: "192.0.2.1:853", protocol: tls, serverName: dns.example}]
+    tls: {caFile: /ca}
+    zones:
+    - {name: example.local, servers: [{address: "10.1.2.3:53"}], forceTCP: true, except: [a.example.local], failover: [NXDOMAIN], healthCheck: {interval: 1s, domain: example.local, noRecursion: true}}
+  cache: {success: {capacity: 5, maxTTL: 1h, minTTL: 5s}, prefetch: {amount: 10, percentage: 20}, serveStale: {duration: 1h, verify: true}, disableDenial: [example.org], servfail: -1s}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, cache := c.DNS.Forward, c.DNS.Cache
+	if f.Servers[0].ServerName != "dns.example" || f.TLS.CAFile != "/ca" || f.Zones[0].Servers[0].Address.String() != "10.1.2.3:53" || !f.Zones[0].HealthCheck.NoRecursion {
+		t.Errorf("%+v", f)
+	}
+	if cache.Success.MaxTTL.Hours() != 1 || !cache.ServeStale.Verify || cache.DisableDenial[0] != "example.org" || cache.ServFail >= 0 {
+		t.Errorf("%+v", cache)
 	}
 }
 

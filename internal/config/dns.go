@@ -40,6 +40,9 @@ type DNS struct {
 	// Upstreams answer what is not the cluster's; empty means those in ResolvConf.
 	Upstreams  []netip.AddrPort `yaml:"upstreams"`
 	ResolvConf string           `yaml:"resolvConf"`
+	// Forward and Cache say more of how these are asked, and what is kept.
+	Forward DNSForward `yaml:"forward"`
+	Cache   DNSCache   `yaml:"cache"`
 	// Lameduck is how long a server that is told to stop goes on answering.
 	Lameduck time.Duration `yaml:"lameduck"`
 	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
@@ -113,6 +116,7 @@ func (c DNS) validate(bad func(field, format string, args ...any)) {
 		bad("dns.pods", "%q is none of insecure, verified and disabled", c.Pods)
 	}
 	c.validateFilters(bad)
+	c.validateForwarding(bad)
 	c.External.validate(bad)
 	if c.Zonal && c.NoEndpoints {
 		bad("dns.zonal", "is true, and so is dns.noEndpoints; zones are those of endpoints, set one of them")

@@ -58,12 +58,16 @@ func expected(goType string) string {
 // suggest names the known fields of a section, the likeliest one first.
 func suggest(field, section string) string {
 	var known []string
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[LB](), reflect.TypeFor[Conntrack](), reflect.TypeFor[DNS](), reflect.TypeFor[DNSOverTLS](), reflect.TypeFor[External](), reflect.TypeFor[Status]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[LB](), reflect.TypeFor[Conntrack](), reflect.TypeFor[DNS](), reflect.TypeFor[DNSOverTLS](), reflect.TypeFor[External](), reflect.TypeFor[DNSForward](), reflect.TypeFor[DNSZone](), reflect.TypeFor[DNSServer](), reflect.TypeFor[DNSHealthCheck](),
+		reflect.TypeFor[DNSTLS](), reflect.TypeFor[DNSCache](), reflect.TypeFor[DNSCacheShare](), reflect.TypeFor[DNSPrefetch](), reflect.TypeFor[DNSStale](), reflect.TypeFor[Status]()} {
 		if t.Name() != section {
 			continue
 		}
 		for f := range t.NumField() {
 			name := t.Field(f).Tag.Get("yaml")
+			if t.Field(f).Anonymous {
+				continue // its fields are those of a zone
+			}
 			if Distance(strings.ToLower(field), strings.ToLower(name)) <= 2 {
 				return fmt.Sprintf("; did you mean %q?", name)
 			}

@@ -1,7 +1,7 @@
 package corefile
 
 import (
-	"slices"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +17,11 @@ type Cache struct {
 	Prefetch        Prefetch
 	// ServeStale is how long an answer is used beyond its TTL, if no other comes.
 	ServeStale time.Duration
+	// StaleVerify asks for a fresh one first, and StaleTimeout bounds how long; 0
+	// means as long as queries take. StaleTTL is given to clients, StaleRecheck the
+	// pause after a failure.
+	StaleVerify                          bool
+	StaleTimeout, StaleTTL, StaleRecheck time.Duration
 	// ServFail is how long failures are kept.
 	ServFail time.Duration
 	// NoSuccess and NoDenial are zones whose answers of that kind are not kept.
@@ -37,8 +42,8 @@ type Prefetch struct {
 }
 
 // Effect implements Setting.
-func (Cache) Effect() string {
-	return "answers from other servers are kept for their TTL, at most 30 s; the cluster's own names are never cached"
+func (c Cache) Effect() string {
+	return fmt.Sprintf("answers from other servers are kept for their TTL, at most %d s; the cluster's own names are never cached", c.TTL)
 }
 
 // readCache follows CoreDNS's plugin/cache, README and setup.
@@ -48,8 +53,9 @@ func readCache(l *line) Setting {
 	if _, err := strconv.Atoi(l.text(0)); err == nil {
 		c.TTL, from = l.number(0, 1, 1<<31-1), 1
 	}
-	if c.Zones = l.zones(from); len(c.Zones) > 0 {
-		l.lacks("cache zones")
+	c.Zones = l.zones(from)
+	if l.server.stub {
+		*l.notes = append(*l.notes, "there is one cache for all zones, with the settings of the block for all names")
 	}
 	share := func(s *Share) func(*line) {
 		return func(o *line) {
@@ -59,15 +65,11 @@ func readCache(l *line) Setting {
 		}
 	}
 	l.options(options{
-		"success":  share(&c.Success),
-		"denial":   share(&c.Denial),
-		"prefetch": func(o *line) { c.Prefetch = readPrefetch(o) },
-		"serve_stale": func(o *line) {
-			// CoreDNS 1.14.7 has further words here, for the times of RFC 8767.
-			if c.ServeStale = time.Hour; len(o.args()) > 0 {
-				c.ServeStale = o.duration(0, 0)
-			}
-		},
+		"success":            share(&c.Success),
+		"denial":             share(&c.Denial),
+		"prefetch":           func(o *line) { c.Prefetch = readPrefetch(o) },
+		"serve_stale":        func(o *line) { c.stale(o) },
+		"serve_stale_policy": func(o *line) { o.takes(1, 1, "prefer_positive"); o.choice(0, "prefer_positive") },
 		"servfail": func(o *line) {
 			o.takes(1, 1, "DURATION")
 			if c.ServFail = o.duration(0, 0); c.ServFail > 5*time.Minute {
@@ -78,6 +80,28 @@ func readCache(l *line) Setting {
 		"keepttl": func(o *line) { c.KeepTTL = o.takes(0, 0, "") },
 	})
 	return c
+}
+
+// stale reads [DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]].
+func (c *Cache) stale(o *line) {
+	c.ServeStale = time.Hour
+	if !o.takes(0, 5, "[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]") || len(o.args()) == 0 {
+		return
+	}
+	c.ServeStale = o.duration(0, 0)
+	next := 2
+	if c.StaleVerify = o.choice(1, "immediate", "verify") == "verify"; c.StaleVerify {
+		c.StaleTimeout, next = o.duration(2, 0), 3
+	}
+	c.StaleTTL, c.StaleRecheck = o.duration(next, 0), o.duration(next+1, 0)
+	if c.ServeStale > 7*24*time.Hour || c.StaleTTL > 7*24*time.Hour {
+		o.lacks("cache serve_stale longer")
+		c.ServeStale, c.StaleTTL = min(c.ServeStale, 7*24*time.Hour), min(c.StaleTTL, 7*24*time.Hour)
+	}
+	if c.StaleRecheck > 5*time.Minute {
+		o.mistake("cache serve_stale: %s is more than 5m, the most that RFC 8767 allows between attempts", c.StaleRecheck)
+		c.StaleRecheck = 5 * time.Minute
+	}
 }
 
 func readPrefetch(o *line) Prefetch {
@@ -98,8 +122,7 @@ func readPrefetch(o *line) Prefetch {
 	return p
 }
 
-// disable reads "success|denial [ZONE...]". Fairlead caches nothing of the
-// cluster's zone in any case, so that disabling it there is no loss.
+// disable reads "success|denial [ZONE...]".
 func (c *Cache) disable(o *line) {
 	if !o.takes(1, -1, "success|denial [ZONE...]") {
 		return
@@ -112,8 +135,5 @@ func (c *Cache) disable(o *line) {
 		c.NoSuccess = append(c.NoSuccess, zones...)
 	} else {
 		c.NoDenial = append(c.NoDenial, zones...)
-	}
-	if slices.ContainsFunc(zones, func(zone string) bool { return !slices.Contains(o.server.cluster, zone) }) {
-		o.lacks("cache disable elsewhere")
 	}
 }

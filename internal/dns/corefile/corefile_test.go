@@ -123,7 +123,10 @@ func TestMistakes(t *testing.T) {
 		"kubernetes a.org {\nlabels a in\n}":    `Corefile:3: kubernetes labels: "a in" is no label selector such as team=a,stage!=test: unable to parse requirement: found '' expected: '('`,
 		"kubernetes a.org {\nnamespaces a\nnamespace_labels b\n}":  `Corefile:2: kubernetes has both namespaces and namespace_labels; keep one of them`,
 		"kubernetes a.org {\nnoendpoints\nignore empty_service\n}": `Corefile:2: not supported: kubernetes a.org: no Service would have a name: without endpoints every one is empty; Fairlead takes one of the two`,
-		"forward . 192.0.2.1 {\npolicy round_robin\n}":             `Corefile:3: not supported: policy round_robin: servers are asked at random`,
+		"forward . 192.0.2.1 {\nnext NXDOMAIN\n}":                  `Corefile:3: not supported: next NXDOMAIN: the answer is returned as it is`,
+		"forward . 192.0.2.1 {\nfailover NXDOMIAN\n}":              `Corefile:3: forward failover: "NXDOMIAN" is none of SERVFAIL, FORMERR, NXDOMAIN, NOTIMP, REFUSED; did you mean "NXDOMAIN"?`,
+		"cache {\nserve_stale 1h verify soon\n}":                   `Corefile:3: cache serve_stale: "soon" is not a duration of at least 0s; write for example 5s`,
+		"forward . 192.0.2.1 {\nhealth_check 1s domain a..b\n}":    `Corefile:3: forward health_check: "a..b" is not a zone; write a DNS name such as example.org, or a range of addresses such as 10.0.0.0/8`,
 	} {
 		t.Run(text, func(t *testing.T) {
 			got := firstProblem(". {\n" + text + "\n}\n")

@@ -3,7 +3,6 @@ package corefile
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
@@ -21,12 +20,20 @@ type Forward struct {
 	TLS                 []string // certificate, key and CA
 	TLSServerName       string
 	// Policy is random, round_robin or sequential.
-	Policy        string
-	HealthCheck   time.Duration
-	MaxConcurrent int
+	Policy      string
+	HealthCheck time.Duration
+	// CheckDomain is the name that health checks ask for, CheckNoRecursion whether
+	// they leave out the flag RD.
+	CheckDomain      string
+	CheckNoRecursion bool
+	ReadTimeout      time.Duration
+	MaxConcurrent    int
 	// Next are response codes that make the next forward be asked.
-	Next     []string
+	Next []string
+	// Failover are those that make the next server be asked.
+	Failover []string
 	FailFast bool
+	stub     bool // in a block for zones of its own
 }
 
 // Upstream is a server's address, or a file such as /etc/resolv.conf that names
@@ -58,12 +65,18 @@ func (f Forward) Effect() string {
 	for _, u := range f.To {
 		to = append(to, u.String())
 	}
+	if f.From != "." {
+		return fmt.Sprintf("names in %s are asked from %s", f.From, strings.Join(to, ", "))
+	}
+	if f.stub {
+		return fmt.Sprintf("names in the server block's zones are asked from %s", strings.Join(to, ", "))
+	}
 	return fmt.Sprintf("all names but the cluster's are asked from %s", strings.Join(to, ", "))
 }
 
 // readForward follows CoreDNS's plugin/forward, README and setup.
 func readForward(l *line) Setting {
-	f := Forward{From: ".", MaxFails: 2, Policy: "random", HealthCheck: 500 * time.Millisecond}
+	f := Forward{From: ".", MaxFails: 2, Policy: "random", HealthCheck: 500 * time.Millisecond, stub: l.server.stub}
 	if l.takes(2, -1, "ZONE SERVER...") {
 		if zones, err := parseZone(l.text(0)); err != nil {
 			l.mistake("forward: %v", err)
@@ -89,7 +102,6 @@ func (f *Forward) options() options {
 		"policy": func(o *line) {
 			if o.takes(1, 1, "random|round_robin|sequential") {
 				f.Policy = o.choice(0, "random", "round_robin", "sequential")
-				o.lacks("forward policy " + f.Policy)
 			}
 		},
 		"health_check": func(o *line) {
@@ -98,20 +110,44 @@ func (f *Forward) options() options {
 			}
 			f.HealthCheck = o.duration(0, 0)
 			for i := 1; i < len(o.args()); i++ {
-				if o.choice(i, "no_rec", "domain") == "domain" {
-					i++
+				if o.choice(i, "no_rec", "domain") == "no_rec" {
+					f.CheckNoRecursion = true
+					continue
+				}
+				i++
+				if zones, err := parseZone(o.text(i)); err != nil {
+					o.mistake("%s: %v", o.path, err)
+				} else {
+					f.CheckDomain = zones[0]
 				}
 			}
 		},
 		"max_concurrent": func(o *line) {
 			o.takes(1, 1, "NUMBER")
-			if f.MaxConcurrent = o.number(0, 0, 1<<31-1); f.MaxConcurrent != 1000 {
-				o.lacks("forward max_concurrent other")
-			}
+			f.MaxConcurrent = o.number(0, 0, 1<<31-1)
 		},
 		"next":                             func(o *line) { o.takes(1, -1, "RCODE..."); f.Next = o.texts(0) },
-		"failover":                         func(o *line) { o.takes(1, -1, "RCODE..."); f.Next = o.texts(0) },
+		"failover":                         func(o *line) { f.failover(o) },
+		"read_timeout":                     func(o *line) { o.takes(1, 1, "DURATION"); f.ReadTimeout = o.duration(0, 0) },
+		"max_age":                          func(o *line) { o.takes(1, 1, "DURATION"); o.duration(0, 0) },
+		"max_idle_conns":                   func(o *line) { o.takes(1, 1, "NUMBER"); o.number(0, 0, 1<<31-1) },
+		"max_connect_attempts":             func(o *line) { o.takes(1, 1, "NUMBER"); o.number(0, 0, 1<<31-1) },
+		"source_address":                   func(o *line) { o.takes(1, 1, "ADDRESS") },
+		"resolver":                         func(o *line) { o.takes(1, -1, "ADDRESS...") },
+		"doh_method":                       func(o *line) { o.takes(1, 1, "GET|POST"); o.choice(0, "POST", "GET") },
 		"failfast_all_unhealthy_upstreams": func(o *line) { f.FailFast = o.takes(0, 0, "") },
+	}
+}
+
+// failover reads the codes that a server may not answer with.
+func (f *Forward) failover(o *line) {
+	o.takes(1, -1, "RCODE...")
+	for i := range o.args() {
+		if i == maxArguments {
+			o.mistake("%s has more than %d codes; remove some", o.path, maxArguments)
+			return
+		}
+		f.Failover = append(f.Failover, o.choice(i, "SERVFAIL", "FORMERR", "NXDOMAIN", "NOTIMP", "REFUSED"))
 	}
 }
 
@@ -155,13 +191,15 @@ func (f *Forward) check(l *line) {
 			files++
 		}
 	}
-	if files > 1 || files > 0 && files < len(f.To) {
-		l.lacks("forward mixed")
+	if files > 1 {
+		l.lacks("forward files")
 	}
-	if slices.ContainsFunc(f.To, func(u Upstream) bool { return u.TLS }) {
-		l.lacks("forward tls://")
+	if !l.server.main() {
+		return
 	}
-	if f.From != "." {
-		l.lacks("forward from")
+	for _, zone := range l.server.cluster {
+		if f.From == zone {
+			l.lacks("forward cluster")
+		}
 	}
 }

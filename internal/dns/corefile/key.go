@@ -131,7 +131,7 @@ func (s *Server) support(r *reader) {
 		missing := ""
 		if k.Transport != "dns" {
 			missing = "server transport"
-		} else if k.Zone != "." && !s.main() {
+		} else if k.Zone != "." && !s.main() && !s.stub {
 			missing = "server zone"
 		}
 		if why, found := lacking[missing]; found {

@@ -20,6 +20,7 @@ type Server struct {
 	Keys       []Key
 	Directives []Directive
 	cluster    []string // zones of kubernetes
+	stub       bool     // a stub domain: other servers are asked, and nothing else
 }
 
 // Directive is one directive of a server block.
@@ -79,6 +80,7 @@ func (r *reader) server(block Block) Server {
 			s.Keys = append(s.Keys, key...)
 		}
 	}
+	s.stub = !s.main() && s.cluster == nil && slices.ContainsFunc(block.Body, func(s Statement) bool { return s.Words[0].Text == "forward" })
 	s.support(r)
 	seen := map[string]Position{}
 	for _, statement := range block.Body {
@@ -87,7 +89,7 @@ func (r *reader) server(block Block) Server {
 		}
 		s.Directives = append(s.Directives, r.directive(&s, statement, seen))
 	}
-	if _, zones := lacking["server zone"]; zones && !s.main() {
+	if _, zones := lacking["server zone"]; zones && !s.main() && !s.stub {
 		for i := range s.Directives {
 			s.Directives[i].Ignored = true
 		}

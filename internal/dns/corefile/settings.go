@@ -34,6 +34,8 @@ type DNS struct {
 
 	Upstreams  []netip.AddrPort `json:"upstreams,omitempty"`
 	ResolvConf string           `json:"resolvConf,omitempty"`
+	Forward    ForwardSettings  `json:"forward,omitzero"`
+	Cache      CacheSettings    `json:"cache,omitzero"`
 	Lameduck   string           `json:"lameduck"`
 }
 
@@ -47,16 +49,28 @@ type ExternalSettings struct {
 }
 
 // Settings returns what fairlead.yaml has to say for what this Config means, as
-// far as it can: what the first server block for all names says.
+// far as it can: what the first server block for all names says, and who is
+// asked by blocks that are stub domains.
 func (c Config) Settings() Settings {
 	s := Settings{DNS: DNS{Lameduck: "0s"}}
-	at := slices.IndexFunc(c.Servers, func(s Server) bool { return s.main() })
-	if at < 0 {
-		return s
+	if at := slices.IndexFunc(c.Servers, func(s Server) bool { return s.main() }); at >= 0 {
+		s.server(&c.Servers[at])
 	}
-	server := c.Servers[at]
-	s.DNS.Listen = server.listen()
-	for _, d := range server.Directives {
+	for i := range c.Servers {
+		for _, d := range c.Servers[i].Directives {
+			if v, ok := d.Setting.(Forward); ok && c.Servers[i].stub {
+				s.DNS.forward(&c.Servers[i], v)
+			}
+		}
+	}
+	return s
+}
+
+// server takes what the block for all names says.
+func (s *Settings) server(from *Server) {
+	s.DNS.Listen = from.listen()
+	s.DNS.Cache.Disabled = true
+	for _, d := range from.Directives {
 		switch v := d.Setting.(type) {
 		case Kubernetes:
 			s.ClusterDomain = v.Domain()
@@ -68,12 +82,11 @@ func (c Config) Settings() Settings {
 		case Health:
 			s.DNS.Lameduck = v.Lameduck.String()
 		case Forward:
-			if v.From == "." && s.DNS.Upstreams == nil && s.DNS.ResolvConf == "" {
-				s.DNS.Upstreams, s.DNS.ResolvConf = v.servers()
-			}
+			s.DNS.forward(from, v)
+		case Cache:
+			s.DNS.Cache = v.settings(from.cluster)
 		}
 	}
-	return s
 }
 
 // settings writes down what the directive says of names.
@@ -84,22 +97,6 @@ func (k Kubernetes) settings(d *DNS) {
 	d.IgnoreEmptyServices = k.IgnoreEmpty && !k.NoEndpoints
 	d.MulticlusterZones, d.Zonal = trimmed(k.Multicluster), k.Zonal && !k.NoEndpoints
 	d.Namespaces, d.NamespaceLabels, d.Labels = k.Namespaces, k.NamespaceLabels, k.Labels
-}
-
-// servers returns the addresses that can be asked by plain DNS, or the file.
-func (f Forward) servers() (addresses []netip.AddrPort, file string) {
-	for _, u := range f.To {
-		switch {
-		case u.File != "" && file == "":
-			file = u.File
-		case u.File == "" && !u.TLS:
-			addresses = append(addresses, u.Address)
-		}
-	}
-	if addresses != nil {
-		file = ""
-	}
-	return addresses, file
 }
 
 // listen returns where the server listens by plain DNS.

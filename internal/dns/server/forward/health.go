@@ -63,8 +63,13 @@ func (u *upstream) probe(ctx context.Context) {
 // Run keeps the upstreams and their health up to date until ctx ends.
 func (f *Forwarder) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	defer all.Wait()
-	defer f.stop()
+	defer func() {
+		f.stop()
+		all.Wait()
+		for _, u := range f.all() {
+			u.streams.close()
+		}
+	}()
 	for _, z := range f.zones {
 		all.Go(func() { z.watch(ctx) })
 	}

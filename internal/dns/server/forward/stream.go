@@ -67,19 +67,22 @@ func (s *streams) exchange(ctx context.Context, packed []byte) ([]byte, error) {
 		return nil, errBusy
 	}
 	defer slot.load.Add(-1)
-	for {
+	var reply []byte
+	var err error
+	for range 2 {
 		stream, fresh := slot.get(s)
-		reply, used, err := stream.exchange(ctx, packed)
-		if err == nil {
+		var used bool
+		if reply, used, err = stream.exchange(ctx, packed); err == nil {
 			s.reused(!fresh)
 			return reply, nil
 		}
 		if fresh || !used || ctx.Err() != nil {
-			return nil, err
+			break
 		}
 		// A connection that has served before may have been closed by the server
 		// in the same moment; that says nothing of the query.
 	}
+	return nil, err
 }
 
 // choose takes a place in the fullest slot with room, so that connections which
@@ -234,7 +237,9 @@ func (s *stream) read() error {
 		s.mu.Lock()
 		answer, ok := s.pending[id]
 		delete(s.pending, id)
-		s.replies++
+		if ok {
+			s.replies++
+		}
 		s.mu.Unlock()
 		if ok {
 			answer <- content // has room for one
