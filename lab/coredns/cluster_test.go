@@ -137,7 +137,11 @@ func (g generator) slice(c *cluster, namespace, service string, ports []corev1.S
 			continue // a targetPort by name that these pods lack
 		}
 		number := 8000 + int32(g.IntN(2)) + 10*int32(i)
-		s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: &ports[i].Name, Port: &number, Protocol: &ports[i].Protocol})
+		port := discoveryv1.EndpointPort{Name: &ports[i].Name, Port: &number, Protocol: &ports[i].Protocol}
+		if g.chance(3) {
+			port.Port = nil
+		}
+		s.Ports = append(s.Ports, port)
 	}
 	var used []string
 	for range g.IntN(4) {

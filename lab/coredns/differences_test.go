@@ -89,6 +89,11 @@ func negatives() []difference {
 			}},
 		{"dns-version-nodata", "dns-version exists for types other than TXT; CoreDNS denies it.",
 			func(c *comparison) bool { return c.nodata() && denied(c) && c.name == "dns-version."+c.zone }},
+		{"name-server-case", "The domain and its ns.dns have their records in capital letters, too (RFC 4343); CoreDNS gives none.",
+			func(c *comparison) bool {
+				mine := c.name == c.zone && c.typed(dns.TypeNS) || c.name == "ns.dns."+c.zone && c.typed(dns.TypeA, dns.TypeAAAA)
+				return c.inside && mine && c.question.Name != c.name && (c.core.negative(dns.RcodeSuccess, c.zone) || denied(c)) && c.fairlead.rcode == dns.RcodeSuccess
+			}},
 		{"ns-nodata", "ns.dns exists for types other than A and AAAA; CoreDNS denies it.",
 			func(c *comparison) bool {
 				return c.nodata() && denied(c) && c.name == "ns.dns."+c.zone && !c.typed(dns.TypeA, dns.TypeAAAA)
@@ -173,12 +178,21 @@ func aliases() []difference {
 				return addressed(c) && c.core.negative(dns.RcodeSuccess, c.zone) && cname(c.fairlead) && len(c.fairlead.authority) == 1 &&
 					strings.HasPrefix(c.fairlead.authority[0], c.zone)
 			}},
+		{"alias-to-negative", "If the target of an alias is elsewhere and does not exist, or holds no data of the type, the reply has the target's response code (RFC 6604) and the SOA record that says how long that is true (RFC 2308); CoreDNS drops both.",
+			func(c *comparison) bool {
+				return addressed(c) && cname(c.core) && c.core.rcode == dns.RcodeSuccess && len(c.core.authority) == 0 && slices.Equal(c.core.answer, c.fairlead.answer) &&
+					slices.Equal(c.fairlead.authority, c.outside.authority) && (c.fairlead.rcode == dns.RcodeSuccess || c.fairlead.rcode == dns.RcodeNameError)
+			}},
+		{"alias-circle", "Aliases in a circle are a mistake that SERVFAIL shows, and CoreDNS hides.",
+			func(c *comparison) bool {
+				return addressed(c) && c.core.negative(dns.RcodeSuccess, c.zone) && c.fairlead.equal(outcome{rcode: dns.RcodeServerFailure, authoritative: true})
+			}},
 	}
 }
 
 func services() []difference {
 	return []difference{
-		{"srv-weight", "The weights of SRV records are equal shares of 100 over the ports there are; CoreDNS counts endpoints without ports as well.",
+		{"srv-weight", "The weights of SRV records are equal shares of 100 over the ports there are; CoreDNS counts endpoints without ports, and ports without numbers, as well.",
 			func(c *comparison) bool {
 				return c.typed(dns.TypeSRV) && c.portless() && c.core.unweighted().equal(c.fairlead.unweighted())
 			}},
@@ -206,11 +220,14 @@ func (c *comparison) service() (namespace, name string) {
 }
 
 // portless reports whether an EndpointSlice of the Service has a ready endpoint
-// and no ports.
+// and no ports, or one without number.
 func (c *comparison) portless() bool {
 	namespace, name := c.service()
 	for _, slice := range c.cluster.Slices {
-		if slice.Namespace != namespace || slice.Labels[discoveryv1.LabelServiceName] != name || len(slice.Ports) > 0 {
+		if slice.Namespace != namespace || slice.Labels[discoveryv1.LabelServiceName] != name {
+			continue
+		}
+		if len(slice.Ports) > 0 && !slices.ContainsFunc(slice.Ports, func(p discoveryv1.EndpointPort) bool { return p.Port == nil }) {
 			continue
 		}
 		if slices.ContainsFunc(slice.Endpoints, func(e discoveryv1.Endpoint) bool { return e.Conditions.Ready == nil || *e.Conditions.Ready }) {

@@ -80,7 +80,9 @@ func (n *names) slice(service string, slice *discoveryv1.EndpointSlice, headless
 		}
 		n.data[service] = true
 		for _, p := range slice.Ports {
-			n.port(service, *p.Name, *p.Protocol)
+			if p.Port != nil {
+				n.port(service, *p.Name, *p.Protocol)
+			}
 		}
 	}
 }

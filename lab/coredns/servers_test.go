@@ -109,20 +109,32 @@ func startFairlead(t *testing.T, c *cluster, upstream netip.AddrPort, local []ne
 	if len(reasons) > 0 {
 		t.Fatalf("a cluster that cannot be served as written: %v", reasons)
 	}
-	plane, err := server.New(server.Config{
-		Listen:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
-		Forward: forward.Config{Upstreams: []netip.AddrPort{upstream}, CacheEntries: -1},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := plane.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	plane := startPlane(t, upstream)
 	if err := plane.Apply(t.Context(), table); err != nil {
 		t.Fatal(err)
 	}
 	return &peer{name: "Fairlead", address: plane.Addresses()[0], stop: plane.Close}
+}
+
+// startPlane starts a server without a Table. A free UDP port is not always one
+// for TCP as well, so it tries again.
+func startPlane(t *testing.T, upstream netip.AddrPort) *server.Plane {
+	t.Helper()
+	var failure error
+	for range 10 {
+		plane, err := server.New(server.Config{
+			Listen:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
+			Forward: forward.Config{Upstreams: []netip.AddrPort{upstream}, CacheEntries: -1},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failure = plane.Start(t.Context()); failure == nil {
+			return plane
+		}
+	}
+	t.Fatal(failure)
+	return nil
 }
 
 // startUpstream starts the server for all other names. What it answers depends
