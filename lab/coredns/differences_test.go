@@ -196,6 +196,11 @@ func services() []difference {
 			func(c *comparison) bool {
 				return c.typed(dns.TypeSRV) && c.portless() && c.core.unweighted().equal(c.fairlead.unweighted())
 			}},
+		{"port-without-number", "A port of an EndpointSlice without a number stands for all of them and gets no name; CoreDNS gives addresses for it.",
+			func(c *comparison) bool {
+				unknown := func(record string) bool { return !slices.Contains(c.core.answer, record) }
+				return c.inside && len(c.relative()) == 5 && c.portless() && c.core.rcode == dns.RcodeSuccess && !slices.ContainsFunc(c.fairlead.answer, unknown)
+			}},
 	}
 }
 

@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	clusters  = flag.Int("clusters", 20, "clusters to compare, each made at random")
+	clusters  = flag.Int("clusters", 40, "clusters to compare, each made at random")
 	questions = flag.Int("questions", 400, "questions to ask about each cluster")
 	seed      = flag.Uint64("seed", 1, "of the clusters and questions")
 )
 
 // enough is the number of questions after which every listed difference must
 // have been seen.
-const enough = 8000
+const enough = 16000
 
 // TestDifferential asks CoreDNS and Fairlead the same questions about the same
 // clusters. They must reply the same, or differ in a way that differences lists;

@@ -70,8 +70,10 @@ func (a *asker) question() dns.Question {
 // name returns one that exists or might.
 func (a *asker) name() string {
 	switch n := a.IntN(100); {
-	case n < 60:
+	case n < 57:
 		return pick(a.generator, a.known)
+	case n < 60:
+		return pick(a.generator, []string{"", "ns.dns.", "dns-version."}) + a.cluster.domain + "."
 	case n < 72:
 		text := a.podAddress(pick(a.generator, families))
 		if a.chance(20) {
