@@ -69,9 +69,12 @@ func startCoreDNS(t *testing.T, c *cluster, upstream netip.AddrPort) *peer {
 			endpoint %s
 			pods %s
 			ttl %d
+			startup_timeout 1m
 			fallthrough in-addr.arpa ip6.arpa
 		}
-		forward . %s
+		forward . %s {
+			max_fails 0
+		}
 	}`, c.domain, api.URL, c.pods, c.ttl, upstream))
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,9 @@ func loadMain(args []string) error {
 	flags.StringVar(&path, "queries", "", "file of queries")
 	flags.IntVar(&t.pid, "pid", 0, "process of the server")
 	flags.Float64Var(&t.rate, "rate", 0, "queries a second; 0 means as fast as they are answered")
-	flags.IntVar(&t.window, "window", 64, "queries under way, for each socket")
+	// All that is under way fits in the receive buffer that a socket of a server
+	// has by default, about 270 small packets.
+	flags.IntVar(&t.window, "window", 12, "queries under way, for each socket")
 	flags.DurationVar(&t.warmup, "warmup", 500*time.Millisecond, "")
 	flags.DurationVar(&t.length, "length", time.Second, "")
 	if err := flags.Parse(args); err != nil {
@@ -89,7 +91,8 @@ type load struct {
 	*task
 	lanes   []*lane
 	next    int // the next query
-	total   int // queries sent
+	sent    int // queries sent since start
+	start   time.Time
 	latency histogram
 	outcome
 }
@@ -126,8 +129,8 @@ func (t *task) run() (outcome, error) {
 // work sends and receives for a time, without ever sleeping: the processor is its
 // own.
 func (l *load) work(length time.Duration) error {
-	start, sent := time.Now(), l.total
-	for now := start; now.Sub(start) < length; {
+	l.start, l.sent = time.Now(), 0
+	for now := l.start; now.Sub(l.start) < length; {
 		for _, lane := range l.lanes {
 			if err := l.take(lane); err != nil {
 				return err
@@ -135,7 +138,7 @@ func (l *load) work(length time.Duration) error {
 			now = time.Now()
 			n := l.window - lane.open
 			if l.rate > 0 {
-				n = min(n, int(l.rate*now.Sub(start).Seconds())-(l.total-sent))
+				n = min(n, int(l.rate*now.Sub(l.start).Seconds())-l.sent)
 			}
 			if err := l.give(lane, min(n, batch), now); err != nil {
 				return err
@@ -155,11 +158,20 @@ func (l *load) give(lane *lane, n int, now time.Time) error {
 	}
 	done, err := lane.send(n)
 	for i := range done {
-		lane.sent[lane.next+uint16(i)] = now
+		lane.sent[lane.next+uint16(i)] = l.due(i, now)
 	}
 	lane.next += uint16(done)
-	lane.open, l.next, l.total = lane.open+done, l.next+done, l.total+done
+	lane.open, l.next, l.sent = lane.open+done, l.next+done, l.sent+done
 	return err
+}
+
+// due returns when a query was to be sent, from when on its reply is waited for:
+// at a given rate, a query that had to wait for others was late because of them.
+func (l *load) due(i int, now time.Time) time.Time {
+	if l.rate == 0 {
+		return now
+	}
+	return l.start.Add(time.Duration(float64(l.sent+i) / l.rate * float64(time.Second)))
 }
 
 // take receives what has come.

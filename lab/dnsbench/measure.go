@@ -70,8 +70,8 @@ func (w *world) round(all *results, m mix, p *peer, path string) error {
 	say("  %-9s %7.0f a second, %7.0f per CPU-second, at half load p50 %s p99 %s; lost %d and %d", p.name, rate, full.perCPU(), half.P50, half.P99, full.Lost, half.Lost)
 	all.perCPU[k] = append(all.perCPU[k], full.perCPU())
 	all.perSecond[k] = append(all.perSecond[k], rate)
-	all.p50[k] = append(all.p50[k], float64(half.P50.Microseconds()))
-	all.p99[k] = append(all.p99[k], float64(half.P99.Microseconds()))
+	all.p50[k] = append(all.p50[k], half.P50.Seconds()*1e3)
+	all.p99[k] = append(all.p99[k], half.P99.Seconds()*1e3)
 	return nil
 }
 
@@ -109,8 +109,8 @@ func figures(all *results, peers map[string]*peer, w *world, r *report) error {
 	for _, m := range mixes(w.services) {
 		for _, server := range servers(m) {
 			k := key(m, server)
-			r.figure("dns-"+k+"-p99", all.p99[k], "µs",
-				fmt.Sprintf("at half of what it can, which is %s a second; the median there is %s µs", digits(all.perSecond[k].median()), digits(all.p50[k].median())))
+			r.figure("dns-"+k+"-p99", all.p99[k], "ms",
+				fmt.Sprintf("at half of what it can, which is %s a second; the median there is %s ms", digits(all.perSecond[k].median()), digits(all.p50[k].median())))
 		}
 	}
 	const mega = 1e6
