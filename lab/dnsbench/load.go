@@ -84,7 +84,7 @@ type lane struct {
 }
 
 // patience is how long a lane is silent before its queries count as lost.
-const patience = 300 * time.Millisecond
+const patience = time.Second
 
 // load is a task under way.
 type load struct {

@@ -164,7 +164,7 @@ func apiMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", p.listen.String())
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", p.listen.String())
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -139,7 +138,7 @@ func (w *world) load(p *peer, queries string, rate float64, length time.Duration
 		return outcome{}, fmt.Errorf("asking %s: %w", p.name, err)
 	}
 	var o outcome
-	return o, json.NewDecoder(io.Reader(&out)).Decode(&o)
+	return o, json.NewDecoder(&out).Decode(&o)
 }
 
 // memory returns what a process has in memory, in bytes.
