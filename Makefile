@@ -37,6 +37,10 @@ bench: ## Run the benchmarks and write docs/benchmarks/
 bench-services: ## Measure Services beside kube-proxy and write docs/benchmarks/services.md (as root, ten minutes)
 	@./hack/bench-services.sh
 
+.PHONY: bench-dns
+bench-dns: ## Measure DNS beside CoreDNS, Knot and unbound and write docs/benchmarks/dns.md (as root, ten minutes)
+	@./hack/bench-dns.sh
+
 .PHONY: bench-loadbalancer
 bench-loadbalancer: up ## Measure failover of LoadBalancers on the lab and write docs/benchmarks/loadbalancer.md (as root, half an hour)
 	@./hack/bench-loadbalancer.sh
