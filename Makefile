@@ -59,6 +59,7 @@ lint: ## Look for mistakes: gofmt, go vet, golangci-lint
 check: generate lint ## Lint, and fail if generated files or go.mod are not up to date
 	go mod tidy -diff
 	cd lab && go mod tidy -diff
+	cd lab/dns && go mod tidy -diff
 	@git diff --exit-code --stat -- internal || { echo "generated files differ: commit what 'make generate' made"; exit 1; }
 
 .PHONY: image

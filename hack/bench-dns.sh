@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures DNS beside CoreDNS, Knot DNS and unbound, and writes docs/benchmarks/dns.md. It takes about ten
-# minutes; run it as root on a machine that does nothing else. With arguments, which lab/dnsbench gets (such as
+# minutes; run it as root on a machine that does nothing else. With arguments, which lab/dns/dnsbench gets (such as
 # -services 200 -rounds 1 -length 1s), it tries itself out, and writes nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ load=$(cut -d" " -f1 /proc/loadavg)
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 echo "==> building; the first time this fetches the modules of CoreDNS and Kubernetes"
-(cd lab && CGO_ENABLED=0 go build -o "$out/dnsbench" ./dnsbench)
+(cd lab/dns && CGO_ENABLED=0 go build -o "$out/dnsbench" ./dnsbench)
 PATH=$PATH:/usr/sbin
 "$out/dnsbench" -knot "$(command -v knotd)" -unbound "$(command -v unbound)" "$@" >"$out/figures"
 if [ $# -gt 0 ]; then
@@ -23,7 +23,7 @@ fi
 	cat <<-TXT
 		# DNS, side by side with CoreDNS, Knot DNS and unbound
 
-		One run, on loopback in a network namespace, of Fairlead's DNS server, of CoreDNS $(sed -n 's,^.*coredns/coredns v\([0-9.]*\)$,\1,p' lab/go.mod) with its kubernetes plugin (and
+		One run, on loopback in a network namespace, of Fairlead's DNS server, of CoreDNS $(sed -n 's,^.*coredns/coredns v\([0-9.]*\)$,\1,p' lab/dns/go.mod) with its kubernetes plugin (and
 		errors, forward, cache, loadbalance), of Knot DNS $(knotd --version | sed 's/.* //'), and of unbound $(unbound -V | sed -n '1s/.* //p'). All serve the same cluster: 10,000
 		Services, one in ten headless, with 15 endpoints each. Fairlead gets it as in its agent, CoreDNS by its own informers from
 		an API server that only pretends to be one, Knot as a zone file, unbound as local data. Each value is a median; the line

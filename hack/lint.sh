@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# gofmt, go vet and golangci-lint over both modules, the end-to-end tests of the
+# gofmt, go vet and golangci-lint over all modules, the end-to-end tests of the
 # lab included. Works from any folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -33,4 +33,5 @@ lint() {
 export CGO_ENABLED=0
 lint . ""
 lint lab e2e
+lint lab/dns ""
 step "nothing found"

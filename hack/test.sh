@@ -32,6 +32,9 @@ export CGO_ENABLED=0
 step "the lab's own tests"
 (cd lab && go vet ./... && go test -timeout 10m ./...)
 
+step "the cluster's DNS beside CoreDNS"
+(cd lab/dns && go vet ./... && go test -timeout 10m ./...)
+
 step "end-to-end tests on the lab"
 (cd lab && go vet -tags e2e ./e2e/... && go test -count=1 -timeout 60m -tags e2e -v ./e2e/...)
 

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 
@@ -194,18 +195,20 @@ func matches(name string, protocol desired.Protocol, wantName, wantProtocol stri
 	return name != "" && (wantName == "" || strings.EqualFold(name, wantName)) && protocolLabel(protocol) == wantProtocol
 }
 
-// endpointsNamed returns the ready endpoints with a name: those with this
-// hostname, or without one and with the address that the name spells.
+// endpointsNamed returns the ready endpoints with a name: those without a hostname
+// and with the address that the name spells, and those with this hostname.
 func (s *service) endpointsNamed(name string) []ready {
-	if found := s.search(name, netip.Addr{}); len(found) > 0 {
-		return found
-	}
+	named := s.search(name, netip.Addr{})
 	address, ok := undashed(name)
 	var canonical [48]byte
 	if !ok || string(appendDashed(canonical[:0], address)) != name {
-		return nil
+		return named
 	}
-	return s.search("", address)
+	unnamed := s.search("", address)
+	if len(named) == 0 {
+		return unnamed
+	}
+	return slices.Concat(unnamed, named)
 }
 
 // search returns the part of ready with this hostname and, if the hostname is

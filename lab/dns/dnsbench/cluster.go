@@ -7,7 +7,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/fairlead-net/fairlead/lab/coredns"
+	"github.com/fairlead-net/fairlead/lab/dns/coredns"
 )
 
 // namespaces is how many the cluster has.

@@ -21,7 +21,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/server"
 	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
-	"github.com/fairlead-net/fairlead/lab/coredns"
+	"github.com/fairlead-net/fairlead/lab/dns/coredns"
 )
 
 // ready is what a server of this program says on standard output once it serves.
