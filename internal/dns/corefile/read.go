@@ -270,3 +270,6 @@ func (l *line) options(known options) {
 		}
 	}
 }
+
+// Cluster reports whether the server block answers the cluster's names.
+func (s Server) Cluster() bool { return len(s.cluster) > 0 }

@@ -82,12 +82,12 @@ func (r aclRule) matches(client netip.Addr, qtype uint16) bool {
 func (o Outcome) refuse(by action) Outcome {
 	switch by {
 	case drop:
-		o.Drop = true
+		o.Drop, o.By = true, "acl"
 	case filter:
-		o.reply(wire.RcodeSuccess)
+		o.reply("acl", wire.RcodeSuccess)
 		o.Error = &dns.ExtendedError{Code: wire.ExtendedErrorCodeFiltered, Text: "the server's access list filters this question"}
 	default:
-		o.reply(wire.RcodeRefused)
+		o.reply("acl", wire.RcodeRefused)
 		o.Error = &dns.ExtendedError{Code: wire.ExtendedErrorCodeProhibited, Text: "the server's access list does not allow this question from here"}
 	}
 	return o

@@ -110,7 +110,7 @@ func (h *hosts) answer(o *Outcome, name string) {
 		return
 	}
 	if isReverse && asked.Qtype == wire.TypePTR && len(h.reverse[address]) > 0 {
-		o.reply(wire.RcodeSuccess)
+		o.reply("hosts", wire.RcodeSuccess)
 		for _, to := range h.reverse[address] {
 			o.Reply.Answer = append(o.Reply.Answer, &wire.PTR{Hdr: header(asked.Name, wire.TypePTR, h.ttl), Ptr: to})
 		}
@@ -119,7 +119,7 @@ func (h *hosts) answer(o *Outcome, name string) {
 	addresses, exists := h.lookup(name)
 	switch {
 	case exists:
-		o.reply(wire.RcodeSuccess)
+		o.reply("hosts", wire.RcodeSuccess)
 		for _, a := range addresses {
 			if rr := addressRecord(asked, a, h.ttl); rr != nil {
 				o.Reply.Answer = append(o.Reply.Answer, rr)
@@ -128,7 +128,7 @@ func (h *hosts) answer(o *Outcome, name string) {
 	case in && !through(h.fallthroughs, name):
 		// Without a zone there is no SOA record for a negative answer; CoreDNS says
 		// SERVFAIL here too.
-		o.reply(wire.RcodeServerFailure)
+		o.reply("hosts", wire.RcodeServerFailure)
 		o.Error = &dns.ExtendedError{Code: dns.ErrorOther, Text: "the directive hosts has the name's zone and not the name, and it does not fall through"}
 	}
 }

@@ -97,6 +97,8 @@ type Outcome struct {
 	// Chase is a name at which aliases in the Reply end: its records of the type asked
 	// for belong into the answer too. Empty if there is nothing to add.
 	Chase string
+	// By is the directive that made the Reply or dropped the query.
+	By string
 	// Error says more about the Reply's response code; nil if there is nothing to say.
 	Error *dns.ExtendedError
 	// Request is what to ask if there is no Reply: the client's own, or a changed copy.
@@ -121,7 +123,7 @@ func (r *Rules) Query(client netip.Addr, request *wire.Msg) Outcome {
 	name := fold(asked.Name)
 	switch {
 	case r.any && asked.Qtype == wire.TypeANY:
-		o.reply(wire.RcodeSuccess)
+		o.reply("any", wire.RcodeSuccess)
 		o.Reply.Answer = []wire.RR{&wire.HINFO{Hdr: header(asked.Name, wire.TypeHINFO, anyTTL), Cpu: "ANY obsoleted", Os: "See RFC 8482"}}
 		return o
 	case r.chaos != nil && asked.Qclass == wire.ClassCHAOS:
@@ -165,8 +167,9 @@ func keepOPT(extra []wire.RR) []wire.RR {
 	return nil
 }
 
-// reply begins a Reply.
-func (o *Outcome) reply(rcode int) {
+// reply begins a Reply of a directive.
+func (o *Outcome) reply(by string, rcode int) {
+	o.By = by
 	o.Reply = new(wire.Msg)
 	o.Reply.SetRcode(o.Request, rcode)
 	o.Reply.Authoritative = rcode == wire.RcodeSuccess || rcode == wire.RcodeNameError

@@ -38,7 +38,7 @@ func (c *chaos) answer(o *Outcome, name string) bool {
 	if text == "" || asked.Qtype != wire.TypeTXT {
 		return false
 	}
-	o.reply(wire.RcodeSuccess)
+	o.reply("chaos", wire.RcodeSuccess)
 	h := wire.RR_Header{Name: asked.Name, Rrtype: wire.TypeTXT, Class: wire.ClassCHAOS}
 	o.Reply.Answer = []wire.RR{&wire.TXT{Hdr: h, Txt: []string{text}}}
 	return true
@@ -51,14 +51,14 @@ func localAnswer(o *Outcome, name string) bool {
 	address, isReverse := dns.ReverseAddress(name)
 	switch {
 	case wire.IsSubDomain("localhost.", name):
-		o.reply(wire.RcodeSuccess)
+		o.reply("local", wire.RcodeSuccess)
 		for _, a := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
 			if rr := addressRecord(asked, a, localTTL); rr != nil {
 				o.Reply.Answer = append(o.Reply.Answer, rr)
 			}
 		}
 	case asked.Qtype == wire.TypePTR && isReverse && address.IsLoopback():
-		o.reply(wire.RcodeSuccess)
+		o.reply("local", wire.RcodeSuccess)
 		o.Reply.Answer = []wire.RR{&wire.PTR{Hdr: header(asked.Name, wire.TypePTR, localTTL), Ptr: "localhost."}}
 	default:
 		return false

@@ -97,12 +97,12 @@ func (t *template) answer(o *Outcome, client netip.Addr, name string) bool {
 		if through(t.fallthroughs, name) {
 			return false
 		}
-		o.reply(wire.RcodeServerFailure)
+		o.reply("template", wire.RcodeServerFailure)
 		o.Error = &dns.ExtendedError{Code: dns.ErrorOther, Text: "a template has the name's zone, no pattern of it matches, and it does not fall through"}
 		return true
 	}
 	if err := t.fill(o, v); err != nil {
-		o.reply(wire.RcodeServerFailure)
+		o.reply("template", wire.RcodeServerFailure)
 		o.Error = &dns.ExtendedError{Code: dns.ErrorOther, Text: "a template cannot be filled in: " + err.Error()}
 		return true
 	}
@@ -134,7 +134,7 @@ func (t *template) matches(v *values) bool {
 }
 
 func (t *template) fill(o *Outcome, v values) error {
-	o.reply(t.rcode)
+	o.reply("template", t.rcode)
 	for _, section := range []struct {
 		from []*texttemplate.Template
 		into *[]wire.RR

@@ -11,6 +11,7 @@ import (
 	wire "github.com/miekg/dns"
 
 	"github.com/fairlead-net/fairlead/internal/dns"
+	"github.com/fairlead-net/fairlead/internal/dns/rules"
 	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 )
 
@@ -24,6 +25,11 @@ type exchange struct {
 
 	request *wire.Msg
 	options options
+	// block is that of the name, or nil; outcome is what its rules made of the
+	// query, and asked the request as they left it.
+	block   *Block
+	outcome rules.Outcome
+	asked   *wire.Msg
 	answer  dns.Answer
 	ask     forward.Query
 }
@@ -50,6 +56,13 @@ const (
 	fromTable
 	fromCache
 	fromUpstream
+	// By rules, each with a directive's name.
+	fromACL
+	fromAny
+	fromChaos
+	fromLocal
+	fromTemplate
+	fromHosts
 	sources
 )
 
@@ -78,16 +91,24 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 	if p.forwarder.Returned(question.Name, question.Qtype) {
 		return x.finish(respond(x.request, wire.RcodeNameError), fromNobody, nil), nil
 	}
-	x.answer = p.answer(*p.table.Load(), dns.Question{Name: question.Name, Type: dns.Type(question.Qtype), Class: dns.Class(question.Qclass)})
-	if !x.answer.Forward && x.answer.Chase == "" {
-		return x.finish(authoritative(x.request, x.answer), fromTable, x.answer.Error), nil
+	if reply, done := x.rule(); done {
+		return reply, nil
 	}
-	x.ask = forward.Query{Name: question.Name, Type: question.Qtype, Class: question.Qclass, DO: x.options.do, CD: x.request.CheckingDisabled}
+	asked := x.question()
+	x.answer = x.lookUp(asked)
+	translates := x.translates()
+	if !x.answer.Forward && x.answer.Chase == "" && !translates {
+		return x.finish(x.begin(), fromTable, x.answer.Error), nil
+	}
+	x.ask = forward.Query{Name: asked.Name, Type: uint16(asked.Type), Class: uint16(asked.Class), DO: x.options.do, CD: x.request.CheckingDisabled}
 	if x.answer.Chase != "" {
 		x.ask.Name = x.answer.Chase
 	}
 	if !p.forwarder.Configured() {
 		return x.failed(forward.ErrNoUpstream), nil
+	}
+	if translates {
+		return nil, x // which can take a second question
 	}
 	if upstream, ok := p.forwarder.Cached(x.ask); ok {
 		return x.merge(upstream, fromCache), nil
@@ -137,21 +158,32 @@ func (x *exchange) forward(ctx context.Context) (reply []byte) {
 			reply = x.panicked(nil, problem)
 		}
 	}()
-	upstream, err := x.plane.forwarder.Exchange(ctx, x.ask)
-	if err != nil {
-		return x.failed(err)
+	made, from := x.begin(), fromTable
+	if x.answer.Forward || x.answer.Chase != "" {
+		upstream, err := x.plane.forwarder.Exchange(ctx, x.ask)
+		if err != nil {
+			return x.failed(err)
+		}
+		x.add(made, upstream)
+		from = fromUpstream
 	}
-	return x.merge(upstream, fromUpstream)
+	x.translate(ctx, made)
+	return x.finish(made, from, x.answer.Error)
 }
 
 // merge makes the reply from what an upstream said, after the aliases of the
 // cluster that led there, if any.
 func (x *exchange) merge(upstream *wire.Msg, from source) []byte {
-	reply := authoritative(x.request, x.answer)
+	reply := x.begin()
+	x.add(reply, upstream)
+	return x.finish(reply, from, nil)
+}
+
+// add takes what an upstream said into a reply.
+func (x *exchange) add(reply, upstream *wire.Msg) {
 	adopt(reply, upstream)
 	// The cluster's own names are not signed, so an alias among them is not either.
-	reply.AuthenticatedData = upstream.AuthenticatedData && x.answer.Forward && (x.options.do || x.request.AuthenticatedData)
-	return x.finish(reply, from, nil)
+	reply.AuthenticatedData = upstream.AuthenticatedData && x.answer.Forward && x.outcome.Reply == nil && (x.options.do || x.request.AuthenticatedData)
 }
 
 // failed replies that nobody could be asked.
@@ -164,13 +196,16 @@ func (x *exchange) failed(err error) []byte {
 	case errors.Is(err, forward.ErrOverload), errors.Is(err, errBusy):
 		rcode, extended.Code = wire.RcodeRefused, dns.ErrorOther
 	}
-	reply := authoritative(x.request, x.answer)
+	reply := x.begin()
 	reply.Rcode = rcode
 	return x.finish(reply, fromUpstream, extended)
 }
 
 // finish completes, packs and counts a reply.
 func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedError) []byte {
+	if x.block != nil {
+		x.block.Rules.Undo(x.outcome, reply)
+	}
 	reply.RecursionAvailable = x.plane.forwarder.Configured()
 	shuffle(reply.Answer)
 	shuffle(reply.Extra)

@@ -37,10 +37,10 @@ func (h *hot) answer(packet, buffer []byte, n network, c client) (reply []byte, 
 		}
 	}()
 	q, ok := readUsual(packet)
-	if !ok {
+	p := h.plane
+	if !ok || !p.plain {
 		return nil, false
 	}
-	p := h.plane
 	limit := maxMessage
 	if n == overUDP {
 		limit = q.options.limit(p.config.MaxUDP)

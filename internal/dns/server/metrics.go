@@ -48,7 +48,7 @@ const (
 var (
 	networkNames = [networks]string{"udp", "tcp"}
 	familyNames  = [families]string{"1", "2"}
-	sourceNames  = [sources]string{"", "kubernetes", "cache", "forward"}
+	sourceNames  = [sources]string{"", "kubernetes", "cache", "forward", "acl", "any", "chaos", "local", "template", "hosts"}
 )
 
 // Collect implements prometheus.Collector.

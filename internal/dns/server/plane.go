@@ -28,6 +28,8 @@ type Plane struct {
 	certificate *keyPair
 	// waiting is the number of queries that wait for an upstream.
 	waiting atomic.Int64
+	blocks  blocks
+	plain   bool // blocks make no difference
 	// answer is dns.Table.Answer.
 	answer func(dns.Table, dns.Question) dns.Answer
 	// tallies holds one per UDP socket, and one for all of TCP at the end.
@@ -53,7 +55,8 @@ func New(config Config) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plane{config: config, answer: dns.Table.Answer, cookies: newCookies()}
+	p := &Plane{config: config, answer: dns.Table.Answer, cookies: newCookies(), blocks: newBlocks(config.Blocks)}
+	p.plain = p.blocks.plain()
 	p.table.Store(new(dns.Table))
 	config.Forward.Own, config.Forward.Log = p.own, config.Log
 	if p.forwarder, err = forward.New(config.Forward); err != nil {

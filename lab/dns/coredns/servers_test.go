@@ -127,7 +127,7 @@ func startPlane(t *testing.T, upstream netip.AddrPort) *server.Plane {
 	for range 10 {
 		plane, err := server.New(server.Config{
 			Listen:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
-			Forward: forward.Config{Upstreams: []netip.AddrPort{upstream}, CacheEntries: -1},
+			Forward: forward.Config{Upstreams: []netip.AddrPort{upstream}, Cache: forward.Cache{Disabled: true}},
 		})
 		if err != nil {
 			t.Fatal(err)
