@@ -78,9 +78,12 @@ func (o Options) addressing() kube.Addressing {
 // Agent is one process.
 type Agent struct {
 	options Options
-	log     *slog.Logger
-	watcher *kube.Watcher
-	network *network.Watcher
+	// base is the configuration without what the corefile says.
+	base     config.Config
+	corefile followed
+	log      *slog.Logger
+	watcher  *kube.Watcher
+	network  *network.Watcher
 	// Of a process with plane lb, as kube-proxy has them; else nil.
 	healthz     *health.Healthz
 	programming *programming
@@ -105,6 +108,7 @@ type Agent struct {
 	synced   atomic.Bool
 	leaving  atomic.Bool
 	configProblem,
+	corefileProblem,
 	conntrackProblem,
 	livenessProblem atomic.Pointer[string]
 }
@@ -112,14 +116,22 @@ type Agent struct {
 // New wires a process; it starts nothing. The error says which plane cannot run
 // here and why.
 func New(o Options) (*Agent, error) {
+	base, corefile := o.Config, followed{}
+	var unusable error
+	if slices.Contains(o.Planes, "dns") {
+		if corefile, unusable = follow(o.Config); unusable == nil {
+			o.Config = corefile.config
+		}
+	}
 	client, err := kube.NewClient(kube.Access{Servers: o.Config.APIServers, UserAgent: "fairlead/" + o.Version})
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{
-		options: o, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
+		options: o, base: base, corefile: corefile, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
 		watcher: kube.NewWatcher(client, o.Node, o.reads(), o.Log), network: network.New(o.Config.LB.Uplinks, o.Log),
 	}
+	a.noteCorefile(unusable)
 	if len(o.Planes) == 0 {
 		return nil, errors.New("no planes to run: name some with --planes (lb, announce, dns, ipam, status)")
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/config"
@@ -32,6 +33,9 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if a.corefileChanged() {
+			return ErrConfigChanged
+		}
 		content, err := os.ReadFile(a.options.ConfigFile)
 		if err == nil && bytes.Equal(content, inForce) {
 			a.configProblem.Store(nil)
@@ -48,5 +52,38 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 		if old := a.configProblem.Swap(&problem); old == nil || *old != problem {
 			a.log.Error("configuration not usable, keeping the previous one", "file", a.options.ConfigFile, "error", err)
 		}
+	}
+}
+
+// corefileChanged tells whether the Corefile says something else by now that can be
+// done. What cannot be is reported, and the one before stays in force.
+func (a *Agent) corefileChanged() bool {
+	if !slices.Contains(a.options.Planes, "dns") {
+		return false
+	}
+	now, err := follow(a.base)
+	if now.read == a.corefile.read {
+		if err == nil {
+			a.noteCorefile(nil) // it has been changed back
+		}
+		return false
+	}
+	if err == nil {
+		a.log.Info("Corefile changed, applying it", "file", a.base.DNS.Corefile)
+		return true
+	}
+	a.noteCorefile(err)
+	return false
+}
+
+// noteCorefile makes known why the Corefile is not in force; nil if it is.
+func (a *Agent) noteCorefile(unusable error) {
+	if unusable == nil {
+		a.corefileProblem.Store(nil)
+		return
+	}
+	problem := fmt.Sprintf("the Corefile is not usable, and what was in force before stays: %v", unusable)
+	if old := a.corefileProblem.Swap(&problem); old == nil || *old != problem {
+		a.log.Error("Corefile not usable", "file", a.base.DNS.Corefile, "error", unusable)
 	}
 }

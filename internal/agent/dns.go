@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 	plane, err := server.New(server.Config{
 		TLS:    server.TLS{Listen: c.TLS.Listen, Certificate: c.TLS.Certificate, Key: c.TLS.Key},
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
-		Forward: forwarding(c),
+		Forward: forwarding(c), Blocks: a.corefile.blocks,
 	})
 	if err != nil {
 		return pipeline{}, err
@@ -63,6 +64,13 @@ func (a *Agent) newDNS() (pipeline, error) {
 		return dns.Compile(s, last, zone)
 	}
 	p := newPipeline("dns", plane, compile, func(t dns.Table) uint64 { return t.Revision }, a.log)
+	describe := p.notes
+	p.notes = func() []string {
+		if a.corefile.read == "" {
+			return describe()
+		}
+		return slices.Concat([]string{"follows " + c.Corefile}, a.corefile.problems, describe())
+	}
 	apply := p.run
 	p.run = func(ctx context.Context) error {
 		if err := plane.Start(ctx); err != nil {

@@ -50,7 +50,7 @@ func (a *Agent) Status() Status {
 	if problem := a.watcher.Health(); problem != "" {
 		s.Problems = append(s.Problems, problem)
 	}
-	for _, problem := range []*string{a.configProblem.Load(), a.livenessProblem.Load()} {
+	for _, problem := range []*string{a.configProblem.Load(), a.corefileProblem.Load(), a.livenessProblem.Load()} {
 		if problem != nil {
 			s.Problems = append(s.Problems, *problem)
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/fairlead-net/fairlead/internal/agent"
 	"github.com/fairlead-net/fairlead/internal/dns/corefile"
 )
 
@@ -60,7 +60,7 @@ func newImportCorefile() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			result := importCorefile(source, corefile.Surroundings{Env: os.LookupEnv, Files: filesBeside(args[0])})
+			result := importCorefile(source, corefile.Surroundings{Env: os.LookupEnv, Files: agent.BesideCorefile(args[0])})
 			if err := out.print(cmd.OutOrStdout(), result, result.print); err != nil {
 				return err
 			}
@@ -74,48 +74,13 @@ func newImportCorefile() *cobra.Command {
 	return cmd
 }
 
-// maxCorefile is a byte more than the parser takes, so that it says so.
-const maxCorefile = 1<<20 + 1
-
 // readCorefile reads a file, or standard input for "-".
 func readCorefile(in io.Reader, name string) (corefile.Source, error) {
 	if name == "-" {
-		content, err := io.ReadAll(io.LimitReader(in, maxCorefile))
+		content, err := io.ReadAll(io.LimitReader(in, 1<<20+1)) // a byte more than the parser takes
 		return corefile.Source{Name: "Corefile", Text: string(content)}, err
 	}
-	file, err := os.Open(name)
-	if err != nil {
-		return corefile.Source{}, err
-	}
-	defer func() { _ = file.Close() }() // what was read is there
-	content, err := io.ReadAll(io.LimitReader(file, maxCorefile))
-	return corefile.Source{Name: name, Text: string(content)}, err
-}
-
-// filesBeside resolves the patterns of imports, which count from the folder of
-// the Corefile. Folders, pipes and the like are left out.
-func filesBeside(name string) func(string) ([]corefile.Source, error) {
-	return func(pattern string) ([]corefile.Source, error) {
-		if !filepath.IsAbs(pattern) {
-			pattern = filepath.Join(filepath.Dir(name), pattern)
-		}
-		names, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("%w; write for example custom/*.override", err)
-		}
-		var all []corefile.Source
-		for _, name := range names {
-			if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-				continue
-			}
-			source, err := readCorefile(nil, name)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, source)
-		}
-		return all, nil
-	}
+	return agent.ReadCorefile(name)
 }
 
 // importCorefile says what a Corefile means in Fairlead.

@@ -136,8 +136,10 @@ func Default() Config {
 
 // Parse reads a configuration file. Unknown fields are errors: a field that is
 // misspelt must not go unnoticed.
-func Parse(content []byte) (Config, error) {
-	c := Default()
+func Parse(content []byte) (Config, error) { return Default().With(content) }
+
+// With returns the configuration with what a file says in the place of its own.
+func (c Config) With(content []byte) (Config, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {

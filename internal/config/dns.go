@@ -13,6 +13,9 @@ import (
 
 // DNS configures cluster DNS.
 type DNS struct {
+	// Corefile is a file in CoreDNS's form. If it is there, what it says counts instead
+	// of the fields below, but for listen, tls and service.
+	Corefile string `yaml:"corefile"`
 	// Listen are the addresses for UDP and TCP.
 	Listen []netip.AddrPort `yaml:"listen"`
 	// TTL is that of the cluster's own records, in seconds; with 0 nobody keeps them.

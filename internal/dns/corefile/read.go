@@ -89,11 +89,6 @@ func (r *reader) server(block Block) Server {
 		}
 		s.Directives = append(s.Directives, r.directive(&s, statement, seen))
 	}
-	if _, zones := lacking["server zone"]; zones && !s.main() && !s.stub {
-		for i := range s.Directives {
-			s.Directives[i].Ignored = true
-		}
-	}
 	return s
 }
 

@@ -126,6 +126,7 @@ func readRewrite(l *line) Setting {
 		return r
 	}
 	r.Field = l.choice(0, "name", "type", "class", "ttl", "edns0", "cname", "rcode")
+	l.lacks("rewrite " + r.Field)
 	switch r.Field {
 	case "edns0":
 		r.Rest = l.texts(1)

@@ -61,7 +61,7 @@ func (Loop) Effect() string {
 }
 
 // Effect implements Setting.
-func (Reload) Effect() string { return "changes of fairlead.yaml take effect without it" }
+func (Reload) Effect() string { return "changes take effect by themselves, after some seconds" }
 
 // Effect implements Setting.
 func (Loadbalance) Effect() string { return "addresses in answers are rotated" }

@@ -61,6 +61,10 @@ func (c Config) Settings() Settings {
 			if v, ok := d.Setting.(Forward); ok && c.Servers[i].stub {
 				s.DNS.forward(&c.Servers[i], v)
 			}
+			if v, ok := d.Setting.(Kubernetes); ok && s.ClusterDomain == "" { // in a block of its own
+				s.ClusterDomain = v.Domain()
+				v.settings(&s.DNS)
+			}
 		}
 	}
 	return s

@@ -15,8 +15,6 @@ func noFiles(string) ([]byte, error) { return nil, os.ErrNotExist }
 func TestNewMistakes(t *testing.T) {
 	for directive, want := range map[string]string{
 		"acl {\n block type AAA\n}":                  `Corefile:2: "AAA" is not a type of records`,
-		"rewrite edns0 nsid set":                     "Corefile:2: rewrite edns0 is not supported",
-		"rewrite cname exact a. b.":                  "Corefile:2: rewrite cname is not supported",
 		"rewrite ttl exact a. 60-5":                  `Corefile:2: rewrite ttl: the range "60-5" ends before it begins`,
 		"rewrite ttl exact a. -":                     `Corefile:2: rewrite ttl: "-" is neither`,
 		"rewrite ttl exact a. soon":                  `Corefile:2: rewrite ttl: "soon" is neither`,

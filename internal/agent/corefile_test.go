@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fairlead-net/fairlead/internal/config"
+)
+
+const kubeadmCorefile = `.:53 {
+    errors
+    health {
+       lameduck 7s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 17
+    }
+    prometheus :9153
+    forward . 192.0.2.53 {
+       max_concurrent 1000
+    }
+    cache 30 {
+       disable success cluster.local
+       disable denial cluster.local
+    }
+    loop
+    reload
+    loadbalance
+    import custom/*.override
+}
+import custom/*.server
+`
+
+func writeCorefile(t *testing.T, files map[string]string) config.Config {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := config.Default()
+	c.DNS.Corefile = filepath.Join(dir, "Corefile")
+	c.DNS.Upstreams = []netip.AddrPort{netip.MustParseAddrPort("198.51.100.1:53")}
+	return c
+}
+
+// TestFollow: what a Corefile says counts instead of fairlead.yaml's fields, together
+// with the files that it imports.
+func TestFollow(t *testing.T) {
+	c := writeCorefile(t, map[string]string{
+		"Corefile":            kubeadmCorefile,
+		"custom/old.override": "rewrite name old.example.org new.default.svc.cluster.local\nlog\n",
+		"custom/stub.server":  "corp.example:53 {\n  forward . 10.1.2.3\n}\n",
+	})
+	f, err := follow(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := f.config.DNS
+	if d.TTL != 17 || d.Lameduck.Seconds() != 7 || d.Service != "kube-system/kube-dns" || d.Corefile != c.DNS.Corefile || len(d.Listen) != 1 {
+		t.Errorf("%+v", d)
+	}
+	zones := map[string]string{}
+	for _, z := range forwarding(d).Zones {
+		for _, s := range z.Servers {
+			zones[z.Name] = s.String()
+		}
+	}
+	if zones["."] != "192.0.2.53:53" || zones["corp.example."] != "10.1.2.3:53" || len(zones) != 2 {
+		t.Errorf("%v", zones)
+	}
+	if len(f.blocks) != 2 || f.blocks[0].Rules.Empty() || f.blocks[0].WithoutCluster || !f.blocks[1].WithoutCluster {
+		t.Errorf("%+v", f.blocks)
+	}
+	if len(f.problems) != 1 || !strings.Contains(f.problems[0], "old.override:2: not supported: log: ") {
+		t.Errorf("%q", f.problems)
+	}
+	again, _ := follow(c)
+	if again.read != f.read || f.read == "" {
+		t.Error("the same files read as others")
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(c.DNS.Corefile), "custom", "old.override"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ = follow(c); again.read == f.read {
+		t.Error("an imported file changed unnoticed")
+	}
+}
+
+// TestFollowNothing: no Corefile, no change.
+func TestFollowNothing(t *testing.T) {
+	c := config.Default()
+	for _, name := range []string{"", "/nowhere/Corefile"} {
+		c.DNS.Corefile = name
+		if f, err := follow(c); err != nil || f.read != "" || f.config.DNS.TTL != c.DNS.TTL || len(f.blocks) > 0 {
+			t.Errorf("%q: %+v, %v", name, f, err)
+		}
+	}
+}
+
+// TestFollowMistakes: what cannot be followed leaves the configuration as it was, and
+// is named with its line. Rights that the chart has not given are not used.
+func TestFollowMistakes(t *testing.T) {
+	for text, want := range map[string]string{
+		".:53 {\n kubernetes cluster.local\n forwrad . 192.0.2.1\n}": `Corefile:3: CoreDNS has no directive "forwrad"; did you mean "forward"?`,
+		".:53 {\n view x {\n }\n}":                                   `Corefile:2: view x: what depends on this directive cannot be told`,
+		".:53 {\n":                                                   `Corefile:1: "{" is never closed`,
+		".:53 {\n rewrite ttl a.org soon\n}":                         `Corefile:2: rewrite ttl: "soon" is neither`,
+		".:53 {\n kubernetes cluster_local\n}":                       `what it says is not possible here: clusterDomain: "cluster_local" is not a DNS name`,
+	} {
+		c := writeCorefile(t, map[string]string{"Corefile": text})
+		f, err := follow(c)
+		if err == nil || !strings.Contains(err.Error(), want) || len(f.config.DNS.Upstreams) != 1 || f.read == "" {
+			t.Errorf("%s\n%v, want %s", text, err, want)
+		}
+	}
+	f, err := follow(writeCorefile(t, map[string]string{"Corefile": ".:53 {\n kubernetes cluster.local clusterset.local {\n pods verified\n multicluster clusterset.local\n }\n}"}))
+	if err != nil || f.config.DNS.Pods != "insecure" || len(f.config.DNS.MulticlusterZones) > 0 || len(f.problems) != 2 {
+		t.Errorf("%+v %q %v", f.config.DNS, f.problems, err)
+	}
+}
