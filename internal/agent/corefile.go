@@ -29,8 +29,10 @@ type followed struct {
 	blocks []server.Block
 	// problems are what of the Corefile has no effect, each with its line.
 	problems []string
-	// read is all that it was made of: the Corefile and the files it names.
-	read string
+	// read is all that it was made of: the Corefile and the files it names. inForce
+	// tells that they say what the configuration is.
+	read    string
+	inForce bool
 }
 
 // follow reads the Corefile that a configuration names. Without one, or if there is
@@ -73,7 +75,7 @@ func follow(c config.Config) (followed, error) {
 		}
 		return []byte(source.Text), err
 	})
-	if err != nil {
+	if f.inForce = err == nil; err != nil {
 		f.config, f.blocks = c, nil
 	}
 	f.read = read.String()

@@ -66,7 +66,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 	p := newPipeline("dns", plane, compile, func(t dns.Table) uint64 { return t.Revision }, a.log)
 	describe := p.notes
 	p.notes = func() []string {
-		if a.corefile.read == "" {
+		if !a.corefile.inForce {
 			return describe()
 		}
 		return slices.Concat([]string{"follows " + c.Corefile}, a.corefile.problems, describe())

@@ -81,6 +81,11 @@ func TestMistakes(t *testing.T) {
 		code int
 		text string
 	}{
+		"dns query":                                  {2, "fairlead: 0 arguments given, wanted NAME\n" + seeHelp},
+		"dns query a..b -f testdata/demo":            {2, "fairlead: \"a..b\" is not a name: labels of 1 to 63 characters with dots between them, 253 in all\n" + seeHelp},
+		"dns query shop -t AAA -f testdata/demo":     {2, "fairlead: --type AAA: there is no such type of records here; use for example A, AAAA, SRV, PTR, TXT or TYPE257\n" + seeHelp},
+		"dns query shop --from a/b -f testdata/demo": {2, "fairlead: pods are not read from a folder; use --namespace\n" + seeHelp},
+		"dns query shop --from a/b -n a":             {2, "fairlead: --from and --namespace both say who asks; use one\n" + seeHelp},
 		"colour":                                     {2, "fairlead: unknown command \"colour\" for \"fairlead\"\n" + seeHelp},
 		"servces":                                    {2, "fairlead: unknown command \"servces\" for \"fairlead\"\n\nDid you mean this?\n\tservices\n\n" + seeHelp},
 		"explain servic demo/shop":                   {2, "fairlead: unknown command \"servic\" for \"fairlead explain\"\n" + seeHelp},
