@@ -8,6 +8,7 @@ import (
 
 	wire "github.com/miekg/dns"
 
+	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns/corefile"
 	"github.com/fairlead-net/fairlead/internal/dns/rules"
 	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
@@ -71,6 +72,15 @@ func TestBlocks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestTranslateAlone: addresses of the cluster are translated without any upstream.
+func TestTranslateAlone(t *testing.T) {
+	four := &desired.Service{Name: desired.Name{Namespace: "shop", Name: "four"}, Type: desired.ClusterIP, Addresses: []netip.Addr{netip.MustParseAddr("10.96.0.4")}}
+	_, at := start(t, Config{Blocks: readBlocks(t, ". {\n kubernetes cluster.local\n dns64 {\n allow_ipv4\n }\n}")}, cluster(t, 0, four))
+	expect(t, ask(t, "udp", at, query("four.shop.svc.cluster.local.", wire.TypeAAAA)), 0, "64:ff9b::a60:4")
+	expect(t, ask(t, "udp", at, query("web.shop.svc.cluster.local.", wire.TypeAAAA)), 0, "fd00:96::1")
+	expect(t, ask(t, "udp", at, query("gone.shop.svc.cluster.local.", wire.TypeAAAA)), wire.RcodeNameError)
 }
 
 // readBlocks makes Blocks of a Corefile.

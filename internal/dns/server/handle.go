@@ -96,15 +96,15 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 	}
 	asked := x.question()
 	x.answer = x.lookUp(asked)
-	translates := x.translates()
-	if !x.answer.Forward && x.answer.Chase == "" && !translates {
+	own, translates := !x.answer.Forward && x.answer.Chase == "", x.translates()
+	if own && !translates {
 		return x.finish(x.begin(), fromTable, x.answer.Error), nil
 	}
 	x.ask = forward.Query{Name: asked.Name, Type: uint16(asked.Type), Class: uint16(asked.Class), DO: x.options.do, CD: x.request.CheckingDisabled}
 	if x.answer.Chase != "" {
 		x.ask.Name = x.answer.Chase
 	}
-	if !p.forwarder.Configured() {
+	if !own && !p.forwarder.Configured() {
 		return x.failed(forward.ErrNoUpstream), nil
 	}
 	if translates {
