@@ -42,6 +42,7 @@ func TestUninstallWaitsForPods(t *testing.T) {
 		b.cluster.broken = map[string][]kube.PodProblem{"fairlead-dns": {{Pod: "kube-system/fairlead-dns-x", Node: "worker-2", Reason: "Terminating"}}}
 		err := b.Uninstall(t.Context(), UninstallOptions{Timeout: 5 * time.Second})
 		mentions(t, err, "the release is removed, but its pods are not gone within 5s", "kube-system/fairlead-dns-x on node worker-2: Terminating", "again")
+		synctest.Wait() // so that Helm's goroutines end before their context does
 	})
 }
 
@@ -80,6 +81,7 @@ func TestUninstallWaitsForNodes(t *testing.T) {
 		if strings.Contains(b.release(t).Manifest, "- cleanup") {
 			t.Error("the upgrade left the nodes in cleanup")
 		}
+		synctest.Wait() // so that Helm's goroutines end before their context does
 	})
 }
 
@@ -110,5 +112,6 @@ Once that is mended the pods start by themselves; 'fairlead upgrade' waits again
 		if got := strings.Count(b.steps(), "fairlead-node 1/3 ready"); got != 1 {
 			t.Errorf("progress is printed %d times:\n%s", got, b.steps())
 		}
+		synctest.Wait() // so that Helm's goroutines end before their context does
 	})
 }
