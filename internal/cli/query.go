@@ -96,10 +96,7 @@ func (q *query) run(ctx context.Context, name string) (looked, error) {
 		return looked{}, err
 	}
 	table, reasons := dns.Compile(state, dns.Table{}, zone)
-	result, err := q.resolver(pod, zone.Domain)
-	if err != nil {
-		return looked{}, err
-	}
+	result := q.resolver(pod, zone.Domain)
 	result.Steps = table.Lookup(result.Resolver, name, types...)
 	result.Notes = append(result.Notes, result.remarks(q.config.DNS)...)
 	for _, r := range reasons {
@@ -137,15 +134,15 @@ func (q *query) read(name *string) ([]dns.Type, error) {
 // resolver finds out whose resolv.conf counts. A pod's is written by the kubelet
 // from its dnsPolicy and dnsConfig
 // (https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/).
-func (q *query) resolver(pod kube.Pod, domain string) (looked, error) {
+func (q *query) resolver(pod kube.Pod, domain string) looked {
 	r := looked{From: "nobody in particular", Resolver: dns.Resolver{Ndots: 1}}
 	if q.namespace == "" {
-		return r, nil
+		return r
 	}
 	r.From = "a pod in namespace " + q.namespace
 	r.Resolver = dns.PodResolver(q.namespace, domain)
 	if q.from == "" {
-		return r, nil
+		return r
 	}
 	r.From = "pod " + q.from
 	elsewhere := pod.DNSPolicy == "Default" || pod.HostNetwork && pod.DNSPolicy != "ClusterFirstWithHostNet"
@@ -168,11 +165,11 @@ func (q *query) resolver(pod kube.Pod, domain string) (looked, error) {
 		n, err := strconv.Atoi(pod.Ndots)
 		if err != nil || n < 0 {
 			r.Notes = append(r.Notes, fmt.Sprintf("dnsConfig: ndots %q is no number; resolvers ignore it", pod.Ndots))
-			return r, nil
+			return r
 		}
 		r.Ndots = min(n, 15) // the C library's RES_MAXNDOTS
 	}
-	return r, nil
+	return r
 }
 
 // remarks say what the steps do not.

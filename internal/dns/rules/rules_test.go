@@ -44,7 +44,7 @@ func TestEmpty(t *testing.T) {
 // and a reply can be packed.
 func FuzzQuery(f *testing.F) {
 	for _, name := range []string{"old.example.com", "ip-10-1-2-3.example", "localhost", "a\\000\\\"b.echo", "first-"} {
-		f.Add(name, uint16(wire.TypeA), uint16(wire.ClassINET))
+		f.Add(name, wire.TypeA, uint16(wire.ClassINET))
 	}
 	var all []*Rules
 	for _, text := range []string{

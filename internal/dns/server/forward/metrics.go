@@ -110,9 +110,10 @@ func (m *metrics) probeFailed(u *upstream) {
 // sent by a connection, by whether it was open.
 func (m *metrics) reused(u *upstream) func(bool) {
 	proto := string(u.Protocol)
-	if u.Protocol == UDP {
+	switch u.Protocol {
+	case UDP:
 		proto = string(TCP)
-	} else if u.Protocol == TLS {
+	case TLS:
 		proto = "tcp-tls"
 	}
 	hits, misses := m.connHits.WithLabelValues(proxyName, u.Address.String(), proto), m.connMisses.WithLabelValues(proxyName, u.Address.String(), proto)

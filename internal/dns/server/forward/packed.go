@@ -70,8 +70,10 @@ func (p Packed) Counts() (answer, authority, additional uint16) {
 	return p.entry.counts[0], p.entry.counts[1], p.entry.counts[2]
 }
 
-// Rcode is the response code, Authenticated the flag AD as the upstream set it.
-func (p Packed) Rcode() uint8        { return p.entry.rcode }
+// Rcode is the response code.
+func (p Packed) Rcode() uint8 { return p.entry.rcode }
+
+// Authenticated reports whether the upstream said that it has verified the reply (AD).
 func (p Packed) Authenticated() bool { return p.entry.authenticated }
 
 // Stale reports whether the reply has expired (RFC 8767).
