@@ -107,6 +107,13 @@ func (f *followed) take(said corefile.Config, problems []corefile.Problem, files
 	if f.config, err = f.overlay(said.Settings()); err != nil {
 		return err
 	}
+	// What the server would refuse to begin with must not end a process that serves.
+	if _, err := DNSConfig(f.config).Complete(); err != nil {
+		return err
+	}
+	if err := forwarding(f.config.DNS).Check(); err != nil {
+		return fmt.Errorf("forward: %w", err)
+	}
 	withCluster := false
 	for _, s := range said.Servers {
 		withCluster = withCluster || s.Cluster()

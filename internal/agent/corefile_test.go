@@ -113,11 +113,12 @@ func TestFollowNothing(t *testing.T) {
 // is named with its line. Rights that the chart has not given are not used.
 func TestFollowMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		".:53 {\n kubernetes cluster.local\n forwrad . 192.0.2.1\n}": `Corefile:3: CoreDNS has no directive "forwrad"; did you mean "forward"?`,
-		".:53 {\n view x {\n }\n}":                                   `Corefile:2: view x: what depends on this directive cannot be told`,
-		".:53 {\n":                                                   `Corefile:1: "{" is never closed`,
-		".:53 {\n rewrite ttl a.org soon\n}":                         `Corefile:2: rewrite ttl: "soon" is neither`,
-		".:53 {\n kubernetes cluster_local\n}":                       `what it says is not possible here: clusterDomain: "cluster_local" is not a DNS name`,
+		".:53 {\n kubernetes cluster.local\n forwrad . 192.0.2.1\n}":    `Corefile:3: CoreDNS has no directive "forwrad"; did you mean "forward"?`,
+		".:53 {\n forward . tls://192.0.2.1 {\n tls /nowhere/ca\n }\n}": "forward: zone \".\": upstream tls://192.0.2.1:853: ",
+		".:53 {\n view x {\n }\n}":                                      `Corefile:2: view x: what depends on this directive cannot be told`,
+		".:53 {\n":                                                      `Corefile:1: "{" is never closed`,
+		".:53 {\n rewrite ttl a.org soon\n}":                            `Corefile:2: rewrite ttl: "soon" is neither`,
+		".:53 {\n kubernetes cluster_local\n}":                          `what it says is not possible here: clusterDomain: "cluster_local" is not a DNS name`,
 	} {
 		c := writeCorefile(t, map[string]string{"Corefile": text})
 		f, err := follow(c)

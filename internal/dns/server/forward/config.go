@@ -136,6 +136,12 @@ const (
 	maxZones   = 1000
 )
 
+// Check says which field New would refuse, and why.
+func (c Config) Check() error {
+	_, err := c.complete()
+	return err
+}
+
 func (c Config) complete() (Config, error) {
 	if c.Patience < 0 || c.MinPatience < 0 || c.ReadTimeout < 0 || c.Timeout < 0 || c.MaxConcurrent < 0 {
 		return c, errors.New("limits of forwarding must not be negative")
