@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"strings"
 	"unsafe"
 )
 
@@ -30,9 +31,9 @@ type Packer struct {
 	asked   Type
 	packed  Packed
 	// nameSize is that of the question's name in wire form; short is set if the
-	// limit has kept something out.
-	nameSize int
-	short    bool
+	// limit has kept something out, foreign if other servers are to be asked.
+	nameSize       int
+	short, foreign bool
 }
 
 const (
@@ -70,7 +71,7 @@ func NewPacker(seed uint64) *Packer {
 func (p *Packer) Pack(t *Table, message []byte, limit int) ([]byte, Packed, bool) {
 	end := len(message)
 	p.table, p.message, p.limit, p.packed = t, message, min(limit, maxPointed), Packed{}
-	p.asked, p.nameSize, p.short = Type(binary.BigEndian.Uint16(message[end-4:])), end-4-questionAt, false
+	p.asked, p.nameSize, p.short, p.foreign = Type(binary.BigEndian.Uint16(message[end-4:])), end-4-questionAt, false, false
 	if !p.usual() || !p.answer() || p.short && limit > maxPointed {
 		return message[:end], Packed{}, false
 	}
@@ -92,8 +93,13 @@ func (p *Packer) answer() bool {
 	if zone, relative := p.table.authority(name); zone != nil {
 		return zone.kind == clusterZone && p.cluster(relative)
 	}
+	p.foreign = !strings.HasSuffix(name, "arpa")
 	return p.asked == TypePTR && p.reverse(name)
 }
+
+// Foreign reports whether Answer has other servers asked about the question that Pack
+// left to it last. If it would not, or if that is hard to tell, it reports false.
+func (p *Packer) Foreign() bool { return p.foreign }
 
 // fold returns a name in wire form as the function of this name returns its
 // presentation form, or false if a label would need escapes. The text is valid

@@ -1,24 +1,34 @@
 package server
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"runtime/debug"
+
+	wire "github.com/miekg/dns"
 
 	"github.com/fairlead-net/fairlead/internal/dns"
 )
 
-// hot answers usual queries about the cluster's names from packet to packet,
-// without allocating. All others are for Plane.handle, which could answer these
-// too, with the same bytes. One goroutine at a time may use it.
+// hot answers usual queries from packet to packet, without allocating: about the
+// cluster's names, and about others whose answer is in the cache. All others are for
+// Plane.handle, which could answer these too, with the same bytes but for the order of
+// addresses. One goroutine at a time may use it.
 type hot struct {
 	plane  *Plane
 	tally  *tally
 	packer *dns.Packer
+	name   [maxName]byte // of a question, in lower case
+	turn   uint32        // which address of a cached answer comes first
 }
 
-// hotSlack is how much longer than the reply the buffer should be, so that what
-// turns out not to fit can be written first.
-const hotSlack = 600
+const (
+	// hotSlack is how much longer than the reply the buffer should be, so that what
+	// turns out not to fit can be written first.
+	hotSlack = 600
+	// maxName is the size of a name in wire form (RFC 1035, section 2.3.4).
+	maxName = 255
+)
 
 func newHot(p *Plane, t *tally) *hot {
 	return &hot{plane: p, tally: t, packer: dns.NewPacker(rand.Uint64())}
@@ -41,30 +51,25 @@ func (h *hot) answer(packet, buffer []byte, n network, c client) (reply []byte, 
 	if !ok || !p.plain {
 		return nil, false
 	}
-	limit := maxMessage
-	if n == overUDP {
-		limit = q.options.limit(p.config.MaxUDP)
-	}
-	if q.options.present {
-		limit -= optSize
-	}
-	if q.options.cookie.present {
-		limit -= optionSize + clientCookie + serverCookie
-	}
+	limit := q.room(n, p.config.MaxUDP)
 	reply, packed, ok := h.packer.Pack(p.table.Load(), append(buffer[:0], packet[:q.end]...), limit)
+	from, flags := fromTable, uint16(flagAA)
+	if packed.Truncated {
+		flags |= flagTC
+	}
+	if !ok && h.packer.Foreign() && p.forwarder.Configured() {
+		reply, packed, flags, ok = h.cached(packet, reply, &q, limit, c)
+		from = fromCache
+	}
 	if !ok {
 		return nil, false
 	}
 	h.tally.request(n, c.family(), q.qtype, len(packet))
-	// Flags as respond and finish set them.
-	reply[2] = 0x80 | 0x04 | packet[2]&0x01
-	if packed.Truncated {
-		reply[2] |= 0x02
-	}
-	reply[3] = packet[3]&0x10 | byte(packed.Rcode)
 	if p.forwarder.Configured() {
-		reply[3] |= 0x80
+		flags |= flagRA
 	}
+	flags |= flagQR | binary.BigEndian.Uint16(packet[2:])&(flagRD|flagCD) | uint16(packed.Rcode)
+	binary.BigEndian.PutUint16(reply[2:], flags)
 	if q.options.present {
 		packed.Additionals++
 		reply = q.options.append(reply, p.config.MaxUDP)
@@ -75,12 +80,63 @@ func (h *hot) answer(packet, buffer []byte, n network, c client) (reply []byte, 
 		reply = append(reply, 0, optionCookie, 0, byte(len(data)))
 		reply = append(reply, data[:]...)
 	}
-	counts := reply[6:headerSize]
-	counts[0], counts[1] = byte(packed.Answers>>8), byte(packed.Answers)
-	counts[2], counts[3] = byte(packed.Authorities>>8), byte(packed.Authorities)
-	counts[4], counts[5] = byte(packed.Additionals>>8), byte(packed.Additionals)
-	h.tally.reply(n, int(packed.Rcode), fromTable, len(reply))
+	binary.BigEndian.PutUint16(reply[6:], packed.Answers)
+	binary.BigEndian.PutUint16(reply[8:], packed.Authorities)
+	binary.BigEndian.PutUint16(reply[10:], packed.Additionals)
+	h.tally.reply(n, int(packed.Rcode), from, len(reply))
 	return reply, true
+}
+
+// cached appends the records that the cache has for a packet's question to a reply
+// that ends with that, if they are there and fit.
+func (h *hot) cached(packet, reply []byte, q *usualQuery, limit int, c client) ([]byte, dns.Packed, uint16, bool) {
+	name := h.name[:copy(h.name[:], packet[headerSize:q.end-4])]
+	for i, b := range name {
+		// The size of a label is less than any letter.
+		if 'A' <= b && b <= 'Z' {
+			name[i] = b + 'a' - 'A'
+		}
+	}
+	sent := binary.BigEndian.Uint16(packet[2:])
+	found, ok := h.plane.forwarder.CachedWire(name, q.qtype, wire.ClassINET, q.options.do, sent&flagCD != 0, limit-len(reply), c.now)
+	if !ok {
+		return nil, dns.Packed{}, 0, false
+	}
+	h.turn++
+	reply = found.AppendTo(reply, h.turn)
+	packed := dns.Packed{Rcode: dns.Rcode(found.Rcode())}
+	packed.Answers, packed.Authorities, packed.Additionals = found.Counts()
+	flags := uint16(0)
+	if found.Authenticated() && (q.options.do || sent&flagAD != 0) {
+		flags = flagAD
+	}
+	return reply, packed, flags, true
+}
+
+// Flags of a message's header (RFC 1035, section 4.1.1; RFC 4035, section 3).
+const (
+	flagQR = 1 << 15
+	flagAA = 1 << 10
+	flagTC = 1 << 9
+	flagRD = 1 << 8
+	flagRA = 1 << 7
+	flagAD = 1 << 5
+	flagCD = 1 << 4
+)
+
+// room returns how long the reply to a query may be without its OPT record.
+func (q *usualQuery) room(n network, maxUDP int) int {
+	size := maxMessage
+	if n == overUDP {
+		size = q.options.limit(maxUDP)
+	}
+	if q.options.present {
+		size -= optSize
+	}
+	if q.options.cookie.present {
+		size -= optionSize + clientCookie + serverCookie
+	}
+	return size
 }
 
 // maxMessage is the largest message over TCP (RFC 1035, section 4.2.2).

@@ -5,11 +5,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
 	wire "github.com/miekg/dns"
+
+	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 )
 
 // TestHotIsSlow asks random clusters random questions in random forms and
@@ -49,13 +52,37 @@ func TestHotIsSlow(t *testing.T) {
 		}
 	}
 	compareTallies(t, h.tally, reference)
+	for n := range networks {
+		if a, b := h.tally.sent[n].sum.Load(), reference.sent[n].sum.Load(); a != b || a == 0 {
+			t.Errorf("%s: %d and %d bytes sent", networkNames[n], a, b)
+		}
+	}
 }
 
-func compareReplies(t *testing.T, p *Plane, packet, got, want []byte, hits map[string]int) {
+// compareMeaning expects two replies to be equal but for the order of records in a
+// section, and for case: what refers to the question has the client's.
+func compareMeaning(t *testing.T, packet, got, want []byte, hits map[string]int) {
+	t.Helper()
+	a, b := classify(t, got, hits), new(wire.Msg)
+	if err := b.Unpack(want); err != nil {
+		t.Fatal(err)
+	}
+	lines := func(m *wire.Msg) string {
+		list := strings.Split(strings.ToLower(m.String()), "\n")
+		slices.Sort(list)
+		return strings.Join(list, "\n")
+	}
+	if !bytes.Equal(got[:headerSize], want[:headerSize]) || lines(a) != lines(b) || a.Question[0] != b.Question[0] {
+		t.Fatalf("query %x\ngot  %x\nwant %x\ngot %v\nwant %v", packet, got, want, a, b)
+	}
+}
+
+// classify reads a reply and counts what kind it is of.
+func classify(t *testing.T, packed []byte, hits map[string]int) *wire.Msg {
 	t.Helper()
 	m := new(wire.Msg)
-	if err := m.Unpack(got); err != nil {
-		t.Fatalf("%v: %x", err, got)
+	if err := m.Unpack(packed); err != nil {
+		t.Fatalf("%v: %x", err, packed)
 	}
 	switch name := wire.TypeToString[m.Question[0].Qtype]; {
 	case m.Truncated:
@@ -67,6 +94,12 @@ func compareReplies(t *testing.T, p *Plane, packet, got, want []byte, hits map[s
 	default:
 		hits[wire.RcodeToString[m.Rcode]]++
 	}
+	return m
+}
+
+func compareReplies(t *testing.T, p *Plane, packet, got, want []byte, hits map[string]int) {
+	t.Helper()
+	m := classify(t, got, hits)
 	if m.Truncated && m.Question[0].Qtype != wire.TypeSRV {
 		full, _ := p.handle(packet, new(tally), overTCP, nobody)
 		all := new(wire.Msg)
@@ -95,13 +128,81 @@ func compareReplies(t *testing.T, p *Plane, packet, got, want []byte, hits map[s
 	}
 }
 
+// TestHotCachedIsSlow fills the cache by an upstream of many kinds of answers, and
+// expects the hot path to give what the slow one does, in any form of question.
+func TestHotCachedIsSlow(t *testing.T) {
+	records := map[string][]string{
+		"one.example.":   {"one.example. 60 A 192.0.2.1"},
+		"many.example.":  {"many.example. 60 A 192.0.2.1", "many.example. 60 A 192.0.2.2", "many.example. 60 A 192.0.2.3"},
+		"alias.example.": {"alias.example. 60 CNAME Target.Example.", "Target.Example. 60 A 192.0.2.7", "Target.Example. 60 A 192.0.2.8"},
+		"large.example.": {"large.example. 60 TXT " + strings.Repeat(`"`+strings.Repeat("x", 200)+`" `, 5)},
+		"mail.example.":  {"mail.example. 60 MX 10 mx.mail.example.", "mail.example. 60 MX 20 mx.elsewhere."},
+	}
+	var names []string
+	up := upstream(t, func(w wire.ResponseWriter, m *wire.Msg) {
+		reply := new(wire.Msg).SetReply(m)
+		reply.AuthenticatedData = m.Question[0].Name != "one.example."
+		soa, _ := wire.NewRR("example. 60 SOA ns.example. root.example. 1 2 3 4 60")
+		for _, text := range records[strings.ToLower(m.Question[0].Name)] {
+			if rr, err := wire.NewRR(text); err != nil {
+				t.Error(err)
+			} else if rtype := rr.Header().Rrtype; rtype == m.Question[0].Qtype || rtype == wire.TypeCNAME {
+				reply.Answer = append(reply.Answer, rr)
+			}
+		}
+		if records[strings.ToLower(m.Question[0].Name)] == nil {
+			reply.Rcode = wire.RcodeNameError
+		}
+		if len(reply.Answer) == 0 {
+			reply.Ns = append(reply.Ns, soa)
+		}
+		w.WriteMsg(reply)
+	})
+	p, at := start(t, Config{Forward: forward.Config{Upstreams: []netip.AddrPort{up}}}, cluster(t, 0))
+	types := []uint16{wire.TypeA, wire.TypeAAAA, wire.TypeTXT, wire.TypeMX, wire.TypeHTTPS}
+	for name := range records {
+		names = append(names, name)
+	}
+	names = append(names, "none.example.", "1.2.0.192.in-addr.arpa.")
+	slices.Sort(names)
+	for _, name := range names {
+		for _, qtype := range types {
+			for flags := range 4 {
+				m := query(name, qtype).SetEdns0(1232, flags&1 != 0)
+				m.CheckingDisabled = flags&2 != 0
+				ask(t, "tcp", at, m)
+			}
+		}
+	}
+	rng := rand.New(rand.NewPCG(9, 10))
+	h, reference := newHot(p, new(tally)), new(tally)
+	hits := map[string]int{}
+	for range 20000 {
+		packet := randomForm(t, rng, names[rng.IntN(len(names))], types[rng.IntN(len(types))])
+		n := []network{overUDP, overTCP}[rng.IntN(2)]
+		got, ok := h.answer(packet, nil, n, nobody)
+		if !ok {
+			hits["left to the slow path"]++
+			continue
+		}
+		want, later := p.handle(packet, reference, n, nobody)
+		if later != nil {
+			t.Fatalf("not in the cache: %x", packet)
+		}
+		compareMeaning(t, packet, got, want, hits)
+	}
+	for _, kind := range []string{"left to the slow path", "NOERROR A", "NOERROR TXT", "NOERROR MX", "NXDOMAIN", "NODATA"} {
+		if hits[kind] < 100 {
+			t.Errorf("only %d cases of %s in %v", hits[kind], kind, hits)
+		}
+	}
+	compareTallies(t, h.tally, reference)
+}
+
 // compareTallies expects both ways to count alike.
 func compareTallies(t *testing.T, hot, slow *tally) {
 	t.Helper()
 	for n := range networks {
-		if a, b := hot.sent[n].sum.Load(), slow.sent[n].sum.Load(); a != b || a == 0 {
-			t.Errorf("%s: %d and %d bytes sent", networkNames[n], a, b)
-		}
 		if a, b := hot.received[n].sum.Load(), slow.received[n].sum.Load(); a != b || a == 0 {
 			t.Errorf("%s: %d and %d bytes received", networkNames[n], a, b)
 		}
@@ -111,9 +212,11 @@ func compareTallies(t *testing.T, hot, slow *tally) {
 			}
 		}
 	}
-	for rcode := range rcodes {
-		if a, b := hot.responses[fromTable][rcode].Load(), slow.responses[fromTable][rcode].Load(); a != b {
-			t.Errorf("%d and %d replies with code %d", a, b, rcode)
+	for from := range sources {
+		for rcode := range rcodes {
+			if a, b := hot.responses[from][rcode].Load(), slow.responses[from][rcode].Load(); a != b {
+				t.Errorf("%d and %d replies with code %d from source %d", a, b, rcode, from)
+			}
 		}
 	}
 }
@@ -156,7 +259,7 @@ func sorted(t *testing.T, reply []byte) []byte {
 	return reply
 }
 
-// randomQuery returns a query in one of the many forms that there are.
+// randomQuery returns a query about the cluster.
 func randomQuery(t *testing.T, rng *rand.Rand) []byte {
 	t.Helper()
 	name := randomName(rng)
@@ -166,6 +269,16 @@ func randomQuery(t *testing.T, rng *rand.Rand) []byte {
 	case 1:
 		name = "web.shop.svc.cluster.local."
 	}
+	qtype := []uint16{wire.TypeA, wire.TypeA, wire.TypeAAAA, wire.TypeAAAA, wire.TypeSRV, wire.TypeSRV, wire.TypePTR, wire.TypeTXT, wire.TypeMX, wire.TypeHTTPS, wire.TypeCNAME, wire.TypeSOA, wire.TypeANY, wire.TypeAXFR, wire.TypeTSIG, uint16(rng.Uint32())}[rng.IntN(16)]
+	if strings.HasSuffix(name, ".arpa.") && rng.IntN(2) == 0 {
+		qtype = wire.TypePTR
+	}
+	return randomForm(t, rng, name, qtype)
+}
+
+// randomForm returns a query for a name and a type in one of the many forms that there are.
+func randomForm(t *testing.T, rng *rand.Rand, name string, qtype uint16) []byte {
+	t.Helper()
 	if rng.IntN(3) == 0 {
 		mixed := []byte(name)
 		for i, c := range mixed {
@@ -175,10 +288,7 @@ func randomQuery(t *testing.T, rng *rand.Rand) []byte {
 		}
 		name = string(mixed)
 	}
-	m := query(name, []uint16{wire.TypeA, wire.TypeA, wire.TypeAAAA, wire.TypeAAAA, wire.TypeSRV, wire.TypeSRV, wire.TypePTR, wire.TypeTXT, wire.TypeMX, wire.TypeHTTPS, wire.TypeCNAME, wire.TypeSOA, wire.TypeANY, wire.TypeAXFR, wire.TypeTSIG, uint16(rng.Uint32())}[rng.IntN(16)])
-	if strings.HasSuffix(name, ".arpa.") && rng.IntN(2) == 0 {
-		m.Question[0].Qtype = wire.TypePTR
-	}
+	m := query(name, qtype)
 	m.RecursionDesired, m.CheckingDisabled, m.AuthenticatedData, m.Zero = rng.IntN(2) == 0, rng.IntN(2) == 0, rng.IntN(2) == 0, rng.IntN(2) == 0
 	m.Authoritative, m.Truncated, m.RecursionAvailable = rng.IntN(4) == 0, rng.IntN(4) == 0, rng.IntN(4) == 0
 	if rng.IntN(9) == 0 {

@@ -138,8 +138,8 @@ func main() {
 	case *name != "":
 		once = func() error { return resolve(*name) }
 	}
-	for range *hold {
-		running.Go(func() { r.hold(ctx, dial) })
+	for i := range *hold {
+		running.Go(func() { r.hold(ctx, dial, time.Second*time.Duration(i)/time.Duration(*hold)) })
 	}
 	r.report.Held = *hold
 	if *each {
@@ -250,14 +250,16 @@ func (s *httpSession) exchange() error {
 	return nil
 }
 
-// hold keeps one session, with a request every second, until ctx ends.
-func (r *recorder) hold(ctx context.Context, dial func() (session, error)) {
+// hold keeps one session, with a request every second, until ctx ends. The second
+// begins after offset: sessions that all spoke at once would miss what is short.
+func (r *recorder) hold(ctx context.Context, dial func() (session, error), offset time.Duration) {
 	s, err := dial()
 	if err != nil {
 		r.broke(err)
 		return
 	}
 	defer s.Close()
+	time.Sleep(offset)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

@@ -32,7 +32,7 @@ func TestCachedWireAllocates(t *testing.T) {
 	now := time.Now()
 	for qtype, want := range map[uint16]bool{wire.TypeA: true, wire.TypeAAAA: false} {
 		if n := testing.AllocsPerRun(100, func() {
-			p, ok := f.CachedWire(names[7], qtype, wire.ClassINET, false, false, now)
+			p, ok := f.CachedWire(names[7], qtype, wire.ClassINET, false, false, 512, now)
 			if ok != want {
 				t.Fatal("found:", ok)
 			}
@@ -43,8 +43,13 @@ func TestCachedWireAllocates(t *testing.T) {
 			t.Errorf("%v allocations for type %d", n, qtype)
 		}
 	}
-	if _, ok := f.CachedWire(make([]byte, 300), wire.TypeA, wire.ClassINET, false, false, now); ok {
+	if _, ok := f.CachedWire(make([]byte, 300), wire.TypeA, wire.ClassINET, false, false, 512, now); ok {
 		t.Error("a name of 300 bytes is found")
+	}
+	for room, want := range map[int]bool{31: false, 32: true} { // two records of 16 bytes
+		if _, ok := f.CachedWire(names[7], wire.TypeA, wire.ClassINET, false, false, room, now); ok != want {
+			t.Errorf("found in %d bytes: %t", room, ok)
+		}
 	}
 }
 
@@ -55,7 +60,7 @@ func BenchmarkCachedWire(b *testing.B) {
 		message := make([]byte, 0, 512)
 		now := time.Now()
 		for i := 0; pb.Next(); i++ {
-			p, ok := f.CachedWire(names[i%len(names)], wire.TypeA, wire.ClassINET, false, false, now)
+			p, ok := f.CachedWire(names[i%len(names)], wire.TypeA, wire.ClassINET, false, false, 512, now)
 			if !ok {
 				b.Fatal("not found")
 			}
@@ -69,7 +74,7 @@ func BenchmarkCachedMissing(b *testing.B) {
 	b.ReportAllocs()
 	now := time.Now()
 	for i := range b.N {
-		if _, ok := f.CachedWire(names[i%len(names)], wire.TypeAAAA, wire.ClassINET, false, false, now); ok {
+		if _, ok := f.CachedWire(names[i%len(names)], wire.TypeAAAA, wire.ClassINET, false, false, 512, now); ok {
 			b.Fatal("found")
 		}
 	}

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"math"
 	"time"
 
 	wire "github.com/miekg/dns"
@@ -13,8 +14,9 @@ func (f *Forwarder) Cached(q Query) (*wire.Msg, bool) {
 	if err != nil {
 		return nil, false
 	}
-	p, ok := f.lookup(key, time.Now())
+	p, ok := f.lookup(key, math.MaxInt, time.Now())
 	if !ok {
+		f.cache.counts.misses.add()
 		return nil, false
 	}
 	reply, err := p.unpack()
@@ -22,22 +24,23 @@ func (f *Forwarder) Cached(q Query) (*wire.Msg, bool) {
 }
 
 // CachedWire is Cached for a name in wire form and lower case, and gives the
-// reply packed. It does not allocate. A name that is not well formed is not
-// found. What is returned may be used for as long as the caller likes.
-func (f *Forwarder) CachedWire(name []byte, qtype, class uint16, do, cd bool, now time.Time) (Packed, bool) {
+// reply packed, if its records take no more than a number of bytes. It does not
+// allocate. A name that is not well formed is not found. What is not found is not
+// counted, as Cached is to be asked next. What is returned may be used for as long as
+// the caller likes.
+func (f *Forwarder) CachedWire(name []byte, qtype, class uint16, do, cd bool, room int, now time.Time) (Packed, bool) {
 	var buffer [maxName]byte
 	if len(name) > maxName-keyTail {
 		return Packed{}, false
 	}
-	return f.lookup(appendKey(append(buffer[:0], name...), qtype, class, do, cd), now)
+	return f.lookup(appendKey(append(buffer[:0], name...), qtype, class, do, cd), room, now)
 }
 
 // lookup finds the reply of a key, and has it refreshed if that is due.
-func (f *Forwarder) lookup(key []byte, now time.Time) (Packed, bool) {
+func (f *Forwarder) lookup(key []byte, room int, now time.Time) (Packed, bool) {
 	at := f.cache.at(now)
 	e := f.cache.find(key, at)
-	if e == nil || !f.cache.usable(e, at) {
-		f.cache.counts.misses.add()
+	if e == nil || !f.cache.usable(e, at) || len(e.records()) > room {
 		return Packed{}, false
 	}
 	if f.cache.hit(e, at) {
