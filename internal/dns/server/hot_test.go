@@ -158,7 +158,7 @@ func TestHotCachedIsSlow(t *testing.T) {
 		}
 		w.WriteMsg(reply)
 	})
-	p, at := start(t, Config{Forward: forward.Config{Upstreams: []netip.AddrPort{up}}}, cluster(t, 0))
+	p, at := start(t, Config{Forward: forward.Config{Upstreams: []netip.AddrPort{up}, Cache: forward.Cache{KeepTTL: true}}}, cluster(t, 0))
 	types := []uint16{wire.TypeA, wire.TypeAAAA, wire.TypeTXT, wire.TypeMX, wire.TypeHTTPS}
 	for name := range records {
 		names = append(names, name)
@@ -197,6 +197,18 @@ func TestHotCachedIsSlow(t *testing.T) {
 		}
 	}
 	compareTallies(t, h.tally, reference)
+	packet, err := query("many.example.", wire.TypeA).SetEdns0(1232, false).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	buffer := make([]byte, 0, 4096)
+	if n := testing.AllocsPerRun(100, func() {
+		if _, ok := h.answer(packet, buffer, overUDP, nobody); !ok {
+			t.Fatal("not in the cache")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }
 
 // compareTallies expects both ways to count alike.

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -60,7 +61,7 @@ func TestStaleImmediate(t *testing.T) {
 		if got, ttl, _ := cachedOr(t, f, "a.example."); got != "192.0.2.1" || ttl != 30 || up.asked.Load() != 2 {
 			t.Errorf("%s %d, asked %d times", got, ttl, up.asked.Load())
 		}
-		if p, ok := f.lookup(must(a("a.example.").key()), time.Now()); !ok || p.Stale() {
+		if p, ok := f.lookup(must(a("a.example.").key()), math.MaxInt, time.Now()); !ok || p.Stale() {
 			t.Error("it is not fresh again")
 		}
 		up.set(silent)
