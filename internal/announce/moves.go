@@ -115,7 +115,7 @@ func presences(prev Moves, t Table, live Live, now time.Time) map[string]presenc
 	for name, c := range live.Nodes {
 		p := presence{addresses: prev.nodes[name].addresses, leaving: c.Leaving, since: c.Since}
 		if i, found := slices.BinarySearchFunc(t.Nodes, name, func(n Node, name string) int { return strings.Compare(n.Name, name) }); found {
-			p.addresses = t.Nodes[i].Addresses
+			p.addresses = addresses(p.addresses, t.Nodes[i].Addresses)
 		}
 		nodes[name] = p
 	}
@@ -131,6 +131,18 @@ func presences(prev Moves, t Table, live Live, now time.Time) map[string]presenc
 		}
 	}
 	return nodes
+}
+
+// addresses returns those of a node, given what they were before. Of a family that has
+// gone the last one is kept: a node that leaves is taken out of the EndpointSlices of
+// the families one after the other, and goes on serving.
+func addresses(before, now []netip.Addr) []netip.Addr {
+	for _, old := range before {
+		if !slices.ContainsFunc(now, func(a netip.Addr) bool { return a.Is4() == old.Is4() }) {
+			now = append(slices.Clip(now), old)
+		}
+	}
+	return now
 }
 
 // returned returns the nodes that may have had addresses of this one without its
