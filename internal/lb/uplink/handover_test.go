@@ -179,6 +179,61 @@ func TestPassesOn(t *testing.T) {
 	}
 }
 
+// TestPassesOnWhatIsOver expects the end of a connection to reach its backend, and what
+// comes by the same ports long after it to be passed on: the client may have begun
+// another one by another node.
+func TestPassesOnWhatIsOver(t *testing.T) {
+	for _, f := range bothFamilies() {
+		t.Run(f.String(), func(t *testing.T) {
+			w := newWorld(t)
+			b := w.passing(f)
+			w.apply(1, b.p, table(1, map[lb.Frontend]*lb.Entry{
+				frontend(f.vip, 80, desired.TCP): service(1, lb.LoadBalancerIP, join(podIP(1, 0, f.six), 8080)),
+			}))
+			w.pass(b.p, f.passTo(2, time.Minute))
+			// deliver tells that the backend gets a frame.
+			deliver := func(name string, flags byte) {
+				t.Helper()
+				before := w.counters(b.p)
+				w.in(w.nodes[1], func() error {
+					verdict, _, err := b.run(b.frame(flags, desired.TCP), 1)
+					if after := w.counters(b.p); err == nil && (verdict != passes || after.Forwarded.Local+after.Started.Local != before.Forwarded.Local+before.Started.Local+1) {
+						err = fmt.Errorf("%s: verdict %d, %+v", name, verdict, after)
+					}
+					return err
+				})
+			}
+			deliver("the first packet", flagSYN)
+			deliver("one that goes on", flagACK)
+			b.age()
+			deliver("one after a long silence", flagACK)
+			deliver("the end", flagACK|0x04)
+			deliver("one more of its end", flagACK)
+			b.age()
+			b.check("one of another connection", b.frame(flagACK, desired.TCP), redirects)
+			w.pass(b.p, nil)
+			deliver("where there is nobody to pass it to", flagACK)
+		})
+	}
+}
+
+// age makes all flows look as if nothing had been said in them for hours.
+func (b *passing) age() {
+	b.w.t.Helper()
+	for _, name := range []string{packetsMapFlows, packetsMapReplies} {
+		all := map[packetsTuple]packetsFlow{}
+		if err := forEach(b.p.maps[name], func(key packetsTuple, value packetsFlow) { all[key] = value }); err != nil {
+			b.w.t.Fatal(err)
+		}
+		for key, value := range all {
+			value.Used = 1
+			if err := b.p.maps[name].Put(key, value); err != nil {
+				b.w.t.Fatal(err)
+			}
+		}
+	}
+}
+
 // TestPassEnds expects nothing to be passed on to a node behind a router, nor for
 // longer than was said, nor what the next process does not want.
 func TestPassEnds(t *testing.T) {

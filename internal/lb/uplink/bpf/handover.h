@@ -21,6 +21,18 @@ static __always_inline bool came_from(struct __sk_buff *skb, const __u8 *card)
 	return true;
 }
 
+// is_over tells whether a connection ended so long ago that its place may be taken:
+// then a packet can be of a later one, that the same client began by another node.
+static __noinline bool is_over(const struct tuple *t, const struct flow *f)
+{
+	struct tuple back;
+
+	if (!t || !f || t->protocol != IPPROTO_TCP || !(f->state & (FINISHED | RESET)))
+		return false;
+	back = reversed(&f->to);
+	return is_dead(t->protocol, f, bpf_map_lookup_elem(&replies, &back), true);
+}
+
 // pass_on gives a packet that belongs to no connection known here, as it is, to
 // the node that its address came from. Each node on the way takes its toll from
 // the TTL. One that comes back from there is dropped: for a moment after a move

@@ -155,6 +155,7 @@ int uplink_ingress(struct __sk_buff *skb)
 	struct packet p = {};
 	struct flow *f;
 	enum what what;
+	int verdict;
 
 	if (skb->pkt_type != 0) // PACKET_HOST
 		return TC_ACT_UNSPEC;
@@ -165,6 +166,11 @@ int uplink_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	f = bpf_map_lookup_elem(&flows, &p.tuple);
 	if (f && (p.flags & (SYN | ACK)) != SYN) {
+		if (is_over(&p.tuple, f)) {
+			verdict = pass_on(skb, &p);
+			if (verdict != TC_ACT_UNSPEC)
+				return verdict;
+		}
 		if (!is_current(&p.tuple, f) || (touch(f, &p, false) && f->kind != TO_DIRECT && !is_owned(&p.tuple, f))) {
 			forget(&p.tuple, f);
 			return start(skb, &p);
@@ -216,7 +222,7 @@ int uplink_xdp(struct xdp_md *ctx)
 	f = bpf_map_lookup_elem(&flows, &p->tuple);
 	if (f) {
 		// What is not plain is decided behind.
-		if (f->kind == TO_LOCAL || !is_current(&p->tuple, f))
+		if (f->kind == TO_LOCAL || f->state & (FINISHED | RESET) || !is_current(&p->tuple, f))
 			return XDP_PASS;
 		if (f->kind == TO_REMOTE && !is_owned(&p->tuple, f))
 			return XDP_PASS;
