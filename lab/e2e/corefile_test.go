@@ -1,0 +1,117 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// corefile is kubeadm's, with another TTL and one more host.
+const corefile = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredns, namespace: kube-system}
+data:
+  Corefile: |
+    .:53 {
+        errors
+        health {
+            lameduck 5s
+        }
+        ready
+        kubernetes cluster.local in-addr.arpa ip6.arpa {
+            pods insecure
+            fallthrough in-addr.arpa ip6.arpa
+            ttl 7
+        }
+        prometheus :9153
+        hosts {
+            ADDRESS corefile.test
+            fallthrough
+        }
+        import custom/*.override
+        forward . /etc/resolv.conf
+        cache 30
+        loop
+        reload
+        loadbalance
+    }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredns-custom, namespace: kube-system}
+data:
+  more.override: |
+    template IN A template.test {
+        answer "{{ .Name }} 60 IN A 192.0.2.9"
+    }
+`
+
+// TestCorefile has the DNS servers follow the Corefile that a cluster has, change it
+// under load, and make a mistake in it.
+func TestCorefile(t *testing.T) {
+	eventually(t, 3*time.Minute, func() error { return ready(t) })
+	l := lab(t)
+	t.Cleanup(func() {
+		out, err := exec.Command(l.Bin("fairlead"), "upgrade", "--set", "config.dns.corefile=", "--kubeconfig", l.Kubeconfig()).CombinedOutput()
+		if err != nil {
+			t.Errorf("clean up: %v\n%s", err, out)
+		}
+	})
+	write := func(change ...string) {
+		t.Helper()
+		apply(t, strings.NewReplacer(append(change, "ADDRESS", "192.0.2.7")...).Replace(corefile))
+		// The kubelet looks after what is mounted whenever it looks after a pod, at the
+		// latest every minute or two.
+		kubectl(t, "annotate", "pods", "-n", "kube-system", "-l", "app.kubernetes.io/component=dns", "--overwrite", "fairlead.dev/look="+time.Now().Format("150405.000"))
+	}
+	write()
+	out, err := fairlead(t, "upgrade", "--set", "config.dns.corefile=/etc/coredns/Corefile")
+	must(t, out, err)
+	answer := func(p pod, want string, question ...string) error {
+		out, err := p.exec(t, append([]string{"dig", "+noall", "+answer", "+tries=2", "+time=3"}, question...)...)
+		if err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			return errorf("from %s: dig %s answers %q, want %q in it (%w)", p.node, strings.Join(question, " "), out, want, err)
+		}
+		return nil
+	}
+	everywhere := func(limit time.Duration, want string, question ...string) {
+		t.Helper()
+		for _, p := range probes(t) {
+			eventually(t, limit, func() error { return answer(p, want, question...) })
+		}
+	}
+	everywhere(time.Minute, "shop.demo.svc.cluster.local. 7 IN A", "shop.demo.svc.cluster.local", "A")
+	everywhere(time.Minute, "A 192.0.2.7", "corefile.test", "A")
+	everywhere(time.Minute, "A 192.0.2.9", "template.test", "A")
+
+	p := probes(t)[1]
+	p.install(t)
+	wait := p.load(t, "--resolve", "shop.demo.svc.cluster.local", "--rate", "50", "--duration", "60s")
+	time.Sleep(2 * time.Second)
+	write("ADDRESS", "192.0.2.8", "ttl 7", "ttl 8")
+	everywhere(3*time.Minute, "A 192.0.2.8", "corefile.test", "A")
+	everywhere(time.Minute, "shop.demo.svc.cluster.local. 8 IN A", "shop.demo.svc.cluster.local", "A")
+	if r := wait(); r.Failures > 0 {
+		t.Errorf("%d of %d lookups failed while the Corefile changed: %v", r.Failures, r.Attempts, r.Errors)
+	}
+
+	write("ADDRESS", "192.0.2.9", "fallthrough\n        }\n        import", "falltrough\n        }\n        import")
+	eventually(t, 3*time.Minute, func() error {
+		out, err := fairlead(t, "status") // which ends with 1, as not all is well
+		if strings.Contains(out, "falltrough") && strings.Contains(out, "/etc/coredns/Corefile:") {
+			return nil
+		}
+		return errorf("status names no mistake: %w\n%s", err, out)
+	})
+	everywhere(0, "A 192.0.2.8", "corefile.test", "A")
+
+	write("ADDRESS", "192.0.2.10")
+	everywhere(3*time.Minute, "A 192.0.2.10", "corefile.test", "A")
+	if out, err := fairlead(t, "status"); err != nil || strings.Contains(out, "falltrough") {
+		t.Errorf("status still names a mistake: %v\n%s", err, out)
+	}
+}
