@@ -43,7 +43,7 @@ func newDNS() *cobra.Command {
 		Use: "dns", Short: "Questions about cluster DNS",
 		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newImportCorefile(), newQuery())
+	cmd.AddCommand(newImportCorefile(), newQuery(), newTop())
 	return cmd
 }
 

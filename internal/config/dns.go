@@ -46,6 +46,8 @@ type DNS struct {
 	// Forward and Cache say more of how these are asked, and what is kept.
 	Forward DNSForward `yaml:"forward"`
 	Cache   DNSCache   `yaml:"cache"`
+	// CountNames has the names counted that are asked most, for fairlead dns top.
+	CountNames bool `yaml:"countNames"`
 	// Lameduck is how long a server that is told to stop goes on answering.
 	Lameduck time.Duration `yaml:"lameduck"`
 	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.

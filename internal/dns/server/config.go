@@ -40,6 +40,8 @@ type Config struct {
 	// Lameduck is how long Close goes on answering after readiness is withdrawn,
 	// so that clients find another server first. Zero means not at all.
 	Lameduck time.Duration
+	// CountNames has the names counted that are asked most, for Plane.Top.
+	CountNames bool
 	// Blocks say what is special about zones; without any, nothing is.
 	Blocks []Block
 	// Forward configures upstream servers; its Own and Log are set here.

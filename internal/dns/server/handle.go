@@ -22,6 +22,8 @@ type exchange struct {
 	network network
 	client  client
 	size    int
+	// standsFor is for how many queries this one is counted by name.
+	standsFor int
 
 	request *wire.Msg
 	options options

@@ -32,6 +32,8 @@ type Plane struct {
 	plain   bool // blocks make no difference
 	// answer is dns.Table.Answer.
 	answer func(dns.Table, dns.Question) dns.Answer
+	// top counts names; nil if that is off.
+	top *top
 	// tallies holds one per UDP socket, and one for all of TCP at the end.
 	tallies []*tally
 
@@ -58,6 +60,9 @@ func New(config Config) (*Plane, error) {
 	p := &Plane{config: config, answer: dns.Table.Answer, cookies: newCookies(), blocks: newBlocks(config.Blocks)}
 	p.plain = p.blocks.plain()
 	p.table.Store(new(dns.Table))
+	if config.CountNames {
+		p.top = newTop(p.table.Load, time.Now())
+	}
 	config.Forward.Own, config.Forward.Log = p.own, config.Log
 	if p.forwarder, err = forward.New(config.Forward); err != nil {
 		return nil, err

@@ -248,4 +248,5 @@ func (c *tcpConn) send(reply []byte) {
 		c.broken.Store(true)
 		c.conn.Close()
 	}
+	c.listener.plane.top.note(reply, 1, time.Now())
 }
