@@ -86,33 +86,19 @@ func follow(c config.Config) (followed, error) {
 // effect. What CoreDNS would refuse too, or do not at all like Fairlead, is an error.
 func (f *followed) take(said corefile.Config, problems []corefile.Problem, files rules.Files) error {
 	var wrong []error
-	for _, p := range problems {
+	for _, p := range append(problems, Unfollowed(said, files)...) {
 		if p.Kind == corefile.Unsupported {
 			f.problems = append(f.problems, p.Error())
 		} else if len(wrong) < maxMistakes {
 			wrong = append(wrong, p)
 		}
 	}
-	for _, s := range said.Servers {
-		for _, d := range s.Directives {
-			if d.Ignored && d.Setting == nil && len(wrong) < maxMistakes {
-				wrong = append(wrong, fmt.Errorf("%s: %s: what depends on this directive cannot be told, so the file is not followed without it; remove it", d.Position, d.Text))
-			}
-		}
-	}
 	if len(wrong) > 0 {
 		return errors.Join(wrong...)
 	}
-	var err error
-	if f.config, err = f.overlay(said.Settings()); err != nil {
-		return err
-	}
 	// What the server would refuse to begin with must not end a process that serves.
-	if _, err := DNSConfig(f.config).Complete(); err != nil {
+	if err := f.settle(said); err != nil {
 		return err
-	}
-	if err := forwarding(f.config.DNS).Check(); err != nil {
-		return fmt.Errorf("forward: %w", err)
 	}
 	withCluster := false
 	for _, s := range said.Servers {
@@ -134,6 +120,47 @@ func (f *followed) take(said corefile.Config, problems []corefile.Problem, files
 	return nil
 }
 
+// Unfollowed says which directives keep a Corefile from being followed that CoreDNS would
+// take.
+func Unfollowed(said corefile.Config, files rules.Files) []corefile.Problem {
+	var all []corefile.Problem
+	for _, s := range said.Servers {
+		for _, d := range s.Directives {
+			if d.Ignored && d.Setting == nil {
+				all = append(all, corefile.Problem{Position: d.Position, Kind: corefile.Mistake, Message: d.Text + ": what depends on this directive cannot be told, so the file is not followed with it; remove it"})
+			}
+		}
+		var problem rules.Problem
+		if _, err := rules.New(s, files); errors.As(err, &problem) {
+			all = append(all, corefile.Problem{Position: problem.Position, Kind: corefile.Mistake, Message: problem.Why.Error()})
+		}
+	}
+	return all
+}
+
+// CheckCorefile returns what of a Corefile's settings the server would refuse to begin
+// with, or nil.
+func CheckCorefile(said corefile.Config, own config.Config) error {
+	f := followed{config: own}
+	return f.settle(said)
+}
+
+// settle puts the settings into the configuration, if the server can begin with it.
+func (f *followed) settle(said corefile.Config) error {
+	next, err := f.overlay(said.Settings())
+	if err != nil {
+		return err
+	}
+	if _, err := DNSConfig(next).Complete(); err != nil {
+		return err
+	}
+	if err := forwarding(next.DNS).Check(); err != nil {
+		return fmt.Errorf("forward: %w", err)
+	}
+	f.config = next
+	return nil
+}
+
 // overlay returns the configuration with settings in the place of its own. Where the
 // server listens, which Service leads to it, and for what the chart gives rights to the
 // process, stays as it is.
@@ -144,7 +171,7 @@ func (f *followed) overlay(settings corefile.Settings) (config.Config, error) {
 	base.DNS.ResolvConf = ""
 	settings.DNS.Listen = nil
 	if settings.DNS.Pods == config.PodsVerified && own.DNS.Pods != config.PodsVerified {
-		settings.DNS.Pods = own.DNS.Pods
+		settings.DNS.Pods, settings.DNS.Autopath = own.DNS.Pods, false
 		f.problems = append(f.problems, "pods verified: needs config.dns.pods: verified in the chart's values, which gives the right to watch pods")
 	}
 	if len(settings.DNS.MulticlusterZones) > 0 && len(own.DNS.MulticlusterZones) == 0 {

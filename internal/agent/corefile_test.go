@@ -60,7 +60,7 @@ func writeCorefile(t *testing.T, files map[string]string) config.Config {
 func TestFollow(t *testing.T) {
 	c := writeCorefile(t, map[string]string{
 		"Corefile":            kubeadmCorefile,
-		"custom/old.override": "rewrite name old.example.org new.default.svc.cluster.local\nlog\n",
+		"custom/old.override": "rewrite name old.example.org new.default.svc.cluster.local\ndebug\n",
 		"custom/stub.server":  "corp.example:53 {\n  forward . 10.1.2.3\n}\n",
 	})
 	f, err := follow(c)
@@ -83,7 +83,7 @@ func TestFollow(t *testing.T) {
 	if len(f.blocks) != 2 || f.blocks[0].Rules.Empty() || f.blocks[0].WithoutCluster || !f.blocks[1].WithoutCluster {
 		t.Errorf("%+v", f.blocks)
 	}
-	if len(f.problems) != 1 || !strings.Contains(f.problems[0], "old.override:2: not supported: log: ") {
+	if len(f.problems) != 1 || !strings.Contains(f.problems[0], "old.override:2: not supported: debug: ") {
 		t.Errorf("%q", f.problems)
 	}
 	again, _ := follow(c)

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -31,6 +32,28 @@ func (t *Table) Searched(name string) (looked, namespace string, ok bool) {
 		return "", "", false
 	}
 	return front, namespace, true
+}
+
+// SearchPath reports whether a name is the first one that a pod's resolver makes of
+// another one with the pod's search path (see PodResolver), and returns that other name,
+// and the further suffixes that the resolver would try, but for those of its node. A
+// name is if a pod with the client's address is in the namespace that the name tells; so
+// nothing is answered along the search path of another namespace, whoever had the
+// address before. Only with pods verified is that known. The name may be of any case,
+// and has its final dot or none.
+func (t *Table) SearchPath(client netip.Addr, name string) (looked string, rest []string, ok bool) {
+	name = strings.TrimSuffix(name, ".")
+	domain := t.config.Domain
+	relative, ok := below(fold(name), domain)
+	if !ok || t.config.Pods != PodsVerified {
+		return "", nil, false
+	}
+	front, inSvc := strings.CutSuffix(relative, ".svc")
+	front, namespace := cutLast(front)
+	if _, isPod := t.pods.Get(podAddress{namespace, client}); !inSvc || front == "" || !isPod {
+		return "", nil, false
+	}
+	return name[:len(front)], []string{"svc." + domain, domain}, true
 }
 
 // cutLast returns the last label of a name, and what is in front of it.

@@ -1,6 +1,8 @@
 package dns
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -46,5 +48,37 @@ func TestSearched(t *testing.T) {
 	}
 	if _, _, ok := new(Table).Searched("a.b"); ok {
 		t.Error("the zero Table has a search path")
+	}
+}
+
+// TestSearchPath knows the search path of a pod by its address and the name's
+// namespace, and of nobody else.
+func TestSearchPath(t *testing.T) {
+	state := &desired.State{Revision: 1, Synced: true, Namespaces: pmap.Map[string, *desired.Namespace]{}.Set("shop", &desired.Namespace{})}
+	mine, other := netip.MustParseAddr("10.1.0.7"), netip.MustParseAddr("10.1.0.8")
+	state.Pods = state.Pods.Set(desired.PodID{1}, desired.Pod{Namespace: "shop", Addresses: [2]netip.Addr{mine}})
+	state.Pods = state.Pods.Set(desired.PodID{2}, desired.Pod{Namespace: "bank", Addresses: [2]netip.Addr{other}})
+	table, _ := Compile(state, Table{}, Config{Pods: PodsVerified})
+	for _, q := range []struct {
+		client       netip.Addr
+		name, looked string
+	}{
+		{mine, "WWW.Example.com.shop.svc.cluster.LOCAL.", "WWW.Example.com"},
+		{mine, "db.shop.svc.cluster.local", "db"},
+		{mine, "shop.svc.cluster.local.", ""},
+		{mine, "www.example.com.bank.svc.cluster.local.", ""},
+		{mine, "www.example.com.svc.cluster.local.", ""},
+		{mine, "www.example.com.", ""},
+		{other, "www.example.com.shop.svc.cluster.local.", ""},
+		{netip.MustParseAddr("10.1.0.9"), "www.example.com.shop.svc.cluster.local.", ""},
+	} {
+		looked, rest, ok := table.SearchPath(q.client, q.name)
+		if looked != q.looked || ok != (q.looked != "") || ok && !slices.Equal(rest, []string{"svc.cluster.local", "cluster.local"}) {
+			t.Errorf("SearchPath(%s, %s) = %q, %q, %t", q.client, q.name, looked, rest, ok)
+		}
+	}
+	unverified, _ := Compile(state, Table{}, Config{})
+	if _, _, ok := unverified.SearchPath(mine, "www.example.com.shop.svc.cluster.local."); ok {
+		t.Error("nobody knows the pods")
 	}
 }

@@ -9,10 +9,6 @@ import (
 
 // The directives about the server itself. Address is empty if none is given.
 type (
-	// Errors is the directive errors: failures are logged.
-	Errors struct{}
-	// Log is the directive log: queries are logged.
-	Log struct{ Zones []string }
 	// Health is the directive health: whether the process lives.
 	Health struct {
 		Address  string
@@ -37,12 +33,6 @@ type (
 		Except []string
 	}
 )
-
-// Effect implements Setting.
-func (Errors) Effect() string { return "failures are logged" }
-
-// Effect implements Setting.
-func (Log) Effect() string { return "queries are logged" }
 
 // Effect implements Setting.
 func (h Health) Effect() string {
@@ -71,37 +61,6 @@ func (Bind) Effect() string { return "UDP and TCP are served at these addresses 
 
 // maxLameduck is the longest dns.lameduck of fairlead.yaml.
 const maxLameduck = time.Minute
-
-func readErrors(l *line) Setting {
-	l.takes(0, 0, "")
-	l.options(options{
-		"consolidate": func(o *line) {
-			if o.takes(2, 4, "DURATION REGEXP [LEVEL] [show_first]") {
-				o.duration(0, 1)
-				o.regexp(1)
-			}
-		},
-		"stacktrace": func(o *line) { o.takes(0, 0, "") },
-	})
-	return Errors{}
-}
-
-func readLog(l *line) Setting {
-	var names []string
-	for _, text := range l.texts(0) {
-		if text[:min(1, len(text))] == "{" {
-			break // the format
-		}
-		names = append(names, text)
-	}
-	l.options(options{"class": func(o *line) {
-		o.takes(1, -1, "CLASS...")
-		for i := range o.args() {
-			o.choice(i, "all", "success", "denial", "error")
-		}
-	}})
-	return Log{names}
-}
 
 // address reads the only argument, HOST:PORT, and says so if Fairlead serves
 // elsewhere. CoreDNS's own default is what it stands for when it is left out.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	wire "github.com/miekg/dns"
@@ -64,7 +65,9 @@ const (
 // So the way of a query knows nothing of it.
 type top struct {
 	table func() *dns.Table
-	mu    sync.Mutex
+	// missed counts replies that could not be noted; the next one stands for them.
+	missed atomic.Int64
+	mu     sync.Mutex
 	// now is the window in which is counted, past the one before.
 	now, past *window
 	// name and text hold a name in lower case, in wire form and as text without
@@ -85,10 +88,15 @@ func newTop(table func() *dns.Table, now time.Time) *top {
 	return &top{table: table, now: begin(), past: begin()}
 }
 
-// note counts a reply so many times. It waits for nobody: if another reply is being
-// noted, this one is left out. It does not allocate. A nil top notes nothing.
+// note counts a reply so many times. It waits for nobody: while another reply is being
+// noted, the next one has to stand for this one, too. It does not allocate. A nil top
+// notes nothing.
 func (t *top) note(reply []byte, times int, now time.Time) {
-	if t == nil || times == 0 || len(reply) < headerSize || binary.BigEndian.Uint16(reply[4:]) != 1 || !t.mu.TryLock() {
+	if t == nil || times == 0 || len(reply) < headerSize || binary.BigEndian.Uint16(reply[4:]) != 1 {
+		return
+	}
+	if !t.mu.TryLock() {
+		t.missed.Add(int64(times))
 		return
 	}
 	defer t.mu.Unlock()
@@ -97,7 +105,7 @@ func (t *top) note(reply []byte, times int, now time.Time) {
 		return
 	}
 	t.turn(now)
-	w, weight, rcode := t.now, uint64(times), reply[3]&0xf
+	w, weight, rcode := t.now, uint64(times)+uint64(t.missed.Swap(0)), reply[3]&0xf
 	w.queries += weight
 	key := append(t.key[:0], t.name[:size]...)
 	// The question's type; no other response codes than those of the header.
@@ -177,6 +185,7 @@ func (p *Plane) Top() Top {
 		windows = append(windows, *t.past)
 	}
 	names, searches := map[string]counted{}, map[string]counted{}
+	result.Queries = uint64(t.missed.Load())
 	for _, w := range windows {
 		result.Since = w.since
 		result.Queries, result.Failed, result.Searched = result.Queries+w.queries, result.Failed+w.failed, result.Searched+w.searched

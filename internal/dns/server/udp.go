@@ -98,7 +98,7 @@ func (s *udpSocket) answer(now time.Time) {
 			s.tally.ignored.Add(1)
 			continue
 		}
-		from, packet, buffer := client{s.in.sender(i), now}, s.in.packet(i), s.replies[i*s.size:][:0:s.size]
+		from, packet, buffer := client{s.in.sender(i), now, s.in.port(i)}, s.in.packet(i), s.replies[i*s.size:][:0:s.size]
 		reply, ok := s.hot.answer(packet, buffer, overUDP, from)
 		switch {
 		case ok:
