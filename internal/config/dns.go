@@ -60,6 +60,9 @@ type DNS struct {
 	Lameduck time.Duration `yaml:"lameduck"`
 	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
 	Service string `yaml:"service"`
+	// NodeLocal are addresses at which the clients of every node reach Service, beside its
+	// own: usually 169.254.20.10, that of NodeLocal DNSCache. No interface has them.
+	NodeLocal []netip.Addr `yaml:"nodeLocal"`
 	// TLS configures DNS over TLS, which is off while it has no addresses.
 	TLS DNSOverTLS `yaml:"tls"`
 }
@@ -149,6 +152,11 @@ func (c DNS) validate(bad func(field, format string, args ...any)) {
 	for i, zone := range c.Fallthrough {
 		if p := validation.IsDNS1123Subdomain(strings.TrimSuffix(strings.ToLower(zone), ".")); zone != "." && len(p) > 0 {
 			bad(fmt.Sprintf("dns.fallthrough[%d]", i), "%q is not a DNS name: %s", zone, p[0])
+		}
+	}
+	for i, address := range c.NodeLocal {
+		if !address.IsValid() || address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() || address.Zone() != "" || address.Is4In6() {
+			bad(fmt.Sprintf("dns.nodeLocal[%d]", i), "%s is no address that pods can reach; usual is 169.254.20.10", address)
 		}
 	}
 	c.TLS.validate(bad)
