@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -27,12 +29,41 @@ const maxMistakes = 5
 type followed struct {
 	config config.Config
 	blocks []server.Block
+	// endpoints are where health, readiness and metrics are served, beside where they are
+	// without a Corefile.
+	endpoints []endpoint
 	// problems are what of the Corefile has no effect, each with its line.
 	problems []string
 	// read is all that it was made of: the Corefile and the files it names. inForce
 	// tells that they say what the configuration is.
 	read    string
 	inForce bool
+}
+
+// endpoint is a path that a directive wants served at an address.
+type endpoint struct {
+	path string
+	at   netip.AddrPort
+}
+
+// endpoints returns those of a server block.
+func endpoints(s corefile.Server) []endpoint {
+	var all []endpoint
+	for _, d := range s.Directives {
+		path, text := "", ""
+		switch v := d.Setting.(type) {
+		case corefile.Health:
+			path, text = "/health", v.Address
+		case corefile.Ready:
+			path, text = "/ready", v.Address
+		case corefile.Prometheus:
+			path, text = "/metrics", v.Address
+		}
+		if at, ok := corefile.Endpoint(text); ok {
+			all = append(all, endpoint{path, at})
+		}
+	}
+	return all
 }
 
 // follow reads the Corefile that a configuration names. Without one, or if there is
@@ -76,7 +107,7 @@ func follow(c config.Config) (followed, error) {
 		return []byte(source.Text), err
 	})
 	if f.inForce = err == nil; err != nil {
-		f.config, f.blocks = c, nil
+		f.config, f.blocks, f.endpoints = c, nil, nil
 	}
 	f.read = read.String()
 	return f, err
@@ -108,6 +139,11 @@ func (f *followed) take(said corefile.Config, problems []corefile.Problem, files
 		r, err := rules.New(s, files)
 		if err != nil {
 			return err
+		}
+		for _, e := range endpoints(s) {
+			if !slices.Contains(f.endpoints, e) {
+				f.endpoints = append(f.endpoints, e)
+			}
 		}
 		for _, k := range s.Keys {
 			if k.Transport == "dns" {
@@ -187,7 +223,7 @@ func (f *followed) overlay(settings corefile.Settings) (config.Config, error) {
 		return own, fmt.Errorf("what it says is not possible here: %w", err)
 	}
 	next.DNS.Listen, next.DNS.TLS, next.DNS.Service, next.DNS.Corefile = own.DNS.Listen, own.DNS.TLS, own.DNS.Service, own.DNS.Corefile
-	next.DNS.CountNames = own.DNS.CountNames
+	next.DNS.CountNames, next.DNS.NodeLocal = own.DNS.CountNames, own.DNS.NodeLocal
 	return next, nil
 }
 

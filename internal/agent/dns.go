@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -89,7 +90,24 @@ func (a *Agent) newDNS() (pipeline, error) {
 	a.dnsTop = plane.TopHandler()
 	a.serve(dnsHealth, "GET /health", plane.HealthHandler())
 	a.serve(dnsReady, "GET /ready", plane.ReadyHandler())
+	a.serveElsewhere(map[string]http.Handler{"/health": plane.HealthHandler(), "/ready": plane.ReadyHandler(), "/metrics": a.metrics()})
 	return p, nil
+}
+
+// serveElsewhere serves what the Corefile wants at other addresses than usual.
+func (a *Agent) serveElsewhere(handlers map[string]http.Handler) {
+	usual := map[string]string{"/health": dnsHealth, "/ready": dnsReady, "/metrics": a.options.HTTP}
+	muxes := map[netip.AddrPort]*http.ServeMux{}
+	for _, e := range a.corefile.endpoints {
+		if covers(usual[e.path], e.at) {
+			continue
+		}
+		if muxes[e.at] == nil {
+			muxes[e.at] = http.NewServeMux()
+			a.wait("what "+a.options.Config.DNS.Corefile+" wants at "+e.at.String(), e.at, muxes[e.at])
+		}
+		muxes[e.at].Handle("GET "+e.path, handlers[e.path])
+	}
 }
 
 // nodeResolvConf is what the kubelet gives a pod of dnsPolicy Default.

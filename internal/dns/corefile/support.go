@@ -5,10 +5,10 @@ package corefile
 // and a value. When the server learns something, its entry goes.
 var lacking = map[string]string{
 	"errors stacktrace":                 "failures are logged without stack traces",
-	"health address":                    "health is answered at :8080/health; point probes there",
+	"health address":                    "health is answered at :8080/health; name an address instead of a host",
 	"health lameduck longer":            "a server that closes goes on answering for at most 1m",
-	"ready address":                     "readiness is answered at :8181/ready; point probes there",
-	"prometheus address":                "metrics are at :9153/metrics; point your scrape configuration there",
+	"ready address":                     "readiness is answered at :8181/ready; name an address instead of a host",
+	"prometheus address":                "metrics are at :9153/metrics; name an address instead of a host",
 	"server transport":                  "plain DNS over UDP and TCP is all that is served",
 	"server zone":                       "names that its directives do not answer are treated like all others",
 	"kubernetes zones":                  "one zone of the cluster is served, the first one named",
