@@ -16,7 +16,7 @@
 //     for, whatever the kind of match, as resolvers do not accept others. CoreDNS
 //     does so for exact matches only, unless "answer auto" is written.
 //   - Each rule for aliases (rewrite cname) is used once for a reply, so that two of
-//     them do not lead in a circle.
+//     them do not lead in a circle, and targets are compared whatever their case.
 //
 // Messages are those of a DNS library here, as templates can make any record. The
 // package opens no file and no socket, never changes the client's message, and its

@@ -21,7 +21,7 @@ type asker func(forward.Query) (*wire.Msg, bool)
 // searches finds the names to look for in the place of one that does not exist.
 func (x *exchange) searches(asked dns.Question) {
 	p := x.plane
-	if !p.config.Autopath || x.answer.Rcode != dns.NXDomain || x.asked != x.request || x.translates() || x.outcome.Retargets() || x.outcome.Chase != "" {
+	if !p.config.Autopath || x.answer.Rcode != dns.NXDomain || x.asked != x.request || x.translates() || x.outcome.Chase != "" {
 		return
 	}
 	looked, suffixes, ok := p.table.Load().SearchPath(x.client.address.Unmap(), asked.Name)
@@ -63,7 +63,6 @@ func (x *exchange) along(ask asker) (reply *wire.Msg, from source, ok bool) {
 		if made.Rcode != wire.RcodeSuccess {
 			return nil, 0, true
 		}
-		x.tally.autopath.Add(1)
 		lead(made)
 		return made, from, true
 	}
@@ -90,6 +89,8 @@ func lead(reply *wire.Msg) {
 func (x *exchange) finishSearch(reply *wire.Msg, from source) []byte {
 	if reply == nil {
 		reply, from = x.begin(), fromTable
+	} else {
+		x.tally.autopath.Add(1)
 	}
 	return x.finish(reply, from, nil)
 }

@@ -104,7 +104,7 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 	asked := x.question()
 	x.answer = x.lookUp(asked)
 	if x.searches(asked); len(x.search) > 0 {
-		if made, from, ok := x.along(p.cached); ok {
+		if made, from, ok := x.along(p.cached); ok && !x.outcome.Retargets() {
 			return x.finishSearch(made, from), nil
 		}
 		return nil, x
@@ -176,6 +176,9 @@ func (x *exchange) forward(ctx context.Context) (reply []byte) {
 	}()
 	if len(x.search) > 0 {
 		found, from, _ := x.along(x.plane.upstream(ctx))
+		if found != nil {
+			x.retarget(ctx, found)
+		}
 		return x.finishSearch(found, from)
 	}
 	made, from := x.begin(), fromTable

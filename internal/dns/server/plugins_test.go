@@ -238,6 +238,19 @@ func TestAutopath(t *testing.T) {
 	expect(t, ask(t, "udp", at, query("www.example.com.shop.svc.cluster.local.", wire.TypeA)), wire.RcodeNameError)
 }
 
+// TestAutopathRetarget expects rules for aliases to have effect on what a search path
+// leads to.
+func TestAutopathRetarget(t *testing.T) {
+	up := upstream(t, searched)
+	config := Config{Autopath: true, Forward: forward.Config{Upstreams: []netip.AddrPort{up}}}
+	config.Blocks = readBlocks(t, ". {\n kubernetes cluster.local\n rewrite cname exact www.example.com. web.shop.svc.cluster.local.\n forward . 192.0.2.1\n}")
+	_, at := start(t, config, withPod(t, "127.0.0.1", dns.Config{Pods: dns.PodsVerified}))
+	for range 2 {
+		expect(t, ask(t, "udp", at, query("www.example.com.shop.svc.cluster.local.", wire.TypeA)), 0, "web.shop.svc.cluster.local.", "10.96.0.1")
+		expect(t, ask(t, "udp", at, query("none.shop.svc.cluster.local.", wire.TypeA)), wire.RcodeNameError)
+	}
+}
+
 // TestFallthrough expects names that the cluster does not have to be asked upstream,
 // in the zones that are meant.
 func TestFallthrough(t *testing.T) {
