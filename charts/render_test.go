@@ -2,6 +2,7 @@ package charts_test
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -290,5 +291,38 @@ func TestMessages(t *testing.T) {
 	}
 	if _, _, err := install.Render(nil, "fairlead-system", "v1.29.9"); err == nil || !strings.Contains(err.Error(), "kubeVersion: >=1.30") {
 		t.Errorf("an old cluster: %v", err)
+	}
+}
+
+// TestDNSOverTLS holds that a Secret is all it takes: it is mounted where the
+// configuration says, and the port is there on the pod and the Service.
+func TestDNSOverTLS(t *testing.T) {
+	for text, want := range map[string]bool{"{}": false, "dns: {tlsSecret: dns-cert}": true} {
+		r := render(t, text, "elsewhere", "v1.37.2")
+		c, err := config.Parse([]byte(r.configs[0].Data["fairlead.yaml"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		listens := slices.Equal(c.DNS.TLS.Listen, []netip.AddrPort{netip.MustParseAddrPort("[::]:853")})
+		var pod corev1.PodSpec
+		for _, d := range r.daemons {
+			if d.Name == "fairlead-dns" {
+				pod = d.Spec.Template.Spec
+			}
+		}
+		mounted := ""
+		for _, v := range pod.Volumes {
+			for _, m := range pod.Containers[0].VolumeMounts {
+				if v.Secret != nil && m.Name == v.Name && strings.HasPrefix(c.DNS.TLS.Certificate, m.MountPath+"/") && strings.HasPrefix(c.DNS.TLS.Key, m.MountPath+"/") {
+					mounted = v.Secret.SecretName
+				}
+			}
+		}
+		serves := slices.ContainsFunc(pod.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == 853 })
+		kubeDNS := r.byName["Service kube-system/kube-dns"].(*corev1.Service)
+		leads := slices.ContainsFunc(kubeDNS.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == 853 && p.TargetPort.IntValue() == 853 })
+		if listens != want || (mounted == "dns-cert") != want || serves != want || leads != want {
+			t.Errorf("%s: listens %t, mounted %q, port of the pod %t, of the Service %t; want %t", text, listens, mounted, serves, leads, want)
+		}
 	}
 }

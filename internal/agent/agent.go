@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -101,6 +102,7 @@ type Agent struct {
 	leaderships []*leadership
 	announces   func() []Announced                   // of a process with plane announce; else nil
 	peers       func() ([]Session, []AnnouncedRoute) // likewise
+	dnsTop      http.Handler                         // of a process with plane dns; else nil
 	registry    *prometheus.Registry
 	started     time.Time
 

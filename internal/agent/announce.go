@@ -29,7 +29,7 @@ const handover = 300 * time.Millisecond
 // AnnounceOptions are the administrator's choices.
 func AnnounceOptions(c config.Config) announce.Options {
 	return announce.Options{
-		NodeService: LBOptions(c.LB).NodeService, Default: c.LoadBalancer.Default,
+		NodeService: LBOptions(c).NodeService, Default: c.LoadBalancer.Default,
 		Classes: append(slices.Clone(c.LoadBalancer.Classes), ipam.Class), Routes: announce.ExtraRoutes(c.LoadBalancer.BGP),
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -27,12 +29,41 @@ const maxMistakes = 5
 type followed struct {
 	config config.Config
 	blocks []server.Block
+	// endpoints are where health, readiness and metrics are served, beside where they are
+	// without a Corefile.
+	endpoints []endpoint
 	// problems are what of the Corefile has no effect, each with its line.
 	problems []string
 	// read is all that it was made of: the Corefile and the files it names. inForce
 	// tells that they say what the configuration is.
 	read    string
 	inForce bool
+}
+
+// endpoint is a path that a directive wants served at an address.
+type endpoint struct {
+	path string
+	at   netip.AddrPort
+}
+
+// endpoints returns those of a server block.
+func endpoints(s corefile.Server) []endpoint {
+	var all []endpoint
+	for _, d := range s.Directives {
+		path, text := "", ""
+		switch v := d.Setting.(type) {
+		case corefile.Health:
+			path, text = "/health", v.Address
+		case corefile.Ready:
+			path, text = "/ready", v.Address
+		case corefile.Prometheus:
+			path, text = "/metrics", v.Address
+		}
+		if at, ok := corefile.Endpoint(text); ok {
+			all = append(all, endpoint{path, at})
+		}
+	}
+	return all
 }
 
 // follow reads the Corefile that a configuration names. Without one, or if there is
@@ -76,7 +107,7 @@ func follow(c config.Config) (followed, error) {
 		return []byte(source.Text), err
 	})
 	if f.inForce = err == nil; err != nil {
-		f.config, f.blocks = c, nil
+		f.config, f.blocks, f.endpoints = c, nil, nil
 	}
 	f.read = read.String()
 	return f, err
@@ -86,33 +117,19 @@ func follow(c config.Config) (followed, error) {
 // effect. What CoreDNS would refuse too, or do not at all like Fairlead, is an error.
 func (f *followed) take(said corefile.Config, problems []corefile.Problem, files rules.Files) error {
 	var wrong []error
-	for _, p := range problems {
+	for _, p := range append(problems, Unfollowed(said, files)...) {
 		if p.Kind == corefile.Unsupported {
 			f.problems = append(f.problems, p.Error())
 		} else if len(wrong) < maxMistakes {
 			wrong = append(wrong, p)
 		}
 	}
-	for _, s := range said.Servers {
-		for _, d := range s.Directives {
-			if d.Ignored && d.Setting == nil && len(wrong) < maxMistakes {
-				wrong = append(wrong, fmt.Errorf("%s: %s: what depends on this directive cannot be told, so the file is not followed without it; remove it", d.Position, d.Text))
-			}
-		}
-	}
 	if len(wrong) > 0 {
 		return errors.Join(wrong...)
 	}
-	var err error
-	if f.config, err = f.overlay(said.Settings()); err != nil {
-		return err
-	}
 	// What the server would refuse to begin with must not end a process that serves.
-	if _, err := DNSConfig(f.config).Complete(); err != nil {
+	if err := f.settle(said); err != nil {
 		return err
-	}
-	if err := forwarding(f.config.DNS).Check(); err != nil {
-		return fmt.Errorf("forward: %w", err)
 	}
 	withCluster := false
 	for _, s := range said.Servers {
@@ -123,6 +140,11 @@ func (f *followed) take(said corefile.Config, problems []corefile.Problem, files
 		if err != nil {
 			return err
 		}
+		for _, e := range endpoints(s) {
+			if !slices.Contains(f.endpoints, e) {
+				f.endpoints = append(f.endpoints, e)
+			}
+		}
 		for _, k := range s.Keys {
 			if k.Transport == "dns" {
 				// A Corefile without any kubernetes is one for caches on nodes; this server
@@ -131,6 +153,47 @@ func (f *followed) take(said corefile.Config, problems []corefile.Problem, files
 			}
 		}
 	}
+	return nil
+}
+
+// Unfollowed says which directives keep a Corefile from being followed that CoreDNS would
+// take.
+func Unfollowed(said corefile.Config, files rules.Files) []corefile.Problem {
+	var all []corefile.Problem
+	for _, s := range said.Servers {
+		for _, d := range s.Directives {
+			if d.Ignored && d.Setting == nil {
+				all = append(all, corefile.Problem{Position: d.Position, Kind: corefile.Mistake, Message: d.Text + ": what depends on this directive cannot be told, so the file is not followed with it; remove it"})
+			}
+		}
+		var problem rules.Problem
+		if _, err := rules.New(s, files); errors.As(err, &problem) {
+			all = append(all, corefile.Problem{Position: problem.Position, Kind: corefile.Mistake, Message: problem.Why.Error()})
+		}
+	}
+	return all
+}
+
+// CheckCorefile returns what of a Corefile's settings the server would refuse to begin
+// with, or nil.
+func CheckCorefile(said corefile.Config, own config.Config) error {
+	f := followed{config: own}
+	return f.settle(said)
+}
+
+// settle puts the settings into the configuration, if the server can begin with it.
+func (f *followed) settle(said corefile.Config) error {
+	next, err := f.overlay(said.Settings())
+	if err != nil {
+		return err
+	}
+	if _, err := DNSConfig(next).Complete(); err != nil {
+		return err
+	}
+	if err := forwarding(next.DNS).Check(); err != nil {
+		return fmt.Errorf("forward: %w", err)
+	}
+	f.config = next
 	return nil
 }
 
@@ -144,7 +207,7 @@ func (f *followed) overlay(settings corefile.Settings) (config.Config, error) {
 	base.DNS.ResolvConf = ""
 	settings.DNS.Listen = nil
 	if settings.DNS.Pods == config.PodsVerified && own.DNS.Pods != config.PodsVerified {
-		settings.DNS.Pods = own.DNS.Pods
+		settings.DNS.Pods, settings.DNS.Autopath = own.DNS.Pods, false
 		f.problems = append(f.problems, "pods verified: needs config.dns.pods: verified in the chart's values, which gives the right to watch pods")
 	}
 	if len(settings.DNS.MulticlusterZones) > 0 && len(own.DNS.MulticlusterZones) == 0 {
@@ -160,6 +223,7 @@ func (f *followed) overlay(settings corefile.Settings) (config.Config, error) {
 		return own, fmt.Errorf("what it says is not possible here: %w", err)
 	}
 	next.DNS.Listen, next.DNS.TLS, next.DNS.Service, next.DNS.Corefile = own.DNS.Listen, own.DNS.TLS, own.DNS.Service, own.DNS.Corefile
+	next.DNS.CountNames, next.DNS.NodeLocal = own.DNS.CountNames, own.DNS.NodeLocal
 	return next, nil
 }
 

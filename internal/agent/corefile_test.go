@@ -1,11 +1,19 @@
 package agent
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/fairlead-net/fairlead/internal/config"
 )
@@ -60,7 +68,7 @@ func writeCorefile(t *testing.T, files map[string]string) config.Config {
 func TestFollow(t *testing.T) {
 	c := writeCorefile(t, map[string]string{
 		"Corefile":            kubeadmCorefile,
-		"custom/old.override": "rewrite name old.example.org new.default.svc.cluster.local\nlog\n",
+		"custom/old.override": "rewrite name old.example.org new.default.svc.cluster.local\ndebug\n",
 		"custom/stub.server":  "corp.example:53 {\n  forward . 10.1.2.3\n}\n",
 	})
 	f, err := follow(c)
@@ -83,7 +91,7 @@ func TestFollow(t *testing.T) {
 	if len(f.blocks) != 2 || f.blocks[0].Rules.Empty() || f.blocks[0].WithoutCluster || !f.blocks[1].WithoutCluster {
 		t.Errorf("%+v", f.blocks)
 	}
-	if len(f.problems) != 1 || !strings.Contains(f.problems[0], "old.override:2: not supported: log: ") {
+	if len(f.problems) != 1 || !strings.Contains(f.problems[0], "old.override:2: not supported: debug: ") {
 		t.Errorf("%q", f.problems)
 	}
 	again, _ := follow(c)
@@ -130,4 +138,53 @@ func TestFollowMistakes(t *testing.T) {
 	if err != nil || f.config.DNS.Pods != "insecure" || len(f.config.DNS.MulticlusterZones) > 0 || len(f.problems) != 2 {
 		t.Errorf("%+v %q %v", f.config.DNS, f.problems, err)
 	}
+}
+
+// TestEndpoints: health, readiness and metrics are served where a Corefile wants them,
+// too, once each.
+func TestEndpoints(t *testing.T) {
+	at := "127.0.0.1:" + freePort(t)
+	c := writeCorefile(t, map[string]string{"Corefile": ".:53 {\n health " + at + "\n ready " + at + "\n prometheus localhost:9153\n forward . 192.0.2.1\n}\na.example:53 {\n prometheus :9253\n forward . 192.0.2.1\n}\nb.example:53 {\n prometheus :9253\n forward . 192.0.2.1\n}"})
+	f, err := follow(c)
+	if err != nil || len(f.endpoints) != 4 || len(f.problems) != 0 {
+		t.Fatalf("%v %q %v", f.endpoints, f.problems, err)
+	}
+	a := &Agent{corefile: f, options: Options{Config: f.config, HTTP: ":9153"}, log: slog.New(slog.DiscardHandler)}
+	say := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+	}
+	a.serveElsewhere(map[string]http.Handler{"/health": say("well"), "/ready": say("ready"), "/metrics": say("many")})
+	if len(a.services) != 2 {
+		t.Fatalf("%d addresses, want 2", len(a.services))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = a.services[0](ctx) })
+	defer running.Wait()
+	defer cancel()
+	for path, want := range map[string]string{"/health": "well", "/ready": "ready"} {
+		got := ""
+		for deadline := time.Now().Add(10 * time.Second); got == "" && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			if reply, err := http.Get("http://" + at + path); err == nil {
+				content, _ := io.ReadAll(reply.Body)
+				reply.Body.Close()
+				got = string(content)
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}
+
+// freePort returns a port that nobody listens at.
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	return port
 }

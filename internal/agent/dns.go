@@ -3,9 +3,12 @@ package agent
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
+
+	wire "github.com/miekg/dns"
 
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -29,6 +32,7 @@ func DNSConfig(of config.Config) dns.Config {
 		EndpointPodNames: c.EndpointPodNames, NoEndpoints: c.NoEndpoints, IgnoreEmpty: c.IgnoreEmptyServices,
 		Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels,
 		Server:       desired.Name{Namespace: namespace, Name: name},
+		Fallthrough:  c.Fallthrough,
 		Multicluster: c.MulticlusterZones, Zonal: c.Zonal,
 		External: dns.External{
 			Zones: c.External.Zones, Apex: c.External.Apex, TTL: c.External.TTL, ZeroTTL: c.External.TTL == 0,
@@ -52,11 +56,16 @@ func (a *Agent) newDNS() (pipeline, error) {
 	if err != nil {
 		return pipeline{}, err
 	}
-	plane, err := server.New(server.Config{
+	config := server.Config{
 		TLS:    server.TLS{Listen: c.TLS.Listen, Certificate: c.TLS.Certificate, Key: c.TLS.Key},
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
-		Forward: forwarding(c), Blocks: a.corefile.blocks,
-	})
+		Forward: forwarding(c), Blocks: a.corefile.blocks, CountNames: c.CountNames,
+		MaxUDP: c.MaxUDP, Autopath: c.Autopath,
+	}
+	if c.Autopath {
+		config.Search = nodeSearch(nodeResolvConf)
+	}
+	plane, err := server.New(config)
 	if err != nil {
 		return pipeline{}, err
 	}
@@ -78,9 +87,40 @@ func (a *Agent) newDNS() (pipeline, error) {
 		}
 		return apply(ctx)
 	}
+	a.dnsTop = plane.TopHandler()
 	a.serve(dnsHealth, "GET /health", plane.HealthHandler())
 	a.serve(dnsReady, "GET /ready", plane.ReadyHandler())
+	a.serveElsewhere(map[string]http.Handler{"/health": plane.HealthHandler(), "/ready": plane.ReadyHandler(), "/metrics": a.metrics()})
 	return p, nil
+}
+
+// serveElsewhere serves what the Corefile wants at other addresses than usual.
+func (a *Agent) serveElsewhere(handlers map[string]http.Handler) {
+	usual := map[string]string{"/health": dnsHealth, "/ready": dnsReady, "/metrics": a.options.HTTP}
+	muxes := map[netip.AddrPort]*http.ServeMux{}
+	for _, e := range a.corefile.endpoints {
+		if covers(usual[e.path], e.at) {
+			continue
+		}
+		if muxes[e.at] == nil {
+			muxes[e.at] = http.NewServeMux()
+			a.wait("what "+a.options.Config.DNS.Corefile+" wants at "+e.at.String(), e.at, muxes[e.at])
+		}
+		muxes[e.at].Handle("GET "+e.path, handlers[e.path])
+	}
+}
+
+// nodeResolvConf is what the kubelet gives a pod of dnsPolicy Default.
+const nodeResolvConf = "/etc/resolv.conf"
+
+// nodeSearch returns the search path of the node, which the kubelet adds to that of
+// every pod; nothing if it cannot be read.
+func nodeSearch(file string) []string {
+	c, err := wire.ClientConfigFromFile(file)
+	if err != nil {
+		return nil
+	}
+	return c.Search
 }
 
 // serve adds an HTTP endpoint with a port of its own.

@@ -45,6 +45,9 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 			a.log.Debug("status not sent", "error", err)
 		}
 	})
+	if a.dnsTop != nil {
+		mux.Handle("GET /dns/top", a.dnsTop)
+	}
 	mux.Handle("GET /metrics", a.metrics())
 	return serveMux(ctx, a.options.HTTP, mux)
 }

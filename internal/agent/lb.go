@@ -98,15 +98,21 @@ func allHealthy(loops []*reconcile.Loop[lb.Table]) func() bool {
 // decided keeps the Table for whoever asks what this node has decided.
 func (a *Agent) decided(t lb.Table) { a.table.Store(&t) }
 
-func (a *Agent) lbOptions() lb.Options { return LBOptions(a.options.Config.LB) }
+func (a *Agent) lbOptions() lb.Options { return LBOptions(a.options.Config) }
 
 // LBOptions are the administrator's choices.
-func LBOptions(c config.LB) lb.Options {
-	namespace, name, _ := strings.Cut(c.NodeService, "/")
+func LBOptions(c config.Config) lb.Options {
 	return lb.Options{
-		ExternalIPs: c.ExternalIPs, NodePortAddresses: c.NodePortAddresses,
-		NodeService: desired.Name{Namespace: namespace, Name: name}, DirectReturn: c.DirectReturn,
+		ExternalIPs: c.LB.ExternalIPs, NodePortAddresses: c.LB.NodePortAddresses,
+		NodeService: parseName(c.LB.NodeService), DirectReturn: c.LB.DirectReturn,
+		NodeLocal: lb.NodeLocal{Service: parseName(c.DNS.Service), Addresses: c.DNS.NodeLocal},
 	}
+}
+
+// parseName reads NAMESPACE/NAME.
+func parseName(text string) desired.Name {
+	namespace, name, _ := strings.Cut(text, "/")
+	return desired.Name{Namespace: namespace, Name: name}
 }
 
 // onceKnown keeps States from a pipeline that may lack objects, or the node's

@@ -80,7 +80,7 @@ func readConnection(ctx context.Context, from *source, client, target string) (c
 	if c.view, err = from.view(ctx); err != nil {
 		return connection{}, err
 	}
-	c.options = agent.LBOptions(from.config.LB)
+	c.options = agent.LBOptions(from.config)
 	if from.dir != "" {
 		c.options.ExternalIPs = true // a folder does not say whether they are served
 	}

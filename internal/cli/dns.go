@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -12,7 +13,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead-net/fairlead/internal/agent"
+	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/dns/corefile"
+	"github.com/fairlead-net/fairlead/internal/dns/rules"
 )
 
 // imported is what `fairlead dns import-corefile` prints.
@@ -43,7 +46,7 @@ func newDNS() *cobra.Command {
 		Use: "dns", Short: "Questions about cluster DNS",
 		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newImportCorefile(), newQuery())
+	cmd.AddCommand(newImportCorefile(), newQuery(), newTop())
 	return cmd
 }
 
@@ -60,7 +63,10 @@ func newImportCorefile() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			result := importCorefile(source, corefile.Surroundings{Env: os.LookupEnv, Files: agent.BesideCorefile(args[0])})
+			result := importCorefile(source, corefile.Surroundings{Env: os.LookupEnv, Files: agent.BesideCorefile(args[0])}, func(name string) ([]byte, error) {
+				file, err := agent.ReadCorefile(filepath.Join(filepath.Dir(args[0]), filepath.Base(name)))
+				return []byte(file.Text), err
+			})
 			if err := out.print(cmd.OutOrStdout(), result, result.print); err != nil {
 				return err
 			}
@@ -83,16 +89,17 @@ func readCorefile(in io.Reader, name string) (corefile.Source, error) {
 	return agent.ReadCorefile(name)
 }
 
-// importCorefile says what a Corefile means in Fairlead.
-func importCorefile(source corefile.Source, around corefile.Surroundings) imported {
+// importCorefile says what a Corefile means in Fairlead. Files that it names lie beside
+// it.
+func importCorefile(source corefile.Source, around corefile.Surroundings, beside rules.Files) imported {
 	result := imported{Servers: []importedServer{}, Problems: []corefile.Problem{}}
 	file, problem := corefile.Parse(source, around)
 	if problem != nil {
 		result.Problems = append(result.Problems, *problem)
 		return result
 	}
-	config, problems := corefile.Read(file)
-	for _, s := range config.Servers {
+	said, problems := corefile.Read(file)
+	for _, s := range said.Servers {
 		row := importedServer{Position: s.Position, Keys: []string{}, Directives: []importedDirective{}}
 		for _, k := range s.Keys {
 			row.Keys = append(row.Keys, k.String())
@@ -102,9 +109,24 @@ func importCorefile(source corefile.Source, around corefile.Surroundings) import
 		}
 		result.Servers = append(result.Servers, row)
 	}
-	result.Problems = append(result.Problems, problems...)
-	result.Settings = config.Settings()
+	result.Problems = append(append(result.Problems, problems...), agent.Unfollowed(said, beside)...)
+	result.Settings = said.Settings()
+	if err := agent.CheckCorefile(said, rightsFor(result.Settings)); err != nil {
+		result.Problems = append(result.Problems, corefile.Problem{
+			Position: corefile.Position{File: source.Name, Line: 1}, Kind: corefile.Mistake, Message: "the file would not be followed: " + err.Error(),
+		})
+	}
 	return result
+}
+
+// rightsFor is a configuration that gives the rights which settings need.
+func rightsFor(settings corefile.Settings) config.Config {
+	own := config.Default()
+	own.DNS.MulticlusterZones = settings.DNS.MulticlusterZones
+	if settings.DNS.Pods != "" {
+		own.DNS.Pods = settings.DNS.Pods
+	}
+	return own
 }
 
 func (r imported) print(out io.Writer) error {

@@ -53,11 +53,11 @@ func TestImportCorefile(t *testing.T) {
 		t.Fatal(err)
 	}
 	override := filepath.Join(dir, "custom", "log.override")
-	if err := os.WriteFile(override, []byte("\nlog\n"), 0o600); err != nil {
+	if err := os.WriteFile(override, []byte("\ndebug\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	code, out, problem = run(t, "dns", "import-corefile", name)
-	if code != 1 || !strings.Contains(out, override+":2: not supported: log: ") || !strings.HasSuffix(problem, "is not followed to the letter; problems: 1\n") {
+	if code != 1 || !strings.Contains(out, override+":2: not supported: debug: ") || !strings.HasSuffix(problem, "is not followed to the letter; problems: 1\n") {
 		t.Errorf("exit code %d\n%s\n%s", code, out, problem)
 	}
 
@@ -68,5 +68,23 @@ func TestImportCorefile(t *testing.T) {
 	code, out, _ = run(t, "dns", "import-corefile", name)
 	if code != 1 || !strings.Contains(out, name+":8: import custom/*.override: ") || !strings.Contains(out, "lost.override: no such file") {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// TestImportRefused: what only the server would refuse is told, too.
+func TestImportRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		".:53 {\n rewrite ttl a.org soon\n}":                            `:2: rewrite ttl: "soon" is neither`,
+		".:53 {\n view x {\n }\n}":                                      ":2: view x: what depends on this directive cannot be told",
+		".:53 {\n kubernetes cluster_local\n}":                          ":1: the file would not be followed: what it says is not possible here: clusterDomain",
+		".:53 {\n forward . tls://192.0.2.1 {\n tls /nowhere/ca\n }\n}": ":1: the file would not be followed: forward: ",
+	} {
+		name := filepath.Join(t.TempDir(), "Corefile")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, _ := run(t, "dns", "import-corefile", name); code != 1 || !strings.Contains(out, name+want) {
+			t.Errorf("%s\nexit code %d, want %s\n%s", text, code, want, out)
+		}
 	}
 }

@@ -93,7 +93,7 @@ func explainService(state *desired.State, name desired.Name, c config.Config) (e
 	if !ok {
 		return explainedService{}, fmt.Errorf("there is no Service %s%s", name, similar(state, name))
 	}
-	table, compiled := lb.Compile(state, lb.Table{}, agent.LBOptions(c.LB))
+	table, compiled := lb.Compile(state, lb.Table{}, agent.LBOptions(c))
 	compiled = append(compiled, balancerReasons(state, c)...)
 	e := explainedService{
 		Service: name.String(), Type: string(s.Type), Node: state.Node,

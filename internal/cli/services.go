@@ -41,7 +41,7 @@ func newServices() *cobra.Command {
 				return err
 			}
 			state, _ := desired.Build(view.Objects, view.Node, nil)
-			table, reasons := lb.Compile(state, lb.Table{}, agent.LBOptions(from.config.LB))
+			table, reasons := lb.Compile(state, lb.Table{}, agent.LBOptions(from.config))
 			reasons = append(reasons, balancerReasons(state, from.config)...)
 			rows := serviceRows(state, table, reasons, namespace)
 			return out.print(cmd.OutOrStdout(), rows, func(w io.Writer) error { return printServices(w, rows) })

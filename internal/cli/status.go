@@ -66,7 +66,7 @@ func readStatuses(processes []kube.Process) []processStatus {
 		s := processStatus{Component: p.Component, Node: p.Node, Pod: p.Namespace + "/" + p.Pod, Problem: p.Problem}
 		if p.Problem == "" {
 			s.Status = &agent.Status{}
-			if err := json.Unmarshal(p.Status, s.Status); err != nil {
+			if err := json.Unmarshal(p.Answer, s.Status); err != nil {
 				s.Status, s.Problem = nil, "its status is not readable: "+err.Error()
 			}
 		}

@@ -38,12 +38,12 @@ func body(t *testing.T, s agent.Status) []byte {
 
 func TestStatusText(t *testing.T) {
 	all := readStatuses([]kube.Process{
-		{Namespace: "fairlead-system", Pod: "controller-1", Component: "controller", Node: "a", Status: body(t, agent.Status{Planes: []agent.PlaneStatus{plane("status", "", 7, 7, "stands by for the lease")}})},
-		{Namespace: "fairlead-system", Pod: "dns-1", Component: "dns", Node: "a", Status: []byte("<html>")},
-		{Namespace: "fairlead-system", Pod: "node-1", Component: "node", Node: "a", Status: body(t, agent.Status{
+		{Namespace: "fairlead-system", Pod: "controller-1", Component: "controller", Node: "a", Answer: body(t, agent.Status{Planes: []agent.PlaneStatus{plane("status", "", 7, 7, "stands by for the lease")}})},
+		{Namespace: "fairlead-system", Pod: "dns-1", Component: "dns", Node: "a", Answer: []byte("<html>")},
+		{Namespace: "fairlead-system", Pod: "node-1", Component: "node", Node: "a", Answer: body(t, agent.Status{
 			Problems: []string{"services cannot be read"}, Planes: []agent.PlaneStatus{plane("lb", "no space", 6, 7, "sockets", "adopted")},
 		})},
-		{Namespace: "fairlead-system", Pod: "node-2", Component: "node", Node: "worker-2", Status: body(t, agent.Status{Warnings: []string{"port 10249 is taken"}, Planes: []agent.PlaneStatus{plane("lb", "", 0, 0)}})},
+		{Namespace: "fairlead-system", Pod: "node-2", Component: "node", Node: "worker-2", Answer: body(t, agent.Status{Warnings: []string{"port 10249 is taken"}, Planes: []agent.PlaneStatus{plane("lb", "", 0, 0)}})},
 		{Namespace: "fairlead-system", Pod: "node-3", Component: "node", Node: "b", Problem: "CrashLoopBackOff: no cgroup2"},
 	})
 	var out bytes.Buffer

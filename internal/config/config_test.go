@@ -40,7 +40,7 @@ func TestNoMetricsAddress(t *testing.T) {
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
 		"lgoLevel: info":         `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
-		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, upstreams, resolvConf, forward, cache, lameduck, service, tls`,
+		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, fallthrough, autopath, maxUDP, upstreams, resolvConf, forward, cache, countNames, lameduck, service, nodeLocal, tls`,
 		"dns:\n  ttl: soon":      "line 2: `soon` is not a number from 0 to 4294967295",
 		"dns:\n  lameduck: soon": "line 2: `soon` is not a duration such as 5s",
 		"logLevel: loud":         `logLevel: "loud" is none of debug, info, warn and error`,
@@ -123,4 +123,18 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, text []byte) {
 		_, _ = Parse(text)
 	})
+}
+
+// TestDNSMessages does the same for what is peculiar to DNS.
+func TestDNSMessages(t *testing.T) {
+	for text, want := range map[string]string{
+		"dns: {autopath: true}":         "dns.autopath: is true, but without dns.pods: verified it is not known which pod asks; set both",
+		"dns: {nodeLocal: [127.0.0.1]}": "dns.nodeLocal[0]: 127.0.0.1 is no address that pods can reach; usual is 169.254.20.10",
+		"dns: {maxUDP: 100}":            "dns.maxUDP: is 100; write 512 to 4096 bytes",
+		"dns: {fallthrough: [\"a b\"]}": "dns.fallthrough[0]: \"a b\" is not a DNS name: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
 }

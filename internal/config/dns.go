@@ -40,16 +40,29 @@ type DNS struct {
 	// Zonal adds ZONE.pin._zone and ZONE.prefer._zone in front of headless Services:
 	// their endpoints in one topology zone.
 	Zonal bool `yaml:"zonal"`
+	// Fallthrough are zones in the cluster domain, or . for all of it, in which upstreams
+	// are asked for names that do not exist in the cluster.
+	Fallthrough []string `yaml:"fallthrough"`
+	// Autopath answers a pod that looks a name up along its search path at the first
+	// attempt; it needs pods: verified.
+	Autopath bool `yaml:"autopath"`
+	// MaxUDP is how large replies by UDP may be, in bytes.
+	MaxUDP int `yaml:"maxUDP"`
 	// Upstreams answer what is not the cluster's; empty means those in ResolvConf.
 	Upstreams  []netip.AddrPort `yaml:"upstreams"`
 	ResolvConf string           `yaml:"resolvConf"`
 	// Forward and Cache say more of how these are asked, and what is kept.
 	Forward DNSForward `yaml:"forward"`
 	Cache   DNSCache   `yaml:"cache"`
+	// CountNames has the names counted that are asked most, for fairlead dns top.
+	CountNames bool `yaml:"countNames"`
 	// Lameduck is how long a server that is told to stop goes on answering.
 	Lameduck time.Duration `yaml:"lameduck"`
 	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
 	Service string `yaml:"service"`
+	// NodeLocal are addresses at which the clients of every node reach Service, beside its
+	// own: usually 169.254.20.10, that of NodeLocal DNSCache. No interface has them.
+	NodeLocal []netip.Addr `yaml:"nodeLocal"`
 	// TLS configures DNS over TLS, which is off while it has no addresses.
 	TLS DNSOverTLS `yaml:"tls"`
 }
@@ -129,6 +142,22 @@ func (c DNS) validate(bad func(field, format string, args ...any)) {
 	}
 	if namespace, name, ok := strings.Cut(c.Service, "/"); !ok || namespace == "" || name == "" {
 		bad("dns.service", "%q is not of the form NAMESPACE/NAME", c.Service)
+	}
+	if c.Autopath && c.Pods != PodsVerified {
+		bad("dns.autopath", "is true, but without dns.pods: verified it is not known which pod asks; set both")
+	}
+	if c.MaxUDP < 512 || c.MaxUDP > 4096 {
+		bad("dns.maxUDP", "is %d; write 512 to 4096 bytes", c.MaxUDP)
+	}
+	for i, zone := range c.Fallthrough {
+		if p := validation.IsDNS1123Subdomain(strings.TrimSuffix(strings.ToLower(zone), ".")); zone != "." && len(p) > 0 {
+			bad(fmt.Sprintf("dns.fallthrough[%d]", i), "%q is not a DNS name: %s", zone, p[0])
+		}
+	}
+	for i, address := range c.NodeLocal {
+		if !address.IsValid() || address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() || address.Zone() != "" || address.Is4In6() {
+			bad(fmt.Sprintf("dns.nodeLocal[%d]", i), "%s is no address that pods can reach; usual is 169.254.20.10", address)
+		}
 	}
 	c.TLS.validate(bad)
 }

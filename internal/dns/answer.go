@@ -184,7 +184,7 @@ func (r *reply) missing(owner string, n node) {
 	switch {
 	case !r.table.Synced:
 		r.notSynced()
-	case n.kind == missed || !r.zone.fallsThrough:
+	case n.kind == missed || !r.zone.passes(fold(owner)):
 		r.negative(NXDomain, r.zone.domain)
 	case len(r.Answer.Answer) > 0:
 		r.say(owner, "not a name of this cluster: asked from other servers")

@@ -28,8 +28,19 @@ type zone struct {
 	ttl              uint32 // seconds
 	// apex is the only label of the external zone that is no namespace.
 	apex string
-	// fallsThrough: other servers are asked for names that do not exist.
+	// fallsThrough: other servers are asked for names that do not exist; through
+	// are the zones below this one where they are if it does not.
 	fallsThrough bool
+	through      []string
+}
+
+// passes reports whether other servers are asked for a name, folded, that does not
+// exist in the zone.
+func (z *zone) passes(name string) bool {
+	return z.fallsThrough || slices.ContainsFunc(z.through, func(zone string) bool {
+		_, in := below(name, zone)
+		return in
+	})
 }
 
 // zones returns the zones of a complete Config, the longest names first.
@@ -37,6 +48,7 @@ func (c *Config) zones() []zone {
 	list := []zone{{
 		kind: clusterZone, domain: c.Domain, suffix: ".svc." + c.Domain + ".",
 		primary: "ns.dns." + c.Domain + ".", mailbox: "hostmaster." + c.Domain + ".", ttl: c.TTL,
+		fallsThrough: slices.Contains(c.Fallthrough, ""), through: c.Fallthrough,
 	}}
 	e := &c.External
 	for _, domain := range e.Zones {
@@ -50,6 +62,7 @@ func (c *Config) zones() []zone {
 		list = append(list, zone{
 			kind: importedZone, domain: domain, suffix: ".svc." + domain + ".",
 			primary: "ns.dns." + domain + ".", mailbox: "hostmaster." + domain + ".", ttl: c.TTL,
+			fallsThrough: slices.Contains(c.Fallthrough, ""), through: c.Fallthrough,
 		})
 	}
 	slices.SortStableFunc(list, func(a, b zone) int { return cmp.Compare(len(b.domain), len(a.domain)) })

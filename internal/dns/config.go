@@ -60,6 +60,9 @@ type Config struct {
 	// Labels selects the Services and EndpointSlices that have names; empty means
 	// all. The State has to have their labels.
 	Labels string
+	// Fallthrough are zones, the cluster domain or below it, in which other servers are
+	// asked for names that do not exist here; "." stands for the whole domain.
+	Fallthrough []string
 	// Zonal adds names of headless Services' endpoints in one topology zone.
 	Zonal    bool
 	External External
@@ -120,6 +123,11 @@ func (c Config) read() (Config, selectors, error) {
 	if c.Multicluster, err = completeZones("multicluster zone", c.Multicluster, append([]string{c.Domain}, c.External.Zones...)); err != nil {
 		return c, s, err
 	}
+	var through []string
+	for _, name := range c.Fallthrough {
+		through = append(through, canonical(name))
+	}
+	c.Fallthrough = through
 	if c.Pods == "" {
 		c.Pods = PodsInsecure
 	}
@@ -197,7 +205,7 @@ func completeTTL(ttl uint32, zero bool, otherwise uint32) (uint32, error) {
 func (c Config) sameIndex(other Config) bool {
 	for _, c := range []*Config{&c, &other} {
 		c.TTL, c.ZeroTTL, c.IgnoreEmpty, c.Zonal = 0, false, false, false
-		c.Server, c.ServerAddresses, c.Serial = desired.Name{}, nil, 0
+		c.Server, c.ServerAddresses, c.Serial, c.Fallthrough = desired.Name{}, nil, 0, nil
 	}
 	return reflect.DeepEqual(c, other)
 }

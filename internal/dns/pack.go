@@ -91,7 +91,7 @@ func (p *Packer) answer() bool {
 		return false
 	}
 	if zone, relative := p.table.authority(name); zone != nil {
-		return zone.kind == clusterZone && p.cluster(relative)
+		return zone.kind == clusterZone && p.cluster(zone, relative)
 	}
 	p.foreign = !strings.HasSuffix(name, "arpa")
 	return p.asked == TypePTR && p.reverse(name)
@@ -141,12 +141,12 @@ var plain = func() (table [256]byte) {
 }()
 
 // cluster answers for a name in the cluster domain, like reply.cluster.
-func (p *Packer) cluster(relative string) bool {
+func (p *Packer) cluster(z *zone, relative string) bool {
 	n := p.table.find(relative)
 	written := true
 	switch n.kind {
 	case absent:
-		if !p.table.Synced {
+		if !p.table.Synced || z.fallsThrough || len(z.through) > 0 {
 			return false
 		}
 		p.packed.Rcode = NXDomain

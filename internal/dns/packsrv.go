@@ -54,25 +54,15 @@ func (p *Packer) ownServices(n node) bool {
 	if p.target, ok = p.table.appendService(p.target[:0], s.source.Name); !ok {
 		return false
 	}
-	owner, known := p.inQuestion(p.target)
+	owner, _ := p.inQuestion(p.target)
 	var seen distinct
 	for _, port := range s.source.Ports {
-		if n.kind == portion && !matches(port.Name, port.Protocol, n.port, n.protocol) {
-			continue
+		at, more, ok := p.offer(&n, &seen, share(count), port.Name, port.Protocol, port.Port)
+		if !ok || !more {
+			return ok
 		}
-		isNew, ok := seen.add(port.Port)
-		if !ok {
-			return false
-		}
-		if !isNew {
-			continue
-		}
-		at := p.srv(share(count), port.Port)
-		if at == 0 {
-			return true
-		}
-		if !known {
-			owner, known = at, true
+		if owner == 0 {
+			owner = at
 		}
 	}
 	p.glue = p.glue[:0]
@@ -118,19 +108,9 @@ func (p *Packer) endpointServices(n node, list []ready) bool {
 			last = nil
 		}
 		for _, port := range slice.Ports {
-			if n.kind == portion && !matches(port.Name, port.Protocol, n.port, n.protocol) {
-				continue
-			}
-			isNew, ok := seen.add(port.Port)
-			if !ok {
-				return false
-			}
-			if !isNew {
-				continue
-			}
-			at := p.srv(share(count), port.Port)
-			if at == 0 {
-				return true
+			at, more, ok := p.offer(&n, &seen, share(count), port.Name, port.Protocol, port.Port)
+			if !ok || !more {
+				return ok
 			}
 			if owner == 0 {
 				owner = at
@@ -143,6 +123,22 @@ func (p *Packer) endpointServices(n node, list []ready) bool {
 	}
 	p.additional()
 	return true
+}
+
+// offer writes the SRV record of a port of the target, unless the node is about others,
+// or seen has a port of that number, and returns where the record has the target, or 0
+// if there is none. If the limit does not allow more, more is not set; if there are too
+// many ports, ok is not.
+func (p *Packer) offer(n *node, seen *distinct, weight uint16, name string, protocol desired.Protocol, number uint16) (at int, more, ok bool) {
+	if n.kind == portion && !matches(name, protocol, n.port, n.protocol) {
+		return 0, true, true
+	}
+	isNew, ok := seen.add(number)
+	if !isNew {
+		return 0, true, ok
+	}
+	at = p.srv(weight, number)
+	return at, at > 0, true
 }
 
 // count returns how many ports of a slice the records of a node are about.

@@ -26,16 +26,26 @@ type Process struct {
 	Pod       string
 	Component string
 	Node      string
-	// Status is what the process serves at /status; empty if it serves nothing.
-	Status []byte
-	// Problem says why Status is empty.
+	// Answer is what the process serves at the path asked for; empty if it serves nothing.
+	Answer []byte
+	// Problem says why Answer is empty.
 	Problem string
 }
 
 // Processes asks every Fairlead process in the cluster for its status, through
 // the API server, so that no port need be reachable from here.
 func (c *Client) Processes(ctx context.Context) ([]Process, error) {
-	pods, err := c.clientset.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: processSelector})
+	return c.askAll(ctx, processSelector, "status")
+}
+
+// AskComponent asks every Fairlead process of one component, such as dns, for a path
+// of what it serves over HTTP.
+func (c *Client) AskComponent(ctx context.Context, component, path string) ([]Process, error) {
+	return c.askAll(ctx, processSelector+","+componentLabel+"="+component, path)
+}
+
+func (c *Client) askAll(ctx context.Context, selector, path string) ([]Process, error) {
+	pods, err := c.clientset.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, fmt.Errorf("list Fairlead's pods: %w", err)
 	}
@@ -46,7 +56,7 @@ func (c *Client) Processes(ctx context.Context) ([]Process, error) {
 		asking.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			all[i] = c.process(ctx, &pods.Items[i])
+			all[i] = c.process(ctx, &pods.Items[i], path)
 		})
 	}
 	asking.Wait()
@@ -56,17 +66,17 @@ func (c *Client) Processes(ctx context.Context) ([]Process, error) {
 	return all, nil
 }
 
-func (c *Client) process(ctx context.Context, pod *corev1.Pod) Process {
+func (c *Client) process(ctx context.Context, pod *corev1.Pod, path string) Process {
 	p := Process{Namespace: pod.Namespace, Pod: pod.Name, Component: pod.Labels[componentLabel], Node: pod.Spec.NodeName}
 	if p.Problem = notRunning(pod); p.Problem != "" {
 		return p
 	}
-	body, err := c.ask(ctx, pod, "status", nil)
+	body, err := c.ask(ctx, pod, path, nil)
 	if err != nil {
 		p.Problem = fmt.Sprintf("does not answer: %v; see: kubectl -n %s logs %s", err, pod.Namespace, pod.Name)
 		return p
 	}
-	p.Status = body
+	p.Answer = body
 	return p
 }
 

@@ -59,6 +59,7 @@ func network(n desired.Node, o Options) ([]netip.Addr, []string) {
 
 func (o Options) equal(other Options) bool {
 	return o.ExternalIPs == other.ExternalIPs && o.NodeService == other.NodeService && o.DirectReturn == other.DirectReturn &&
+		o.NodeLocal.Service == other.NodeLocal.Service && slices.Equal(o.NodeLocal.Addresses, other.NodeLocal.Addresses) &&
 		slices.Equal(o.NodePortAddresses, other.NodePortAddresses)
 }
 
@@ -125,7 +126,8 @@ func (c *compiler) service(old, now *desired.Service) {
 }
 
 func (c *compiler) countClusterIP(f Frontend, role Role, by int) {
-	if role.Kind == ClusterIP {
+	// What else is at an address of NodeLocal is not known.
+	if role.Kind == ClusterIP && !slices.Contains(c.options.NodeLocal.Addresses, f.Address) {
 		count(c.clusterIPs, f.Address, by)
 	}
 }

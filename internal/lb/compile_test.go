@@ -55,6 +55,9 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 		before := table
 		var reasons []desired.Reason
 		options := Options{ExternalIPs: step/500%2 == 0, NodeService: desired.Name{Namespace: "demo", Name: "db"}, DirectReturn: step/700%2 == 0}
+		if step/300%2 == 0 {
+			options.NodeLocal = NodeLocal{desired.Name{Namespace: "demo", Name: "db"}, []netip.Addr{netip.MustParseAddr("169.254.20.10"), netip.MustParseAddr("fe80::10")}}
+		}
 		table, reasons = Compile(state, table, options)
 		fresh, freshReasons := Compile(state, Table{}, options)
 		if diff := difference(plain(fresh), plain(table)); diff != "" {
@@ -209,5 +212,30 @@ func TestConflict(t *testing.T) {
 				t.Errorf("all gone: %d entries, %v", table.Entries.Len(), reasons)
 			}
 		})
+	}
+}
+
+// TestNodeLocal expects an address of every node to lead where the Service's ClusterIP
+// does, in the families that the Service has, and other ports at it to be let alone.
+func TestNodeLocal(t *testing.T) {
+	o := simple(desired.Objects{}, "dns", "10.96.0.10", 1, "10.244.0.1")
+	o = simple(o, "other", "10.96.0.11", 1, "10.244.0.2")
+	state, _ := desired.Build(o, desired.Node{}, nil)
+	local := NodeLocal{desired.Name{Namespace: "demo", Name: "dns"}, []netip.Addr{netip.MustParseAddr("169.254.20.10"), netip.MustParseAddr("fd00::10")}}
+	table, reasons := Compile(state, Table{}, Options{NodeLocal: local})
+	if len(reasons) > 0 {
+		t.Fatal(reasons)
+	}
+	want, got := table.Lookup(to("10.96.0.10")).Entry, table.Lookup(to("169.254.20.10")).Entry
+	if got == nil || got.Kind != ClusterIP || !slices.Equal(got.Backends, want.Backends) || table.Entries.Len() != 3 {
+		t.Errorf("%+v, want %+v; %d entries", got, want, table.Entries.Len())
+	}
+	other := to("169.254.20.10")
+	other.To.Port = 8080
+	if d := table.Lookup(other); d.Verdict == Refuse {
+		t.Errorf("another port: %s", d.Why)
+	}
+	if table, _ = Compile(state, table, Options{}); table.Entries.Len() != 2 || table.Lookup(to("169.254.20.10")).Entry != nil {
+		t.Errorf("%d entries remain", table.Entries.Len())
 	}
 }

@@ -25,7 +25,7 @@ func (r Role) local(s *desired.Service, from Place) bool {
 }
 
 // Frontends yields what clients can connect to when they mean this Service: its
-// ClusterIPs, its NodePorts in each family that it has, its external IPs if the
+// ClusterIPs and those that are like them, its NodePorts in each family that it has, its external IPs if the
 // Options allow them, and the addresses of its load balancer.
 func Frontends(s *desired.Service, o Options) iter.Seq2[Frontend, Role] {
 	return func(yield func(Frontend, Role) bool) {
@@ -62,6 +62,11 @@ func addressesOf(s *desired.Service, o Options, port desired.Port) iter.Seq2[Kin
 				node = netip.IPv6Unspecified()
 			}
 			if !yield(NodePort, node) {
+				return
+			}
+		}
+		for _, address := range o.NodeLocal.of(s) {
+			if !yield(ClusterIP, address) {
 				return
 			}
 		}

@@ -72,6 +72,29 @@ type Options struct {
 	// DirectReturn lets the node of an endpoint answer TCP clients outside the
 	// cluster itself, in the name of the node that they asked.
 	DirectReturn bool
+	NodeLocal    NodeLocal
+}
+
+// NodeLocal are addresses that lead the clients of every node to a Service as its
+// ClusterIPs do: those of a cache on each node that was there before, say. No
+// interface has them.
+type NodeLocal struct {
+	Service   desired.Name
+	Addresses []netip.Addr
+}
+
+// of returns the addresses for a Service, of the families that it has.
+func (n NodeLocal) of(s *desired.Service) []netip.Addr {
+	if s.Name != n.Service {
+		return nil
+	}
+	var addresses []netip.Addr
+	for _, address := range n.Addresses {
+		if slices.ContainsFunc(s.Addresses, func(own netip.Addr) bool { return own.Is4() == address.Is4() }) && !slices.Contains(s.Addresses, address) {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses
 }
 
 // Frontend is what a client connects to. The unspecified address of a family

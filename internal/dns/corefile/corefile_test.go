@@ -118,7 +118,7 @@ func TestMistakes(t *testing.T) {
 		"errors \"x":                            `Corefile:2: a quoted text does not end; close it with "`,
 		"log \\ x":                              `Corefile:2: a backslash by itself continues a line, and has to be its last character`,
 		"errors {\n} x":                         `Corefile:3: "x" follows "}"; begin a new line`,
-		"health localhost:9":                    `Corefile:2: not supported: health localhost:9: health is answered at :8080/health; point probes there`,
+		"health node-a:9":                       `Corefile:2: not supported: health node-a:9: health is answered at :8080/health; name an address instead of a host`,
 		"file db.example":                       `Corefile:2: not supported: file: its arguments are not looked at; remove it`,
 		"kubernetes a.org {\nlabels a in\n}":    `Corefile:3: kubernetes labels: "a in" is no label selector such as team=a,stage!=test: unable to parse requirement: found '' expected: '('`,
 		"kubernetes a.org {\nnamespaces a\nnamespace_labels b\n}":  `Corefile:2: kubernetes has both namespaces and namespace_labels; keep one of them`,

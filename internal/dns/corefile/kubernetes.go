@@ -83,7 +83,11 @@ func (k Kubernetes) Effect() string {
 	if len(k.Multicluster) > 0 {
 		said = append(said, "ServiceImports below "+strings.Join(trimmed(k.Multicluster), " "))
 	}
-	return fmt.Sprintf("names of the cluster below %s, TTL %d s, %s; reverse names that are not the cluster's are asked upstream", k.Domain(), k.TTL, strings.Join(said, ", "))
+	upstream := "reverse names"
+	if names := k.Fallthrough.names(k.Zones); len(names) > 0 {
+		upstream += " and names in " + strings.Join(names, " ")
+	}
+	return fmt.Sprintf("names of the cluster below %s, TTL %d s, %s; %s that are not the cluster's are asked upstream", k.Domain(), k.TTL, strings.Join(said, ", "), upstream)
 }
 
 // readKubernetes follows CoreDNS's plugin/kubernetes, README and setup.
@@ -177,12 +181,5 @@ func (k Kubernetes) check(l *line) {
 	}
 	if len(k.Namespaces) > 0 && k.NamespaceLabels != "" {
 		l.mistake("kubernetes has both namespaces and namespace_labels; keep one of them")
-	}
-	beyond := k.Fallthrough.On && len(k.Fallthrough.Zones) == 0
-	for _, zone := range k.Fallthrough.Zones {
-		beyond = beyond || !isReverse(zone)
-	}
-	if beyond {
-		l.lacks("kubernetes fallthrough zone")
 	}
 }

@@ -21,6 +21,8 @@ type Server struct {
 	Directives []Directive
 	cluster    []string // zones of kubernetes
 	stub       bool     // a stub domain: other servers are asked, and nothing else
+	forwards   bool     // other servers are asked
+	verified   bool     // kubernetes has "pods verified"
 }
 
 // Directive is one directive of a server block.
@@ -80,7 +82,9 @@ func (r *reader) server(block Block) Server {
 			s.Keys = append(s.Keys, key...)
 		}
 	}
-	s.stub = !s.main() && s.cluster == nil && slices.ContainsFunc(block.Body, func(s Statement) bool { return s.Words[0].Text == "forward" })
+	s.forwards = slices.ContainsFunc(block.Body, func(s Statement) bool { return s.Words[0].Text == "forward" })
+	s.stub = !s.main() && s.cluster == nil && s.forwards
+	s.verified = verifiesPods(block.Body)
 	s.support(r)
 	seen := map[string]Position{}
 	for _, statement := range block.Body {
@@ -153,6 +157,11 @@ func (l *line) text(n int) string {
 
 func (l *line) mistake(format string, args ...any) {
 	l.problems = append(l.problems, mistake(l.Words[0].Position, format, args...))
+}
+
+// note says why the directive or option has no effect.
+func (l *line) note(why string) {
+	*l.notes = append(*l.notes, fmt.Sprintf("%s: without effect, as %s", l.Words[0].Text, why))
 }
 
 func (l *line) unsupported(format string, args ...any) {
@@ -261,10 +270,13 @@ func (l *line) options(known options) {
 			option.lacks(option.path)
 		}
 		if why, none := without[option.path]; none {
-			*l.notes = append(*l.notes, fmt.Sprintf("%s: without effect, as %s", name.Text, why))
+			option.note(why)
 		}
 	}
 }
 
 // Cluster reports whether the server block answers the cluster's names.
 func (s Server) Cluster() bool { return len(s.cluster) > 0 }
+
+// Forwards reports whether the server block has other servers asked.
+func (s Server) Forwards() bool { return s.forwards }

@@ -33,7 +33,8 @@ type Rewrite struct {
 	Match    string
 	From, To string
 	Answers  []AnswerRule
-	// Rest are the arguments of fields that are not taken apart here.
+	// Rest are the arguments of fields that are not taken apart here; of rcode the codes
+	// before and after.
 	Rest []string
 }
 
@@ -154,6 +155,13 @@ func (r *Rewrite) compare(l *line) {
 	}
 	if r.From, r.To = l.text(at), l.text(at+1); r.Match == "regex" {
 		l.regexp(at)
+	}
+	if r.Field == "rcode" && len(l.args()) != at+3 {
+		l.mistake("rewrite rcode takes a name and two response codes; write for example \"rewrite rcode %s example.org SERVFAIL NXDOMAIN\"", r.Match)
+		return
+	}
+	if r.Field == "rcode" {
+		r.To, r.Rest = "", l.texts(at+1)
 	}
 	for at += 2; r.Field == "name" && at < len(l.args()); {
 		if l.text(at) != "answer" {

@@ -9,10 +9,6 @@ import (
 
 // The directives about the server itself. Address is empty if none is given.
 type (
-	// Errors is the directive errors: failures are logged.
-	Errors struct{}
-	// Log is the directive log: queries are logged.
-	Log struct{ Zones []string }
 	// Health is the directive health: whether the process lives.
 	Health struct {
 		Address  string
@@ -39,21 +35,17 @@ type (
 )
 
 // Effect implements Setting.
-func (Errors) Effect() string { return "failures are logged" }
-
-// Effect implements Setting.
-func (Log) Effect() string { return "queries are logged" }
-
-// Effect implements Setting.
 func (h Health) Effect() string {
-	return "health at :8080/health; a server that is told to stop goes on answering for " + h.Lameduck.String()
+	return "health at :8080/health" + beside(h.Address, ":8080") + "; a server that is told to stop goes on answering for " + h.Lameduck.String()
 }
 
 // Effect implements Setting.
-func (Ready) Effect() string { return "readiness at :8181/ready" }
+func (r Ready) Effect() string { return "readiness at :8181/ready" + beside(r.Address, ":8181") }
 
 // Effect implements Setting.
-func (Prometheus) Effect() string { return "metrics under CoreDNS's names at :9153/metrics" }
+func (p Prometheus) Effect() string {
+	return "metrics under CoreDNS's names at :9153/metrics" + beside(p.Address, ":9153")
+}
 
 // Effect implements Setting.
 func (Loop) Effect() string {
@@ -72,51 +64,48 @@ func (Bind) Effect() string { return "UDP and TCP are served at these addresses 
 // maxLameduck is the longest dns.lameduck of fairlead.yaml.
 const maxLameduck = time.Minute
 
-func readErrors(l *line) Setting {
-	l.takes(0, 0, "")
-	l.options(options{
-		"consolidate": func(o *line) {
-			if o.takes(2, 4, "DURATION REGEXP [LEVEL] [show_first]") {
-				o.duration(0, 1)
-				o.regexp(1)
-			}
-		},
-		"stacktrace": func(o *line) { o.takes(0, 0, "") },
-	})
-	return Errors{}
-}
-
-func readLog(l *line) Setting {
-	var names []string
-	for _, text := range l.texts(0) {
-		if text[:min(1, len(text))] == "{" {
-			break // the format
-		}
-		names = append(names, text)
-	}
-	l.options(options{"class": func(o *line) {
-		o.takes(1, -1, "CLASS...")
-		for i := range o.args() {
-			o.choice(i, "all", "success", "denial", "error")
-		}
-	}})
-	return Log{names}
-}
-
-// address reads the only argument, HOST:PORT, and says so if Fairlead serves
-// elsewhere. CoreDNS's own default is what it stands for when it is left out.
+// address reads the only argument, HOST:PORT, and says so if it cannot be served
+// there. CoreDNS's own default is what it stands for when it is left out.
 func (l *line) address(port string) string {
 	if !l.takes(0, 1, "[ADDRESS:PORT]") || len(l.args()) == 0 {
 		return ""
 	}
 	colon := strings.LastIndexByte(l.text(0), ':')
-	host, given := l.text(0)[:max(colon, 0)], l.text(0)[colon+1:]
-	if _, err := strconv.ParseUint(given, 10, 16); err != nil || colon < 0 {
+	if _, err := strconv.ParseUint(l.text(0)[colon+1:], 10, 16); err != nil || colon < 0 {
 		l.mistake("%s: %q is not ADDRESS:PORT; write for example :%s", l.path, l.text(0), port)
-	} else if given != port || host != "" && host != "0.0.0.0" && host != "[::]" {
+		return ""
+	}
+	if _, ok := Endpoint(l.text(0)); !ok {
 		l.lacks(l.path + " address")
 	}
 	return l.text(0)
+}
+
+// Endpoint returns the address that HOST:PORT of a directive means; no host means
+// all addresses. It returns false if the host is neither an address nor localhost.
+func Endpoint(text string) (netip.AddrPort, bool) {
+	colon := strings.LastIndexByte(text, ':')
+	if colon < 0 {
+		return netip.AddrPort{}, false
+	}
+	host, port := strings.Trim(text[:colon], "[]"), text[colon+1:]
+	switch host {
+	case "":
+		host = "::"
+	case "localhost":
+		host = "127.0.0.1"
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	address, problem := netip.ParseAddr(host)
+	return netip.AddrPortFrom(address, uint16(number)), err == nil && problem == nil && number > 0
+}
+
+// beside says that an endpoint is at an address too.
+func beside(text, standard string) string {
+	if at, ok := Endpoint(text); ok && text != standard {
+		return ", and at " + at.String()
+	}
+	return ""
 }
 
 func readHealth(l *line) Setting {

@@ -31,11 +31,14 @@ type DNS struct {
 	External          *ExternalSettings `json:"external,omitempty"`
 	MulticlusterZones []string          `json:"multiclusterZones,omitempty"`
 	Zonal             bool              `json:"zonal,omitempty"`
+	Fallthrough       []string          `json:"fallthrough,omitempty"`
 
 	Upstreams  []netip.AddrPort `json:"upstreams,omitempty"`
 	ResolvConf string           `json:"resolvConf,omitempty"`
 	Forward    ForwardSettings  `json:"forward,omitzero"`
 	Cache      CacheSettings    `json:"cache,omitzero"`
+	MaxUDP     int              `json:"maxUDP,omitempty"`
+	Autopath   bool             `json:"autopath,omitempty"`
 	Lameduck   string           `json:"lameduck"`
 }
 
@@ -87,6 +90,10 @@ func (s *Settings) server(from *Server) {
 			s.DNS.Lameduck = v.Lameduck.String()
 		case Forward:
 			s.DNS.forward(from, v)
+		case Bufsize:
+			s.DNS.MaxUDP = v.Size
+		case Autopath:
+			s.DNS.Autopath = v.Effective && v.covers(from)
 		case Cache:
 			s.DNS.Cache = v.settings(from.cluster)
 		}
@@ -100,6 +107,7 @@ func (k Kubernetes) settings(d *DNS) {
 	// Without endpoints every Service is empty, which fairlead.yaml refuses to ignore.
 	d.IgnoreEmptyServices = k.IgnoreEmpty && !k.NoEndpoints
 	d.MulticlusterZones, d.Zonal = trimmed(k.Multicluster), k.Zonal && !k.NoEndpoints
+	d.Fallthrough = k.Fallthrough.names(k.Zones)
 	d.Namespaces, d.NamespaceLabels, d.Labels = k.Namespaces, k.NamespaceLabels, k.Labels
 }
 
@@ -144,4 +152,49 @@ func clusterZones(body []Statement) []string {
 		return zones
 	}
 	return nil
+}
+
+// verifiesPods reports whether a server block answers names of pods that exist only.
+func verifiesPods(body []Statement) bool {
+	for _, statement := range body {
+		if statement.Words[0].Text == "kubernetes" && slices.ContainsFunc(statement.Body, func(o Statement) bool { return o.String() == "pods verified" }) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether the names of the cluster are in the directive's zones.
+func (a Autopath) covers(s *Server) bool {
+	inside := func(name string, zone string) bool { return zone == "." || strings.HasSuffix("."+name, "."+zone) }
+	zones := a.Zones
+	for _, k := range s.Keys {
+		if len(a.Zones) == 0 {
+			zones = append(zones, k.Zone)
+		}
+	}
+	return slices.ContainsFunc(zones, func(zone string) bool {
+		return slices.ContainsFunc(s.cluster, func(name string) bool { return !isReverse(name) && inside(name, zone) })
+	})
+}
+
+// names returns the zones, but reverse ones, whose unknown names are asked upstream;
+// all is what the directive has.
+func (f Fallthrough) names(all []string) []string {
+	if !f.On {
+		return nil
+	}
+	if len(f.Zones) > 0 {
+		all = f.Zones
+	}
+	var names []string
+	for _, zone := range all {
+		if zone == "." {
+			return []string{"."}
+		}
+		if !isReverse(zone) {
+			names = append(names, strings.TrimSuffix(zone, "."))
+		}
+	}
+	return names
 }

@@ -1,6 +1,6 @@
 // Package rules does with a query what the directives of a server block in a
 // Corefile ask for beside the cluster's names and forwarding: acl, rewrite,
-// template, hosts, dns64, any, chaos, local and minimal.
+// template, hosts, dns64, any, chaos, local, minimal, whoami, nsid, log and errors.
 //
 // In goes a server block of package corefile, and New makes Rules of it, or says
 // which directive cannot be followed. In goes a client's query; Query says what
@@ -15,6 +15,8 @@
 //   - Answers to a query whose name was rewritten carry the name that the client asked
 //     for, whatever the kind of match, as resolvers do not accept others. CoreDNS
 //     does so for exact matches only, unless "answer auto" is written.
+//   - Each rule for aliases (rewrite cname) is used once for a reply, so that two of
+//     them do not lead in a circle, and targets are compared whatever their case.
 //
 // Messages are those of a DNS library here, as templates can make any record. The
 // package opens no file and no socket, never changes the client's message, and its

@@ -22,6 +22,8 @@ type rewrite struct {
 	from, to uint16
 	ttl      ttlRange
 	answers  []answerRule
+	// before and after are response codes.
+	before, after int
 }
 
 // newRewrite follows the README of CoreDNS's plugin/rewrite.
@@ -36,6 +38,12 @@ func newRewrite(c corefile.Rewrite) (rewrite, error) {
 	case "ttl":
 		if r.name, err = newMatcher(c.Match, c.From, ""); err == nil {
 			r.ttl, err = parseTTL(c.To)
+		}
+	case "cname":
+		r.name, err = newMatcher(c.Match, c.From, c.To)
+	case "rcode":
+		if r.name, err = newMatcher(c.Match, c.From, ""); err == nil {
+			r.before, r.after, err = parseCodes(c.Rest)
 		}
 	case "type":
 		if r.from, err = typeNumber(c.From); err == nil {
@@ -86,6 +94,15 @@ func (w *rewrite) apply(o *Outcome) bool {
 			return false
 		}
 		o.undo = append(o.undo, w.ttl.set)
+		return true
+	case "rcode":
+		if _, ok := w.name.replace(fold(asked.Name)); !ok {
+			return false
+		}
+		o.undo = append(o.undo, w.setCode)
+		return true
+	case "cname":
+		o.aliases = append(o.aliases, &w.name)
 		return true
 	case "name":
 		to, ok := w.name.replace(fold(asked.Name))

@@ -19,6 +19,13 @@ type Rules struct {
 	hosts     *hosts
 	dns64     *corefile.DNS64
 	chaos     *chaos
+	logs      []logging
+	errors    *corefile.Errors
+	// nsid is what the server calls itself; nil if it does not say, empty for the host's
+	// name.
+	nsid *string
+	// whoami tells clients who they are, if nobody else has an answer.
+	whoami bool
 	// any answers type ANY briefly, local names below localhost, minimal leaves
 	// out what nobody asked for.
 	any, local, minimal bool
@@ -34,11 +41,23 @@ func New(server corefile.Server, files Files) (*Rules, error) {
 	zones := serverZones(server)
 	for _, d := range server.Directives {
 		if err := r.add(d, zones, files); err != nil {
-			return nil, fmt.Errorf("%s: %w", d.Position, err)
+			return nil, Problem{d.Position, err}
 		}
 	}
+	r.whoami = r.whoami && !server.Forwards()
 	return r, nil
 }
+
+// Problem says which directive cannot be followed, and why.
+type Problem struct {
+	corefile.Position
+	Why error
+}
+
+func (p Problem) Error() string { return fmt.Sprintf("%s: %v", p.Position, p.Why) }
+
+// Unwrap returns the reason.
+func (p Problem) Unwrap() error { return p.Why }
 
 // serverZones are those that a directive has which names none.
 func serverZones(server corefile.Server) []string {
@@ -67,8 +86,17 @@ func (r *Rules) add(d corefile.Directive, zones []string, files Files) error {
 		r.hosts = newHosts(v, zones, files)
 	case corefile.DNS64:
 		r.dns64 = &v
+	case corefile.Log:
+		r.logs = append(r.logs, newLogging(v))
+	case corefile.Errors:
+		r.errors = &v
 	case corefile.Simple:
 		switch v.Name {
+		case "nsid":
+			name := strings.Join(v.Args, " ")
+			r.nsid = &name
+		case "whoami":
+			r.whoami = true
 		case "any":
 			r.any = true
 		case "local":
@@ -82,9 +110,10 @@ func (r *Rules) add(d corefile.Directive, zones []string, files Files) error {
 	return nil
 }
 
-// Empty reports whether no query is treated otherwise than without rules.
+// Empty reports whether no query is treated otherwise than without rules, but for
+// those with an option NSID and those that fail.
 func (r *Rules) Empty() bool {
-	return len(r.acl)+len(r.rewrites)+len(r.templates) == 0 && r.hosts == nil && r.dns64 == nil && r.chaos == nil && !r.any && !r.local && !r.minimal
+	return len(r.acl)+len(r.rewrites)+len(r.templates)+len(r.logs) == 0 && !r.whoami && r.hosts == nil && r.dns64 == nil && r.chaos == nil && !r.any && !r.local && !r.minimal
 }
 
 // Outcome is what becomes of a query.
@@ -105,6 +134,8 @@ type Outcome struct {
 	Request *wire.Msg
 
 	undo []func(*wire.Msg)
+	// aliases are the rules for the targets of aliases in the reply.
+	aliases []*matcher
 }
 
 // Query returns what becomes of a query with one question from a client, whose

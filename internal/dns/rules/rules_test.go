@@ -50,6 +50,7 @@ func FuzzQuery(f *testing.F) {
 	for _, text := range []string{
 		"rewrite name prefix first- x-\nrewrite name regex (.*)a(.*) {2}{1}{2}{1}\nrewrite name substring b bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
 		"template ANY ANY {\n answer \"{{ .Name }} 60 IN TXT \\\"{{ .Name }}\\\"\"\n}",
+		"whoami\nlog . \"{combined} {rcode}\"\nrewrite rcode substring a NOERROR 3\nrewrite continue cname regex (.*) {1}x{1}\n",
 		"local\nany\nchaos\nhosts /none . {\n 192.0.2.1 *.example\n fallthrough\n}\nacl {\n block type TXT\n}",
 	} {
 		file, err := read(f, ". {\n"+text+"\n}\n", noFiles)
@@ -73,7 +74,16 @@ func FuzzQuery(f *testing.F) {
 				reply = new(wire.Msg).SetReply(o.Request)
 				reply.Answer = []wire.RR{&wire.CNAME{Hdr: header(o.Request.Question[0].Name, wire.TypeCNAME, 1), Target: "other."}}
 			}
+			for range len(o.aliases) {
+				o.Retarget(reply)
+			}
 			r.Undo(o, reply)
+			if line, ok := r.Log(Exchange{Request: request, Reply: reply}); ok && strings.ContainsAny(line, "\n\r\x00") {
+				t.Errorf("%q", line)
+			}
+			if who := r.Whoami(Client{Address: netip.IPv6Loopback()}, request); who != nil {
+				reply = who
+			}
 			if _, err := reply.Pack(); err != nil && !o.Drop {
 				t.Errorf("%s\n%v", reply, err)
 			}

@@ -75,6 +75,45 @@ func (x *exchange) rule() (reply []byte, done bool) {
 	}
 }
 
+// whoami tells the client who it is, if its Block does and nobody else has an answer.
+func (x *exchange) whoami() (reply []byte, done bool) {
+	if x.block == nil || !x.answer.Forward {
+		return nil, false
+	}
+	made := x.block.Rules.Whoami(x.client.forRules(x.network), x.asked)
+	if made == nil {
+		return nil, false
+	}
+	made.Question = x.request.Question
+	return x.finish(made, fromWhoami, nil), true
+}
+
+// maxRetargets bounds how many aliases of one reply get another target, as in CoreDNS.
+const maxRetargets = 8
+
+// retarget gives aliases in a reply the targets, with their records, that rules want.
+func (x *exchange) retarget(ctx context.Context, reply *wire.Msg) {
+	for range maxRetargets {
+		name, again := x.outcome.Retarget(reply)
+		if !again {
+			return
+		}
+		q := x.question()
+		q.Name = name
+		answer := x.lookUp(q)
+		of := authoritative(x.asked, answer)
+		if name := cmp.Or(answer.Chase, name); answer.Forward || answer.Chase != "" {
+			upstream, err := x.plane.forwarder.Exchange(ctx, forward.Query{Name: name, Type: uint16(q.Type), Class: uint16(q.Class), DO: x.options.do, CD: x.asked.CheckingDisabled})
+			if err != nil {
+				return // the alias is better than nothing
+			}
+			adopt(of, upstream)
+		}
+		reply.Answer = append(reply.Answer, of.Answer...)
+		reply.Truncated = of.Truncated
+	}
+}
+
 // question returns what the Table and other servers are asked.
 func (x *exchange) question() dns.Question {
 	asked := x.asked.Question[0]

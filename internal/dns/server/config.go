@@ -40,6 +40,12 @@ type Config struct {
 	// Lameduck is how long Close goes on answering after readiness is withdrawn,
 	// so that clients find another server first. Zero means not at all.
 	Lameduck time.Duration
+	// Autopath answers a pod that looks a name up along its search path at the first
+	// attempt; the Tables have to know the pods. Search is what nodes add to search paths.
+	Autopath bool
+	Search   []string
+	// CountNames has the names counted that are asked most, for Plane.Top.
+	CountNames bool
 	// Blocks say what is special about zones; without any, nothing is.
 	Blocks []Block
 	// Forward configures upstream servers; its Own and Log are set here.

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"cmp"
 	"encoding/hex"
 
 	wire "github.com/miekg/dns"
 
 	"github.com/fairlead-net/fairlead/internal/dns"
+	"github.com/fairlead-net/fairlead/internal/dns/rules"
 )
 
 // options is what a client says about itself in its OPT record (RFC 6891).
@@ -18,6 +20,18 @@ type options struct {
 	// of a size that there is not.
 	malformed bool
 	cookie    cookie
+	// nsid is set if the client asks for the server's name (RFC 5001), server is what
+	// it is told.
+	nsid   bool
+	server string
+}
+
+// name sets what the client is told of the server's name, if it has asked and the
+// server says; host is the name of its host.
+func (o *options) name(r *rules.Rules, host string) {
+	if text, says := r.NSID(); says && o.nsid {
+		o.server = cmp.Or(text, host)
+	}
 }
 
 func readOptions(request *wire.Msg) options {
@@ -31,8 +45,11 @@ func readOptions(request *wire.Msg) options {
 		o.present = true
 		o.version, o.size, o.do = opt.Version(), int(opt.UDPSize()), opt.Do()
 		for _, option := range opt.Option {
-			if sent, ok := option.(*wire.EDNS0_COOKIE); ok {
+			switch sent := option.(type) {
+			case *wire.EDNS0_COOKIE:
 				o.malformed = !o.readCookie(sent) || o.malformed
+			case *wire.EDNS0_NSID:
+				o.nsid = true
 			}
 		}
 	}
@@ -74,6 +91,9 @@ func (o options) add(reply *wire.Msg, maxUDP int, extended *dns.ExtendedError, c
 	}
 	if cookie != "" {
 		opt.Option = append(opt.Option, &wire.EDNS0_COOKIE{Code: wire.EDNS0COOKIE, Cookie: cookie})
+	}
+	if o.server != "" {
+		opt.Option = append(opt.Option, &wire.EDNS0_NSID{Code: wire.EDNS0NSID, Nsid: hex.EncodeToString([]byte(o.server))})
 	}
 	reply.Extra = append(reply.Extra, opt)
 }

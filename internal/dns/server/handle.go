@@ -22,6 +22,8 @@ type exchange struct {
 	network network
 	client  client
 	size    int
+	// standsFor is for how many queries this one is counted by name.
+	standsFor int
 
 	request *wire.Msg
 	options options
@@ -32,12 +34,16 @@ type exchange struct {
 	asked   *wire.Msg
 	answer  dns.Answer
 	ask     forward.Query
+	// search are the names to look for along the client's search path, in the place of
+	// one that does not exist.
+	search []string
 }
 
 // client is who sent a query, and when that was received.
 type client struct {
 	address netip.Addr
 	now     time.Time
+	port    uint16
 }
 
 // family returns the address family; an IPv4 address may come in mapped form.
@@ -63,6 +69,7 @@ const (
 	fromLocal
 	fromTemplate
 	fromHosts
+	fromWhoami
 	sources
 )
 
@@ -96,7 +103,16 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 	}
 	asked := x.question()
 	x.answer = x.lookUp(asked)
-	own, translates := !x.answer.Forward && x.answer.Chase == "", x.translates()
+	if x.searches(asked); len(x.search) > 0 {
+		if made, from, ok := x.along(p.cached); ok && !x.outcome.Retargets() {
+			return x.finishSearch(made, from), nil
+		}
+		return nil, x
+	}
+	if reply, done := x.whoami(); done {
+		return reply, nil
+	}
+	own, translates := !x.answer.Forward && x.answer.Chase == "", x.translates() || x.outcome.Retargets()
 	if own && !translates {
 		return x.finish(x.begin(), fromTable, x.answer.Error), nil
 	}
@@ -158,6 +174,13 @@ func (x *exchange) forward(ctx context.Context) (reply []byte) {
 			reply = x.panicked(nil, problem)
 		}
 	}()
+	if len(x.search) > 0 {
+		found, from, _ := x.along(x.plane.upstream(ctx))
+		if found != nil {
+			x.retarget(ctx, found)
+		}
+		return x.finishSearch(found, from)
+	}
 	made, from := x.begin(), fromTable
 	if x.answer.Forward || x.answer.Chase != "" {
 		upstream, err := x.plane.forwarder.Exchange(ctx, x.ask)
@@ -167,6 +190,7 @@ func (x *exchange) forward(ctx context.Context) (reply []byte) {
 		x.add(made, upstream)
 		from = fromUpstream
 	}
+	x.retarget(ctx, made)
 	x.translate(ctx, made)
 	return x.finish(made, from, x.answer.Error)
 }
@@ -196,6 +220,11 @@ func (x *exchange) failed(err error) []byte {
 	case errors.Is(err, forward.ErrOverload), errors.Is(err, errBusy):
 		rcode, extended.Code = wire.RcodeRefused, dns.ErrorOther
 	}
+	if x.block != nil {
+		if log := x.plane.failures[x.block.Rules]; log != nil {
+			log.add(rcode, x.request.Question[0], err)
+		}
+	}
 	reply := x.begin()
 	reply.Rcode = rcode
 	return x.finish(reply, fromUpstream, extended)
@@ -205,6 +234,7 @@ func (x *exchange) failed(err error) []byte {
 func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedError) []byte {
 	if x.block != nil {
 		x.block.Rules.Undo(x.outcome, reply)
+		x.options.name(x.block.Rules, x.plane.host)
 	}
 	reply.RecursionAvailable = x.plane.forwarder.Configured()
 	shuffle(reply.Answer)
@@ -232,6 +262,7 @@ func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedEr
 		}
 	}
 	x.tally.response(x.network, reply.Rcode, from, len(packed), time.Since(x.client.now))
+	x.logReply(reply, len(packed))
 	return packed
 }
 

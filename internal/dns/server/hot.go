@@ -53,6 +53,9 @@ func (h *hot) answer(packet, buffer []byte, n network, c client) (reply []byte, 
 	}
 	limit := q.room(n, p.config.MaxUDP)
 	reply, packed, ok := h.packer.Pack(p.table.Load(), append(buffer[:0], packet[:q.end]...), limit)
+	if ok && p.config.Autopath && packed.Rcode == dns.NXDomain {
+		return nil, false
+	}
 	from, flags := fromTable, uint16(flagAA)
 	if packed.Truncated {
 		flags |= flagTC

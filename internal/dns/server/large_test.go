@@ -130,9 +130,10 @@ func BenchmarkChange(b *testing.B) {
 
 // BenchmarkSocket measures the time of a processor that an answer over loopback
 // costs the server, system calls included and the client's left out: with so many packets waiting,
-// and for comparison with calls of the standard library for one packet each.
+// and for comparison with calls of the standard library for one packet each. Counted ones
+// have the names counted as well.
 func BenchmarkSocket(b *testing.B) {
-	p, err := New(Config{})
+	p, err := New(Config{CountNames: true})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -158,17 +159,20 @@ func BenchmarkSocket(b *testing.B) {
 		}
 	}
 	receive, send := s.in.receive, s.out.send
-	batched := func(waiting int) {
+	batch := func(waiting int, names *top) {
 		for waiting > 0 {
 			if err := s.raw.Read(receive); err != nil || s.in.failure != 0 {
 				b.Fatal(err, s.in.failure)
 			}
 			waiting -= s.in.got
-			s.answer(time.Now())
+			now := time.Now()
+			s.answer(now)
 			s.flush(&s.out, send)
+			names.note(s.sampled, s.in.got, now)
 		}
 	}
-	for name, serve := range map[string]func(int){"single": single, "batched": batched} {
+	batched, counted := func(waiting int) { batch(waiting, nil) }, func(waiting int) { batch(waiting, p.top) }
+	for name, serve := range map[string]func(int){"single": single, "batched": batched, "counted": counted} {
 		for _, waiting := range []int{1, 8, 64} {
 			b.Run(fmt.Sprint(name, "/", waiting), func(b *testing.B) { benchmarkSocket(b, conn, s.in, waiting, serve) })
 		}

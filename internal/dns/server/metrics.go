@@ -11,7 +11,7 @@ import (
 type metrics struct {
 	plane *Plane
 
-	requests, responses, duration, received, sent, panics, ignored, shed, refused *prometheus.Desc
+	requests, responses, duration, received, sent, panics, ignored, shed, refused, autopath *prometheus.Desc
 }
 
 func newMetrics(p *Plane) *metrics {
@@ -28,13 +28,14 @@ func newMetrics(p *Plane) *metrics {
 		panics:    desc("coredns_panics_total", "Queries that made the server panic."),
 		ignored:   desc("fairlead_dns_ignored_packets_total", "Packets that are no queries and get no reply."),
 		refused:   desc("fairlead_dns_shed_queries_total", "Queries refused because the server had no time for them, or too many waited for upstreams."),
+		autopath:  desc("coredns_autopath_success_total", "Queries answered along the client's search path.", "server"),
 		shed:      desc("fairlead_dns_shed_connections_total", "TCP connections closed because there were too many."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.duration, m.received, m.sent, m.panics, m.ignored, m.shed, m.refused} {
+	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.duration, m.received, m.sent, m.panics, m.ignored, m.shed, m.refused, m.autopath} {
 		out <- d
 	}
 }
@@ -48,7 +49,7 @@ const (
 var (
 	networkNames = [networks]string{"udp", "tcp"}
 	familyNames  = [families]string{"1", "2"}
-	sourceNames  = [sources]string{"", "kubernetes", "cache", "forward", "acl", "any", "chaos", "local", "template", "hosts"}
+	sourceNames  = [sources]string{"", "kubernetes", "cache", "forward", "acl", "any", "chaos", "local", "template", "hosts", "whoami"}
 )
 
 // Collect implements prometheus.Collector.
@@ -83,6 +84,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	counter(m.ignored, sum.ignored.Load())
 	counter(m.shed, sum.shed.Load())
 	counter(m.refused, sum.refused.Load())
+	counter(m.autopath, sum.autopath.Load(), server)
 }
 
 // sum returns the sum of all tallies.
@@ -108,6 +110,7 @@ func (m *metrics) sum() *tally {
 		total.ignored.Add(t.ignored.Load())
 		total.shed.Add(t.shed.Load())
 		total.refused.Add(t.refused.Load())
+		total.autopath.Add(t.autopath.Load())
 	}
 	return total
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"unsafe"
 
@@ -92,6 +93,12 @@ func (b *inbox) sender(i int) netip.Addr {
 		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(from)).Addr)
 	}
 	return netip.AddrFrom16(from.Addr)
+}
+
+// port returns the port that a packet came from, which both families have in the
+// same place, in network order.
+func (b *inbox) port(i int) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&b.senders[i].Port))[:])
 }
 
 // outbox is a batch of packets to send.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/dns"
+	"github.com/fairlead-net/fairlead/internal/dns/rules"
 	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 )
 
@@ -30,8 +32,15 @@ type Plane struct {
 	waiting atomic.Int64
 	blocks  blocks
 	plain   bool // blocks make no difference
+	// lines are about queries, and failures those that fail, by the rules of their Block;
+	// host is the name of this machine.
+	lines    *logLines
+	failures map[*rules.Rules]*failureLog
+	host     string
 	// answer is dns.Table.Answer.
 	answer func(dns.Table, dns.Question) dns.Answer
+	// top counts names; nil if that is off.
+	top *top
 	// tallies holds one per UDP socket, and one for all of TCP at the end.
 	tallies []*tally
 
@@ -57,7 +66,15 @@ func New(config Config) (*Plane, error) {
 	}
 	p := &Plane{config: config, answer: dns.Table.Answer, cookies: newCookies(), blocks: newBlocks(config.Blocks)}
 	p.plain = p.blocks.plain()
+	p.lines = newLogLines(config.Log)
+	p.failures = newFailureLogs(config.Blocks, p.lines)
+	if p.host, err = os.Hostname(); err != nil {
+		p.host = "localhost" // as CoreDNS
+	}
 	p.table.Store(new(dns.Table))
+	if config.CountNames {
+		p.top = newTop(p.table.Load, time.Now())
+	}
 	config.Forward.Own, config.Forward.Log = p.own, config.Log
 	if p.forwarder, err = forward.New(config.Forward); err != nil {
 		return nil, err
@@ -98,6 +115,7 @@ func (p *Plane) Start(ctx context.Context) error {
 	}
 	p.background.Go(func() { p.forwarder.Run(p.ctx) })
 	p.background.Go(func() { p.cookies.run(p.ctx) })
+	p.background.Go(func() { p.lines.run(p.ctx) })
 	if p.certificate != nil {
 		p.background.Go(func() { p.certificate.run(p.ctx) })
 	}
@@ -188,6 +206,11 @@ func (p *Plane) Close() error {
 		}
 		p.readers.Wait()
 		p.pending.Wait()
+		for _, f := range p.failures {
+			for _, s := range f.sums {
+				s.flush()
+			}
+		}
 		p.cancel()
 		p.background.Wait()
 		p.release()

@@ -81,6 +81,8 @@ type tally struct {
 	ignored atomic.Uint64
 	shed    atomic.Uint64
 	refused atomic.Uint64
+	// autopath counts queries answered along the client's search path.
+	autopath atomic.Uint64
 }
 
 func (t *tally) request(n network, f family, qtype uint16, size int) {

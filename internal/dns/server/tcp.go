@@ -91,14 +91,15 @@ func (l *tcpListener) serve() {
 
 // admit takes in a connection, or returns nil if there are too many.
 func (l *tcpListener) admit(conn *net.TCPConn) *tcpConn {
-	client := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	remote := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	client := remote.Addr().Unmap()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limits := &l.plane.config
 	if len(l.conns) >= limits.MaxConnections || l.clients[client] >= limits.MaxClientConnections {
 		return nil
 	}
-	c := &tcpConn{listener: l, conn: conn, client: client, slots: make(chan struct{}, limits.MaxPipelined)}
+	c := &tcpConn{listener: l, conn: conn, client: client, port: remote.Port(), slots: make(chan struct{}, limits.MaxPipelined)}
 	if l.secure != nil {
 		c.conn = tls.Server(conn, l.secure)
 	}
@@ -135,6 +136,7 @@ type tcpConn struct {
 	listener *tcpListener
 	conn     net.Conn
 	client   netip.Addr
+	port     uint16
 	// slots bounds the queries that wait for an upstream.
 	slots chan struct{}
 	// write guards writing to conn.
@@ -163,7 +165,7 @@ func (c *tcpConn) serve() {
 		if packet, ok = c.read(reader, packet); !ok {
 			return
 		}
-		from := client{c.client, time.Now()}
+		from := client{c.client, time.Now(), c.port}
 		if c.answer(packet, from) {
 			continue
 		}
@@ -248,4 +250,5 @@ func (c *tcpConn) send(reply []byte) {
 		c.broken.Store(true)
 		c.conn.Close()
 	}
+	c.listener.plane.top.note(reply, 1, time.Now())
 }

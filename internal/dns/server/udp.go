@@ -38,6 +38,10 @@ type udpSocket struct {
 	out     outbox
 	replies []byte // memory for the replies of a batch, size each
 	size    int
+	// sampled is the reply to the packet of a batch, picked by turns, that stands for
+	// all of it when names are counted; nil if that is not there yet.
+	sampled []byte
+	turn    int
 }
 
 func newUDPSocket(p *Plane, conn *net.UDPConn, t *tally) (*udpSocket, error) {
@@ -72,10 +76,12 @@ func (s *udpSocket) serve() {
 			continue
 		}
 		received += s.in.got
-		s.answer(time.Now())
+		now := time.Now()
+		s.answer(now)
 		if s.out.n > 0 {
 			s.flush(&s.out, send)
 		}
+		s.plane.top.note(s.sampled, s.in.got, now)
 	}
 }
 
@@ -83,29 +89,36 @@ func (s *udpSocket) serve() {
 // at once into the outbox.
 func (s *udpSocket) answer(now time.Time) {
 	s.out.n, s.out.next, s.out.failure = 0, 0, 0
-	usual := 0
+	s.turn++
+	s.sampled = nil
+	usual, sample := 0, s.turn%max(s.in.got, 1)
 	for i := range s.in.got {
 		header := &s.in.headers[i]
 		if header.Flags&unix.MSG_TRUNC != 0 {
 			s.tally.ignored.Add(1)
 			continue
 		}
-		from, packet, buffer := client{s.in.sender(i), now}, s.in.packet(i), s.replies[i*s.size:][:0:s.size]
-		if reply, ok := s.hot.answer(packet, buffer, overUDP, from); ok {
-			s.out.add(reply, header)
+		from, packet, buffer := client{s.in.sender(i), now, s.in.port(i)}, s.in.packet(i), s.replies[i*s.size:][:0:s.size]
+		reply, ok := s.hot.answer(packet, buffer, overUDP, from)
+		switch {
+		case ok:
 			usual++
-			continue
-		}
-		if s.in.pressed && !s.plane.trusts(packet, from) {
+		case s.in.pressed && !s.plane.trusts(packet, from):
 			s.tally.refused.Add(1)
-			s.out.add(refuse(packet, buffer), header)
-			continue
-		}
-		reply, later := s.plane.handle(packet, s.tally, overUDP, from)
-		if later != nil {
-			reply = s.later(later, i)
+			reply = refuse(packet, buffer)
+		default:
+			var later *exchange
+			if reply, later = s.plane.handle(packet, s.tally, overUDP, from); later != nil {
+				if i == sample {
+					later.standsFor = s.in.got
+				}
+				reply = s.later(later, i)
+			}
 		}
 		s.out.add(reply, header)
+		if i == sample {
+			s.sampled = reply
+		}
 	}
 	if usual > 0 {
 		s.tally.took(uint64(usual), time.Since(now))
@@ -121,9 +134,10 @@ func (s *udpSocket) later(x *exchange, i int) []byte {
 	to := s.in.destination(i)
 	s.plane.pending.Go(func() {
 		defer x.free()
-		out := newOutbox(1)
-		out.add(x.forward(s.plane.ctx), &to.header)
+		out, reply := newOutbox(1), x.forward(s.plane.ctx)
+		out.add(reply, &to.header)
 		s.flush(&out, out.send)
+		s.plane.top.note(reply, x.standsFor, time.Now())
 	})
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 // bindPause is how often a port that another program has is tried again.
 const bindPause = 2 * time.Second
 
-// Waiting is an HTTP server for a port that kube-proxy may still have while
-// Fairlead takes its place.
+// Waiting is an HTTP server for a port that another program may still have, as
+// kube-proxy while Fairlead takes its place.
 type Waiting struct {
 	// What names in words what is served, for Describe and the log.
 	What string
@@ -39,7 +39,7 @@ func (s *Waiting) Run(ctx context.Context) error {
 		listener, err := listenOn(ctx, "tcp", s.Address)
 		if err == nil {
 			s.problem.Store(nil)
-			s.Log.Info("serving for kube-proxy", "what", s.What, "address", listener.Addr().String())
+			s.Log.Info("serving", "what", s.What, "address", listener.Addr().String())
 			server := newServer(listener, s.Handler, s.Log)
 			select {
 			case <-ctx.Done():
@@ -50,7 +50,7 @@ func (s *Waiting) Run(ctx context.Context) error {
 		}
 		problem := err.Error()
 		if old := s.problem.Swap(&problem); old == nil || *old != problem {
-			s.Log.Warn("not serving for kube-proxy yet, trying again", "what", s.What, "error", err)
+			s.Log.Warn("not serving yet, trying again", "what", s.What, "error", err)
 		}
 		select {
 		case <-ctx.Done():

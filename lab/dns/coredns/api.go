@@ -15,6 +15,7 @@ type Objects struct {
 	Namespaces []*corev1.Namespace
 	Services   []*corev1.Service
 	Slices     []*discoveryv1.EndpointSlice
+	Pods       []*corev1.Pod
 }
 
 // revision is the resource version of everything.
@@ -29,6 +30,9 @@ func API(o Objects) (http.Handler, error) {
 		return nil, err
 	}
 	if err := resource(mux, "/api/v1/services", "v1", "Service", o.Services); err != nil {
+		return nil, err
+	}
+	if err := resource(mux, "/api/v1/pods", "v1", "Pod", o.Pods); err != nil {
 		return nil, err
 	}
 	return mux, resource(mux, "/apis/discovery.k8s.io/v1/endpointslices", "discovery.k8s.io/v1", "EndpointSlice", o.Slices)

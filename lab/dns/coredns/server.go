@@ -8,21 +8,25 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	// Plugins register themselves.
+	_ "github.com/coredns/coredns/plugin/autopath"
 	_ "github.com/coredns/coredns/plugin/bind"
+	_ "github.com/coredns/coredns/plugin/bufsize"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/forward"
 	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
+	_ "github.com/coredns/coredns/plugin/nsid"
 	"github.com/coredns/coredns/plugin/pkg/log"
+	_ "github.com/coredns/coredns/plugin/rewrite"
 )
 
 // Server is a running CoreDNS.
 type Server struct{ instance *caddy.Instance }
 
-// Start runs CoreDNS with the text of a Corefile, whose plugins can be bind,
-// cache, errors, forward, hosts, kubernetes and loadbalance. It returns when the
+// Start runs CoreDNS with the text of a Corefile, whose plugins can be those that
+// this file imports. It returns when the
 // kubernetes plugin has every object, or after five seconds. CoreDNS keeps its
 // state in package variables: one Server at a time.
 func Start(corefile string) (*Server, error) {

@@ -112,7 +112,7 @@ func startFairlead(t *testing.T, c *cluster, upstream netip.AddrPort, local []ne
 	if len(reasons) > 0 {
 		t.Fatalf("a cluster that cannot be served as written: %v", reasons)
 	}
-	plane := startPlane(t, upstream)
+	plane := startPlane(t, server.Config{Forward: forward.Config{Upstreams: []netip.AddrPort{upstream}, Cache: forward.Cache{Disabled: true}}})
 	if err := plane.Apply(t.Context(), table); err != nil {
 		t.Fatal(err)
 	}
@@ -121,14 +121,12 @@ func startFairlead(t *testing.T, c *cluster, upstream netip.AddrPort, local []ne
 
 // startPlane starts a server without a Table. A free UDP port is not always one
 // for TCP as well, so it tries again.
-func startPlane(t *testing.T, upstream netip.AddrPort) *server.Plane {
+func startPlane(t *testing.T, config server.Config) *server.Plane {
 	t.Helper()
+	config.Listen = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
 	var failure error
 	for range 10 {
-		plane, err := server.New(server.Config{
-			Listen:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
-			Forward: forward.Config{Upstreams: []netip.AddrPort{upstream}, Cache: forward.Cache{Disabled: true}},
-		})
+		plane, err := server.New(config)
 		if err != nil {
 			t.Fatal(err)
 		}
