@@ -55,7 +55,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 	plane, err := server.New(server.Config{
 		TLS:    server.TLS{Listen: c.TLS.Listen, Certificate: c.TLS.Certificate, Key: c.TLS.Key},
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
-		Forward: forwarding(c), Blocks: a.corefile.blocks,
+		Forward: forwarding(c), Blocks: a.corefile.blocks, KernelFastPath: c.KernelFastPath,
 	})
 	if err != nil {
 		return pipeline{}, err

@@ -14,7 +14,7 @@ import (
 // DNS configures cluster DNS.
 type DNS struct {
 	// Corefile is a file in CoreDNS's form. If it is there, what it says counts instead
-	// of the fields below, but for listen, tls and service.
+	// of the fields below, but for listen, tls, kernelFastPath and service.
 	Corefile string `yaml:"corefile"`
 	// Listen are the addresses for UDP and TCP.
 	Listen []netip.AddrPort `yaml:"listen"`
@@ -50,6 +50,9 @@ type DNS struct {
 	Lameduck time.Duration `yaml:"lameduck"`
 	// Service is NAMESPACE/NAME of the Service in front of the DNS servers.
 	Service string `yaml:"service"`
+	// KernelFastPath lets the kernel answer queries for addresses of the cluster's names,
+	// by an eBPF program, which needs privileges.
+	KernelFastPath bool `yaml:"kernelFastPath"`
 	// TLS configures DNS over TLS, which is off while it has no addresses.
 	TLS DNSOverTLS `yaml:"tls"`
 }

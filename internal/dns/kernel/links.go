@@ -20,7 +20,8 @@ const period = 2 * time.Second
 // thread, those of type Ethernet, but for the loopback interface.
 func (p *Plane) Start() error { return p.refresh() }
 
-// Run follows which interfaces and addresses there are until ctx ends.
+// Run follows which interfaces and addresses there are, and whether there is
+// recursion, until ctx ends or the Plane is closed.
 func (p *Plane) Run(ctx context.Context) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
@@ -39,6 +40,9 @@ func (p *Plane) Run(ctx context.Context) {
 func (p *Plane) refresh() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
 	links, err := p.netlink.LinkList()
 	if err != nil {
 		return fmt.Errorf("reading which interfaces there are: %w", err)
@@ -73,7 +77,17 @@ func (p *Plane) refresh() error {
 			delete(p.refused, index)
 		}
 	}
-	return p.listen(local)
+	return errors.Join(p.listen(local), p.followRecursion())
+}
+
+// followRecursion makes replies tell whether other names are forwarded now.
+func (p *Plane) followRecursion() error {
+	zone := p.zone
+	zone.Recursive = flag(p.config.Recursive())
+	if zone.Enabled == 0 || zone.Recursive == p.zone.Recursive {
+		return nil
+	}
+	return p.writeZone(zone)
 }
 
 // attach puts the program on an interface, once.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -26,7 +27,10 @@ type Config struct {
 	// Names bounds the names that the kernel knows: 131,072. With more of them
 	// user space says which ones do not exist.
 	Names uint32
-	Log   *slog.Logger
+	// Recursive reports whether names outside of the cluster are forwarded, which
+	// replies tell (RA); nil means that they are not.
+	Recursive func() bool
+	Log       *slog.Logger
 }
 
 // Plane is the program and what it knows. Make one with New, let it answer with
@@ -48,6 +52,7 @@ type Plane struct {
 	number  uint64
 	zone    packetsZone
 	slot    uint32
+	closed  bool
 	// off says why nothing is answered; nil if it is.
 	off error
 
@@ -63,6 +68,9 @@ type Plane struct {
 func New(config Config) (*Plane, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.Recursive == nil {
+		config.Recursive = func() bool { return false }
 	}
 	spec, err := loadPackets()
 	if err != nil {
@@ -95,6 +103,7 @@ func New(config Config) (*Plane, error) {
 func (p *Plane) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.closed = true
 	var failed []error
 	for index, l := range p.links {
 		failed = append(failed, l.Close())
@@ -123,6 +132,13 @@ func (p *Plane) Try(frame []byte) ([]byte, error) {
 		return nil, nil
 	}
 	return nil, fmt.Errorf("verdict %d, frame %x", int32(verdict), options.DataOut)
+}
+
+// Time runs the program on a frame once, and returns how long it took. It is for
+// benchmarks.
+func (p *Plane) Time(frame []byte) (time.Duration, error) {
+	_, took, err := p.program.Benchmark(frame, 1, nil)
+	return took, err
 }
 
 // Verdicts of programs at tc (linux/pkt_cls.h).

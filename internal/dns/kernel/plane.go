@@ -39,19 +39,6 @@ func (p *Plane) Apply(want dns.Table) error {
 	return p.writeZone(zone)
 }
 
-// SetRecursive says whether names outside of the cluster are forwarded, which
-// replies tell (RA).
-func (p *Plane) SetRecursive(recursive bool) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.zone.Recursive == flag(recursive) {
-		return nil
-	}
-	zone := p.zone
-	zone.Recursive = flag(recursive)
-	return p.writeZone(zone)
-}
-
 func flag(is bool) uint8 {
 	if is {
 		return 1
@@ -109,7 +96,7 @@ const domainSize = 64
 
 // zoneOf returns the zone of a Table, or why there are no answers for it here.
 func (p *Plane) zoneOf(t dns.Table) (packetsZone, error) {
-	zone := packetsZone{Enabled: 1, Recursive: p.zone.Recursive, MaxUdp: network16(uint16(p.config.MaxUDP)), Ttl: network32(t.Config().TTL)}
+	zone := packetsZone{Enabled: 1, Recursive: flag(p.config.Recursive()), MaxUdp: network16(uint16(p.config.MaxUDP)), Ttl: network32(t.Config().TTL)}
 	if err := t.Indexable(); err != nil {
 		return zone, err
 	}

@@ -7,9 +7,11 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"time"
 
 	wire "github.com/miekg/dns"
 
+	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/kernel"
 )
@@ -221,4 +223,126 @@ func kernelQuery(t *testing.T, rng *rand.Rand) []byte {
 		t.Fatal(err)
 	}
 	return packed
+}
+
+// TestKernelFull gives the kernel more names than it has room for. Then it must not
+// say of any that it does not exist, until there is room.
+func TestKernelFull(t *testing.T) {
+	k := kernelPlane(t, 24)
+	service := func(i int) *desired.Service {
+		return &desired.Service{Name: desired.Name{Namespace: "shop", Name: fmt.Sprint("s", i)}, Type: desired.ClusterIP, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 1, byte(i)})}}
+	}
+	answered := func(name string) bool {
+		packed, err := query(name+".svc.cluster.local.", wire.TypeA).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kernelReply(t, k, packed, false, 5353) != nil
+	}
+	for _, n := range []int{3, 60, 5, 80, 0} {
+		var more []*desired.Service
+		for i := range n {
+			more = append(more, service(i))
+		}
+		if err := k.Apply(cluster(t, 0, more...)); err != nil {
+			t.Fatal(err)
+		}
+		there := 0
+		for i := range n {
+			if answered(fmt.Sprintf("s%d.shop", i)) {
+				there++
+			}
+		}
+		full := n > 20
+		if full != (there < n) || there < min(n, 5) || answered("none.shop") == full {
+			t.Errorf("%d of %d names; one that does not exist: %t; %v", there, n, answered("none.shop"), k.Describe())
+		}
+	}
+}
+
+// FuzzKernel expects the program to answer only what the reader of usual queries
+// accepts, as the server does.
+func FuzzKernel(f *testing.F) {
+	for _, m := range []*wire.Msg{
+		query("web.shop.svc.cluster.local.", wire.TypeA), query("big.shop.svc.cluster.local.", wire.TypeAAAA).SetEdns0(1232, true),
+		query(`a\.b\200.c.cluster.local.`, wire.TypeA), withCookie(query("x.svc.cluster.local.", wire.TypeA), "0102030405060708"),
+		query("shop.svc.CLUSTER.local.", wire.TypeA), query("www.example.com.svc.cluster.local.", wire.TypeA).SetEdns0(512, false),
+	} {
+		packed, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed, uint16(0), byte(0))
+		f.Add(packed, uint16(17), byte(4))
+	}
+	p, err := New(Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	k := kernelPlane(f, 0)
+	table := cluster(f, 5)
+	p.Apply(f.Context(), table)
+	if err := k.Apply(table); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, packet []byte, at uint16, change byte) {
+		if len(packet) > 2000 {
+			return
+		}
+		if got := kernelReply(t, k, packet, at%2 == 1, 4711); got != nil {
+			if q, ok := readUsual(packet); !ok || q.options.cookie.present {
+				t.Fatalf("answered, but not usual: %x", packet)
+			}
+			want, later := p.handle(packet, new(tally), overUDP, nobody)
+			if later != nil {
+				t.Fatalf("forwarded: %x", packet)
+			}
+			compareReplies(t, p, packet, got, want, map[string]int{})
+		}
+		// A header that is not as it should be: it answers well or not at all.
+		from, to := netip.AddrPortFrom(netip.MustParseAddr("10.1.2.3"), 5353), kernelAt4
+		if at%2 == 1 {
+			from, to = netip.AddrPortFrom(netip.MustParseAddr("fd00::1:2:3"), 5353), kernelAt6
+		}
+		damaged := ethernet(packet, from, to)
+		damaged[14+int(at)%min(len(damaged)-14, 48)] ^= change
+		if _, err := k.Try(damaged); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// BenchmarkKernel times the program alone: for the address of a ClusterIP, for a
+// name without data, for one of a search path that does not exist, for 16 addresses,
+// and for a query that it passes on. A packet can be answered once only, so the time
+// is that of single runs, with what the kernel takes to measure one.
+func BenchmarkKernel(b *testing.B) {
+	k := kernelPlane(b, 0)
+	if err := k.Apply(cluster(b, 16)); err != nil {
+		b.Fatal(err)
+	}
+	for name, m := range map[string]*wire.Msg{
+		"hit":    query("web.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
+		"nodata": query("shop.svc.cluster.local.", wire.TypeAAAA).SetEdns0(1232, false),
+		"miss":   query("www.example.com.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
+		"many":   query("big.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
+		"pass":   query("www.example.com.", wire.TypeA).SetEdns0(1232, false),
+	} {
+		packed, err := m.Pack()
+		if err != nil {
+			b.Fatal(err)
+		}
+		in := ethernet(packed, netip.MustParseAddrPort("10.1.2.3:4711"), kernelAt4)
+		b.Run(name, func(b *testing.B) {
+			total := time.Duration(0)
+			for range b.N {
+				took, err := k.Time(in)
+				if err != nil {
+					b.Fatal(err)
+				}
+				total += took
+			}
+			b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/op")
+		})
+	}
 }

@@ -85,7 +85,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	counter(m.refused, sum.refused.Load())
 }
 
-// sum returns the sum of all tallies.
+// sum returns the sum of all tallies, and of what the kernel has counted.
 func (m *metrics) sum() *tally {
 	total := new(tally)
 	for _, t := range m.plane.tallies {
@@ -109,6 +109,7 @@ func (m *metrics) sum() *tally {
 		total.shed.Add(t.shed.Load())
 		total.refused.Add(t.refused.Load())
 	}
+	m.plane.fast.count(total)
 	return total
 }
 
