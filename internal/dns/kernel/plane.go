@@ -16,7 +16,7 @@ import (
 // the last one. Names that appear are written before those that are gone are
 // removed, and a name that does not fit ends the answers about names that do not
 // exist before it is left out; so at no time an answer is wrong for both Tables.
-// On errors nothing is answered.
+// After an error the Plane has to be closed.
 func (p *Plane) Apply(want dns.Table) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,8 +31,7 @@ func (p *Plane) Apply(want dns.Table) error {
 		}
 	}
 	if err := p.write(want); err != nil {
-		p.off = err
-		return errors.Join(err, p.forget())
+		return err
 	}
 	p.table, p.off = want, nil
 	zone.Negative = flag(want.Synced && len(p.missing) == 0)
@@ -78,18 +77,19 @@ func (p *Plane) forget() error {
 }
 
 func empty[K any](m *ebpf.Map) error {
+	var keys []K
 	var key K
-	for {
-		switch err := m.NextKey(nil, &key); {
-		case errors.Is(err, ebpf.ErrKeyNotExist):
-			return nil
-		case err != nil:
-			return fmt.Errorf("emptying a map: %w", err)
-		}
-		if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("emptying a map: %w", err)
-		}
+	failed := m.NextKey(nil, &key)
+	for ; failed == nil; failed = m.NextKey(key, &key) {
+		keys = append(keys, key)
 	}
+	if errors.Is(failed, ebpf.ErrKeyNotExist) {
+		failed = nil // there are no more
+	}
+	for _, key := range keys {
+		failed = errors.Join(failed, remove(m, key))
+	}
+	return failed
 }
 
 const domainSize = 64

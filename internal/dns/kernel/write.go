@@ -59,21 +59,22 @@ func (p *Plane) put(entry dns.Entry) error {
 		}
 	}
 	err := p.maps[packetsMapNames].Put(key, value)
-	if err != nil {
-		p.config.Log.Debug("a name has no room in the kernel", "error", err)
-		if err := p.miss(entry); err != nil {
+	if err == nil {
+		return p.swapList(entry.Name, former, value.List)
+	}
+	p.config.Log.Debug("a name has no room in the kernel", "error", err)
+	if err := p.miss(entry); err != nil {
+		return err
+	}
+	if err := remove(p.maps[packetsMapNames], key); err != nil {
+		return err
+	}
+	if value.List != 0 {
+		if err := remove(p.maps[packetsMapLists], value.List); err != nil {
 			return err
 		}
-		if value.List != 0 {
-			err = remove(p.maps[packetsMapLists], value.List)
-			value.List = 0
-		}
-		err = errors.Join(err, remove(p.maps[packetsMapNames], key))
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			err = nil
-		}
 	}
-	return p.swapList(entry.Name, former, value.List)
+	return p.swapList(entry.Name, former, 0)
 }
 
 // miss notes that an entry is not in the map; from then on nothing is said to not

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,9 +60,9 @@ func (p *Plane) tellKernel() {
 	if f.kernel == nil {
 		return
 	}
-	// Without an answer of the kernel's own, queries come to this process.
 	if f.problem = f.kernel.Apply(*p.table.Load()); f.problem != nil {
-		p.config.Log.Error("the kernel does not take the names of the cluster", "error", f.problem)
+		p.config.Log.Error("the kernel does not take the names of the cluster, this process answers all queries from now on", "error", f.problem)
+		f.end(p.config.Log)
 	}
 }
 
@@ -70,12 +71,16 @@ func (p *Plane) closeKernel() {
 	f := &p.fast
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.end(p.config.Log)
+}
+
+func (f *fastPath) end(log *slog.Logger) {
 	if f.kernel == nil {
 		return
 	}
 	f.read()
 	if err := f.kernel.Close(); err != nil {
-		p.config.Log.Warn("the kernel's part of the DNS server does not end as it should", "error", err)
+		log.Warn("the kernel's part of the DNS server does not end as it should", "error", err)
 	}
 	f.kernel = nil
 }
