@@ -36,6 +36,11 @@ fi
 		- Hits are A records of Services with a ClusterIP, at random. Misses are 60 % names elsewhere (A and AAAA) with the suffixes of
 		  a pod's search list, which do not exist, and 40 % hits. Names elsewhere are 1,000, which the caches have; where they
 		  come from is a Knot DNS beside the load.
+		- dns-kernel-* and dns-wire-* are by a pair of virtual interfaces (veth) from another network namespace, as between a node and
+		  a pod: Fairlead with dns.kernelFastPath, whose answers cost no process anything, and CoreDNS. Counted for both is all time
+		  in which the servers' processor was not idle (/proc/stat: not idle, waiting, or taken by the host), in processes and in the
+		  kernel: receiving, answering, sending, handing the answer to the load's processor, timers, and all else. RPS has the processor of
+		  each end receive what comes there; what the load's processor does to send queries and to receive answers is not counted.
 		- The 99th percentile is at half of the rate that the same server reached, counted from when a query was due.
 		- The heap is what is live after a garbage collection, before the first query: for Fairlead with the State, which its other
 		  features use as well.

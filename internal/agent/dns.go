@@ -60,7 +60,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 		TLS:    server.TLS{Listen: c.TLS.Listen, Certificate: c.TLS.Certificate, Key: c.TLS.Key},
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
 		Forward: forwarding(c), Blocks: a.corefile.blocks, CountNames: c.CountNames,
-		MaxUDP: c.MaxUDP, Autopath: c.Autopath,
+		MaxUDP: c.MaxUDP, Autopath: c.Autopath, KernelFastPath: c.KernelFastPath,
 	}
 	if c.Autopath {
 		config.Search = nodeSearch(nodeResolvConf)

@@ -40,7 +40,7 @@ func TestNoMetricsAddress(t *testing.T) {
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
 		"lgoLevel: info":         `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
-		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, fallthrough, autopath, maxUDP, upstreams, resolvConf, forward, cache, countNames, lameduck, service, nodeLocal, tls`,
+		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, fallthrough, autopath, maxUDP, upstreams, resolvConf, forward, cache, countNames, lameduck, service, nodeLocal, kernelFastPath, tls`,
 		"dns:\n  ttl: soon":      "line 2: `soon` is not a number from 0 to 4294967295",
 		"dns:\n  lameduck: soon": "line 2: `soon` is not a duration such as 5s",
 		"logLevel: loud":         `logLevel: "loud" is none of debug, info, warn and error`,

@@ -14,7 +14,7 @@ import (
 // DNS configures cluster DNS.
 type DNS struct {
 	// Corefile is a file in CoreDNS's form. If it is there, what it says counts instead
-	// of the fields below, but for listen, tls and service.
+	// of the fields below, but for listen, tls, kernelFastPath and service.
 	Corefile string `yaml:"corefile"`
 	// Listen are the addresses for UDP and TCP.
 	Listen []netip.AddrPort `yaml:"listen"`
@@ -63,6 +63,9 @@ type DNS struct {
 	// NodeLocal are addresses at which the clients of every node reach Service, beside its
 	// own: usually 169.254.20.10, that of NodeLocal DNSCache. No interface has them.
 	NodeLocal []netip.Addr `yaml:"nodeLocal"`
+	// KernelFastPath lets the kernel answer queries for addresses of the cluster's names,
+	// by an eBPF program, which needs privileges.
+	KernelFastPath bool `yaml:"kernelFastPath"`
 	// TLS configures DNS over TLS, which is off while it has no addresses.
 	TLS DNSOverTLS `yaml:"tls"`
 }

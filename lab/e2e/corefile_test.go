@@ -71,17 +71,10 @@ func TestCorefile(t *testing.T) {
 	write()
 	out, err := fairlead(t, "upgrade", "--set", "config.dns.corefile=/etc/coredns/Corefile")
 	must(t, out, err)
-	answer := func(p pod, want string, question ...string) error {
-		out, err := p.exec(t, append([]string{"dig", "+noall", "+answer", "+tries=2", "+time=3"}, question...)...)
-		if err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
-			return errorf("from %s: dig %s answers %q, want %q in it (%w)", p.node, strings.Join(question, " "), out, want, err)
-		}
-		return nil
-	}
 	everywhere := func(limit time.Duration, want string, question ...string) {
 		t.Helper()
 		for _, p := range probes(t) {
-			eventually(t, limit, func() error { return answer(p, want, question...) })
+			eventually(t, limit, func() error { return dug(t, p, want, question...) })
 		}
 	}
 	everywhere(time.Minute, "shop.demo.svc.cluster.local. 7 IN A", "shop.demo.svc.cluster.local", "A")
@@ -114,4 +107,13 @@ func TestCorefile(t *testing.T) {
 	if out, err := fairlead(t, "status"); err != nil || strings.Contains(out, "falltrough") {
 		t.Errorf("status still names a mistake: %v\n%s", err, out)
 	}
+}
+
+// dug tells whether a pod's question gets an answer with this in it.
+func dug(t *testing.T, p pod, want string, question ...string) error {
+	out, err := p.exec(t, append([]string{"dig", "+noall", "+answer", "+tries=2", "+time=3"}, question...)...)
+	if err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+		return errorf("from %s: dig %s answers %q, want %q in it (%w)", p.node, strings.Join(question, " "), out, want, err)
+	}
+	return nil
 }

@@ -48,6 +48,9 @@ type Config struct {
 	CountNames bool
 	// Blocks say what is special about zones; without any, nothing is.
 	Blocks []Block
+	// KernelFastPath lets the kernel answer usual queries about the cluster where they
+	// come in, if it can (package kernel).
+	KernelFastPath bool
 	// Forward configures upstream servers; its Own and Log are set here.
 	Forward forward.Config
 	Log     *slog.Logger

@@ -87,7 +87,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	counter(m.autopath, sum.autopath.Load(), server)
 }
 
-// sum returns the sum of all tallies.
+// sum returns the sum of all tallies, and of what the kernel has counted.
 func (m *metrics) sum() *tally {
 	total := new(tally)
 	for _, t := range m.plane.tallies {
@@ -112,6 +112,7 @@ func (m *metrics) sum() *tally {
 		total.refused.Add(t.refused.Load())
 		total.autopath.Add(t.autopath.Load())
 	}
+	m.plane.fast.count(total)
 	return total
 }
 

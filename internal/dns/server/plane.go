@@ -37,6 +37,7 @@ type Plane struct {
 	lines    *logLines
 	failures map[*rules.Rules]*failureLog
 	host     string
+	fast     fastPath
 	// answer is dns.Table.Answer.
 	answer func(dns.Table, dns.Question) dns.Answer
 	// top counts names; nil if that is off.
@@ -91,7 +92,10 @@ func New(config Config) (*Plane, error) {
 	if config.Registry == nil {
 		return p, nil
 	}
-	return p, errors.Join(config.Registry.Register(newMetrics(p)), config.Registry.Register(p.forwarder.Metrics()))
+	if config.KernelFastPath {
+		err = config.Registry.Register(newKernelMetrics(&p.fast))
+	}
+	return p, errors.Join(err, config.Registry.Register(newMetrics(p)), config.Registry.Register(p.forwarder.Metrics()))
 }
 
 // Start binds every socket and begins to answer. Errors name the address and
@@ -119,6 +123,7 @@ func (p *Plane) Start(ctx context.Context) error {
 	if p.certificate != nil {
 		p.background.Go(func() { p.certificate.run(p.ctx) })
 	}
+	p.startKernel()
 	p.config.Log.Info("DNS server is listening", "addresses", p.Addresses())
 	return nil
 }
@@ -185,6 +190,7 @@ func (p *Plane) Apply(_ context.Context, want dns.Table) error {
 	if !slices.Equal(before.ServerAddresses(), want.ServerAddresses()) {
 		p.forwarder.CheckOwn()
 	}
+	p.tellKernel()
 	return nil
 }
 
@@ -198,6 +204,7 @@ func (p *Plane) Close() error {
 			p.config.Log.Info("DNS server is closing", "lameduck", p.config.Lameduck)
 			time.Sleep(p.config.Lameduck)
 		}
+		p.closeKernel()
 		for _, s := range p.udp {
 			s.drain()
 		}
@@ -279,5 +286,5 @@ func (p *Plane) Describe() []string {
 	for _, address := range p.config.TLS.Listen {
 		lines = append(lines, fmt.Sprintf("listens on %s for DNS over TLS", address))
 	}
-	return append(lines, p.forwarder.Describe()...)
+	return append(append(lines, p.fast.describe()...), p.forwarder.Describe()...)
 }

@@ -32,7 +32,7 @@ func TestLoad(t *testing.T) {
 	})}
 	go func() { _ = s.ActivateAndServe() }()
 	t.Cleanup(func() { _ = s.Shutdown() })
-	task := task{server: packets.LocalAddr().(*net.UDPAddr).AddrPort(), pid: os.Getpid(), rate: 2000, window: 500, length: time.Second}
+	task := task{server: packets.LocalAddr().(*net.UDPAddr).AddrPort(), pid: os.Getpid(), cpu: -1, rate: 2000, window: 500, length: time.Second}
 	for _, name := range []string{"yes.", "no.", "lost."} {
 		packed, err := new(dns.Msg).SetQuestion(name, dns.TypeA).Pack()
 		if err != nil {

@@ -18,6 +18,10 @@ type results struct {
 	perCPU, perSecond, p50, p99 map[string]series
 }
 
+func newResults() results {
+	return results{map[string]series{}, map[string]series{}, map[string]series{}, map[string]series{}}
+}
+
 func key(m mix, server string) string { return m.name + "-" + server }
 
 func measure(w *world, r *report) error {
@@ -26,7 +30,7 @@ func measure(w *world, r *report) error {
 	if err != nil {
 		return err
 	}
-	all := results{map[string]series{}, map[string]series{}, map[string]series{}, map[string]series{}}
+	all := newResults()
 	start := time.Now()
 	for _, m := range mixes(w.services) {
 		path, err := m.write(w.directory)
@@ -49,6 +53,9 @@ func measure(w *world, r *report) error {
 		}
 	}
 	all.ratios(r)
+	if err := w.overWire(r, peers["coredns"]); err != nil {
+		return err
+	}
 	return figures(&all, peers, w, r)
 }
 

@@ -17,6 +17,7 @@ const (
 	unboundPort
 	upstreamPort
 	apiPort
+	kernelPort
 )
 
 // peers starts every server, Fairlead first.
@@ -34,7 +35,7 @@ func (w *world) peers() (map[string]*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	coreDNS, err := w.role(serverCPU, "coredns", at(coreDNSPort), upstream, "-api=http://"+api.address.String())
+	coreDNS, err := w.role(serverCPU, "coredns", at(coreDNSPort), upstream, "-api=http://"+api.address.String(), "-also="+wireServer)
 	if err != nil {
 		return nil, err
 	}

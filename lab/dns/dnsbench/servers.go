@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,10 @@ type place struct {
 	services, endpoints int
 	listen, upstream    netip.AddrPort
 	api, zone           string
+	// also is another address that CoreDNS listens at.
+	also string
+	// kernel lets the kernel answer in Fairlead's place.
+	kernel bool
 }
 
 func (p *place) parse(name string, args []string) error {
@@ -45,6 +50,8 @@ func (p *place) parse(name string, args []string) error {
 	flags.TextVar(&p.upstream, "upstream", netip.AddrPort{}, "")
 	flags.StringVar(&p.api, "api", "", "address of the API")
 	flags.StringVar(&p.zone, "zone", "", "file that gets the records as a zone")
+	flags.StringVar(&p.also, "also", "", "another address to listen at")
+	flags.BoolVar(&p.kernel, "kernel", false, "the kernel answers")
 	return flags.Parse(args)
 }
 
@@ -80,7 +87,7 @@ func fairleadMain(args []string) error {
 			return err
 		}
 	}
-	plane, err := server.New(server.Config{Listen: []netip.AddrPort{p.listen}, Forward: forward.Config{Upstreams: []netip.AddrPort{p.upstream}}})
+	plane, err := server.New(server.Config{Listen: []netip.AddrPort{p.listen}, KernelFastPath: p.kernel, Forward: forward.Config{Upstreams: []netip.AddrPort{p.upstream}}})
 	if err != nil {
 		return err
 	}
@@ -89,6 +96,9 @@ func fairleadMain(args []string) error {
 	}
 	if err := plane.Apply(context.Background(), table); err != nil {
 		return err
+	}
+	if said := strings.Join(plane.Describe(), "; "); p.kernel && !strings.Contains(said, "the kernel answers plain queries") {
+		return fmt.Errorf("it does not answer in the kernel: %s", said)
 	}
 	err = serve()
 	// The agent keeps the State for its other features: it counts.
@@ -133,7 +143,7 @@ func coreDNSMain(args []string) error {
 		return err
 	}
 	s, err := coredns.Start(fmt.Sprintf(`.:%d {
-		bind %s
+		bind %s %s
 		errors
 		kubernetes cluster.local in-addr.arpa ip6.arpa {
 			endpoint %s
@@ -147,7 +157,7 @@ func coreDNSMain(args []string) error {
 		}
 		cache 30
 		loadbalance
-	}`, p.listen.Port(), p.listen.Addr(), p.api, p.upstream))
+	}`, p.listen.Port(), p.listen.Addr(), p.also, p.api, p.upstream))
 	if err != nil {
 		return err
 	}

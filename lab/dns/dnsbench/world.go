@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,6 +26,8 @@ type peer struct {
 	address netip.AddrPort
 	cmd     *exec.Cmd
 	ready   ready
+	// wire is set if it is asked by the wire, and all time of its processor counts.
+	wire bool
 }
 
 // world holds the processes of the bench.
@@ -32,6 +35,9 @@ type world struct {
 	options
 	directory string
 	processes []*exec.Cmd
+	// own and far are the network namespaces of the servers and of the load's end of
+	// the wire.
+	own, far netns.NsHandle
 }
 
 // close ends all processes, the last one first.
@@ -132,9 +138,12 @@ func (w *world) load(p *peer, queries string, rate float64, length time.Duration
 	}
 	cmd := w.command(loadCPU(), self, "role", "load", "-server", p.address.String(), "-queries", queries,
 		"-pid", strconv.Itoa(p.cmd.Process.Pid), "-rate", strconv.FormatFloat(rate, 'f', 0, 64), "-length", length.String())
+	if p.wire {
+		cmd.Args = append(cmd.Args, "-cpu", strconv.Itoa(serverCPU))
+	}
 	var out bytes.Buffer
 	cmd.Stdout = &out
-	if err := cmd.Run(); err != nil {
+	if err := w.beside(p, cmd); err != nil {
 		return outcome{}, fmt.Errorf("asking %s: %w", p.name, err)
 	}
 	var o outcome
