@@ -127,7 +127,7 @@ func Default() Config {
 		DNS: DNS{
 			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 53)},
 			TTL:    30, Pods: "insecure", MaxUDP: 1232, ResolvConf: "/etc/resolv.conf",
-			CountNames: true, Lameduck: 5 * time.Second, Service: "kube-system/kube-dns",
+			Lameduck: 5 * time.Second, Service: "kube-system/kube-dns",
 			External: External{Apex: "dns", TTL: 5}, // as CoreDNS's k8s_external
 		},
 		Status: Status{LeaseNamespace: "fairlead-system"},

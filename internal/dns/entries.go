@@ -102,6 +102,8 @@ func (t Table) Indexable() error {
 		return errors.New("there are no names yet")
 	case t.config.filters():
 		return errors.New("the names of some namespaces are left out")
+	case len(t.config.Fallthrough) > 0:
+		return errors.New("other servers are asked for names that do not exist (dns.fallthrough)")
 	}
 	for i := range t.zones {
 		if z := &t.zones[i]; z.kind != clusterZone {

@@ -99,6 +99,7 @@ func checkEntries(t *testing.T, table Table, known map[string]Entry) {
 func TestNotIndexable(t *testing.T) {
 	for _, config := range []Config{
 		{Namespaces: []string{"n1"}}, {NamespaceLabels: "tier=a"}, {External: External{Zones: []string{"n1.svc.cluster.local"}}}, {Multicluster: []string{"x.cluster.local"}},
+		{Fallthrough: []string{"cluster.local"}},
 	} {
 		if table, _ := Compile(&desired.State{}, Table{}, config); table.Indexable() == nil {
 			t.Errorf("%+v", config)

@@ -41,6 +41,9 @@ func (p *Plane) loadKernel() error {
 	if !p.plain {
 		return errors.New("server blocks of the Corefile make rules for queries, which only this process knows")
 	}
+	if p.config.Autopath {
+		return errors.New("dns.autopath looks further where a name does not exist, which only this process can")
+	}
 	k, err := kernel.New(kernel.Config{Listen: p.Addresses(), MaxUDP: p.config.MaxUDP, Recursive: p.forwarder.Configured, Log: p.config.Log})
 	if err != nil {
 		return err

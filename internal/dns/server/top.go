@@ -236,7 +236,7 @@ func printable(name string) string {
 func (p *Plane) TopHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if p.top == nil {
-			http.Error(w, "names are not counted here: dns.countNames is false in fairlead.yaml", http.StatusNotFound)
+			http.Error(w, "names are not counted here; to count them set config.dns.countNames: true in the chart's values", http.StatusNotFound)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
