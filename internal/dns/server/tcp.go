@@ -21,6 +21,10 @@ const (
 	lastLooks = 50
 )
 
+// firstWait is how long a server that is closing waits for the first query of a
+// connection: its client has only just made it.
+const firstWait = time.Second
+
 // tcpListener accepts connections on one address.
 type tcpListener struct {
 	plane    *Plane
@@ -126,7 +130,7 @@ func (l *tcpListener) drain() {
 	defer l.mu.Unlock()
 	l.draining.Store(true)
 	for c := range l.conns {
-		c.conn.SetReadDeadline(time.Now().Add(quiet))
+		c.conn.SetReadDeadline(time.Now().Add(c.patience()))
 	}
 }
 
@@ -141,8 +145,16 @@ type tcpConn struct {
 	slots chan struct{}
 	// write guards writing to conn.
 	write sync.Mutex
-	// broken is set once a reply could not be written.
-	broken atomic.Bool
+	// asked is set once a query has come, broken once a reply could not be written.
+	asked, broken atomic.Bool
+}
+
+// patience is how long the next query may take while the listener drains.
+func (c *tcpConn) patience() time.Duration {
+	if c.asked.Load() {
+		return quiet
+	}
+	return firstWait
 }
 
 // serve reads and answers queries until the client or time ends it, then waits
@@ -223,6 +235,7 @@ func (c *tcpConn) read(reader *bufio.Reader, buffer []byte) ([]byte, bool) {
 	buffer = buffer[:size]
 	c.deadline(limits.IOTimeout)
 	_, err := io.ReadFull(reader, buffer)
+	c.asked.Store(true)
 	return buffer, err == nil
 }
 
@@ -230,7 +243,7 @@ func (c *tcpConn) read(reader *bufio.Reader, buffer []byte) ([]byte, bool) {
 func (c *tcpConn) deadline(after time.Duration) {
 	c.conn.SetReadDeadline(time.Now().Add(after))
 	if c.listener.draining.Load() {
-		c.conn.SetReadDeadline(time.Now().Add(quiet))
+		c.conn.SetReadDeadline(time.Now().Add(c.patience()))
 	}
 }
 
