@@ -59,7 +59,7 @@ func (l *logLines) run(ctx context.Context) {
 }
 
 func (l *logLines) write(line logLine) {
-	l.log.Log(context.Background(), line.level, line.text)
+	l.log.Log(context.Background(), line.level, line.text) //nolint:sloglint // in the form that the Corefile asks for
 	if n := l.left.Swap(0); n > 0 {
 		l.log.Warn("lines about queries are left out, as there are more than can be written", "lines", n)
 	}
