@@ -73,6 +73,12 @@ func loadFromRemote(t *testing.T, program string, args ...string) func() loadRep
 
 func startLoad(t *testing.T, start func() (string, error)) func() loadReport {
 	t.Helper()
+	return started[loadReport](t, start)
+}
+
+// started starts something that prints a T in JSON, and returns how to wait for that.
+func started[T any](t *testing.T, start func() (string, error)) func() T {
+	t.Helper()
 	type result struct {
 		out string
 		err error
@@ -82,14 +88,13 @@ func startLoad(t *testing.T, start func() (string, error)) func() loadReport {
 		out, err := start()
 		done <- result{out, err}
 	}()
-	return func() loadReport {
+	return func() (printed T) {
 		t.Helper()
 		got := <-done
 		must(t, got.out, got.err)
-		var report loadReport
-		if err := json.Unmarshal([]byte(got.out), &report); err != nil {
+		if err := json.Unmarshal([]byte(got.out), &printed); err != nil {
 			t.Fatalf("%v in %s", err, got.out)
 		}
-		return report
+		return printed
 	}
 }

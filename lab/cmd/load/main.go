@@ -114,6 +114,7 @@ func main() {
 	serve := flag.Uint("serve", 0, "instead of all this, answer at this port, by HTTP and UDP, with the client's address")
 	each := flag.Bool("each", false, "connect once to each HOST:PORT that comes on standard input, one a line, at --rate")
 	who := flag.String("who", "", "tcp or udp: ask the server at --connect, one that serves, for this client's address, and print it")
+	names := flag.Int("appear", 0, "wait for so many names, --resolve with %d in it, to have an address at --server one after the other, and print when each had")
 	duration := flag.Duration("duration", 10*time.Second, "how long")
 	flag.Parse()
 	if *address == "" && *name == "" && *serve == 0 && !*each || *rate < 1 || *duration > 10*time.Minute {
@@ -124,6 +125,18 @@ func main() {
 	defer cancel()
 	if *serve != 0 || *who != "" {
 		if err := addresses(ctx, uint16(*serve), *who, *address); err != nil {
+			fmt.Fprintln(os.Stderr, "load:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *names > 0 {
+		times, err := appear(ctx, *server, *name, *names)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "load:", err)
+			os.Exit(1)
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(times); err != nil {
 			fmt.Fprintln(os.Stderr, "load:", err)
 			os.Exit(1)
 		}
