@@ -124,22 +124,15 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), *duration)
 	defer cancel()
 	if *serve != 0 || *who != "" {
-		if err := addresses(ctx, uint16(*serve), *who, *address); err != nil {
-			fmt.Fprintln(os.Stderr, "load:", err)
-			os.Exit(1)
-		}
+		check(addresses(ctx, uint16(*serve), *who, *address))
 		return
 	}
 	if *names > 0 {
 		times, err := appear(ctx, *server, *name, *names)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "load:", err)
-			os.Exit(1)
+		if err == nil {
+			err = json.NewEncoder(os.Stdout).Encode(times)
 		}
-		if err := json.NewEncoder(os.Stdout).Encode(times); err != nil {
-			fmt.Fprintln(os.Stderr, "load:", err)
-			os.Exit(1)
-		}
+		check(err)
 		return
 	}
 	r := &recorder{lastSuccess: time.Now()}
@@ -161,7 +154,13 @@ func main() {
 		r.steadily(ctx, *rate, func() func() error { return once })
 	}
 	running.Wait()
-	if err := json.NewEncoder(os.Stdout).Encode(r.report); err != nil {
+	check(json.NewEncoder(os.Stdout).Encode(r.report))
+}
+
+// check ends the program if there is an error.
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(1)
 	}
 }
