@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"time"
@@ -14,6 +15,9 @@ import (
 // configPeriod is how often the configuration file is read again. The kubelet
 // itself updates a mounted ConfigMap about once a minute.
 const configPeriod = 5 * time.Second
+
+// changeSpread is how long a process may wait with a Corefile that has changed.
+const changeSpread = 10 * time.Second
 
 // watchConfig returns ErrConfigChanged once the file holds another valid
 // configuration. One that is not valid is reported and changes nothing.
@@ -34,6 +38,8 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if a.corefileChanged() {
+			// All nodes get it, and must not begin anew at once.
+			sleep(ctx, rand.N(changeSpread))
 			return ErrConfigChanged
 		}
 		content, err := os.ReadFile(a.options.ConfigFile)

@@ -72,6 +72,12 @@ func (a *Agent) newDNS() (pipeline, error) {
 	compile := func(s *desired.State, last dns.Table) (dns.Table, []desired.Reason) {
 		return dns.Compile(s, last, zone)
 	}
+	// From the first query on it has to be known which names are the cluster's, or other
+	// servers would be asked for them, and say that they do not exist.
+	unknown, _ := compile(&desired.State{}, dns.Table{})
+	if err := plane.Apply(context.Background(), unknown); err != nil {
+		return pipeline{}, err
+	}
 	p := newPipeline("dns", plane, compile, func(t dns.Table) uint64 { return t.Revision }, a.log)
 	describe := p.notes
 	p.notes = func() []string {

@@ -14,7 +14,8 @@ import (
 // DNS configures cluster DNS.
 type DNS struct {
 	// Corefile is a file in CoreDNS's form. If it is there, what it says counts instead
-	// of the fields below, but for listen, tls, kernelFastPath and service.
+	// of the fields below, but for listen, tls, service, nodeLocal, countNames and
+	// kernelFastPath.
 	Corefile string `yaml:"corefile"`
 	// Listen are the addresses for UDP and TCP.
 	Listen []netip.AddrPort `yaml:"listen"`

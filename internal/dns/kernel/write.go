@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 
 	"github.com/cilium/ebpf"
@@ -36,6 +37,9 @@ func (p *Plane) write(want dns.Table) error {
 			return err
 		}
 	}
+	// What had no room before others were removed may have it now.
+	maps.Copy(retry, p.missing)
+	p.missing = map[string]dns.Entry{}
 	for _, entry := range retry {
 		if err := p.put(entry); err != nil {
 			return err

@@ -30,10 +30,31 @@ func (x *exchange) searches(asked dns.Question) {
 	}
 	for _, suffix := range append(append(suffixes, p.config.Search...), "") {
 		name := wire.Fqdn(strings.TrimSuffix(looked+"."+suffix, "."))
-		if _, ok := wire.IsDomainName(name); ok {
-			x.search = append(x.search, name)
+		if _, ok := wire.IsDomainName(name); !ok {
+			continue
 		}
+		if x.ruled(name) {
+			x.search = nil
+			return
+		}
+		x.search = append(x.search, name)
 	}
+}
+
+// ruled reports whether rules have a say about one of the names to search for. Then the
+// pod's resolver has to ask for it itself, so that they have it.
+func (x *exchange) ruled(name string) bool {
+	b := x.plane.blocks.of(name)
+	switch {
+	case b.plain():
+		return false
+	case b != x.block:
+		return true
+	}
+	request := x.request.Copy()
+	request.Question[0].Name = name
+	o := b.Rules.Query(x.client.address.Unmap(), request)
+	return o.Drop || o.Reply != nil || o.Chase != "" || o.Request.Question[0] != request.Question[0]
 }
 
 // along returns the reply for the first of the names to search for that exists, or nil

@@ -91,6 +91,13 @@ func (x *exchange) whoami() (reply []byte, done bool) {
 // maxRetargets bounds how many aliases of one reply get another target, as in CoreDNS.
 const maxRetargets = 8
 
+// retargets reports whether there may be aliases that rules give another target; own is
+// set if the answer is complete, and then shows it.
+func (x *exchange) retargets(own bool) bool {
+	alias := func(r dns.Record) bool { return r.Type == dns.TypeCNAME }
+	return x.outcome.Retargets() && (!own || x.outcome.Reply != nil || slices.ContainsFunc(x.answer.Answer, alias))
+}
+
 // retarget gives aliases in a reply the targets, with their records, that rules want.
 func (x *exchange) retarget(ctx context.Context, reply *wire.Msg) {
 	for range maxRetargets {
@@ -110,7 +117,7 @@ func (x *exchange) retarget(ctx context.Context, reply *wire.Msg) {
 			adopt(of, upstream)
 		}
 		reply.Answer = append(reply.Answer, of.Answer...)
-		reply.Truncated = of.Truncated
+		reply.Truncated, reply.AuthenticatedData = of.Truncated, false
 	}
 }
 

@@ -112,7 +112,8 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 	if reply, done := x.whoami(); done {
 		return reply, nil
 	}
-	own, translates := !x.answer.Forward && x.answer.Chase == "", x.translates() || x.outcome.Retargets()
+	own := !x.answer.Forward && x.answer.Chase == ""
+	translates := x.translates() || x.retargets(own)
 	if own && !translates {
 		return x.finish(x.begin(), fromTable, x.answer.Error), nil
 	}

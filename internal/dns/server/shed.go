@@ -62,6 +62,9 @@ func (x *exchange) reserve() (refused []byte, ok bool) {
 		return nil, true
 	}
 	p.waiting.Add(-1)
+	if len(x.search) > 0 {
+		return x.finishSearch(nil, fromTable), false // resolvers do not go on after a refusal
+	}
 	x.tally.refused.Add(1)
 	return x.failed(errBusy), false
 }

@@ -67,7 +67,7 @@ int dns_answer(struct __sk_buff *skb)
 	struct query q = {};
 	struct name key = {};
 	struct entry e;
-	__u32 zero = 0, *slot, version;
+	__u32 zero = 0, *slot, number, version;
 	__u64 digest = 0;
 	struct scratch *s;
 	struct zone *z;
@@ -79,7 +79,8 @@ int dns_answer(struct __sk_buff *skb)
 	slot = bpf_map_lookup_elem(&current, &zero);
 	if (!s || !slot)
 		return pass(UNREADY);
-	z = bpf_map_lookup_elem(&zones, slot);
+	number = *slot;
+	z = bpf_map_lookup_elem(&zones, &number);
 	if (!z || !z->enabled)
 		return pass(UNREADY);
 	version = z->last_version;
@@ -103,7 +104,7 @@ int dns_answer(struct __sk_buff *skb)
 			return pass(OTHER);
 	}
 	barrier();
-	if (z->version != version)
+	if (z->version != version || *(volatile __u32 *)slot != number)
 		return pass(UNREADY);
 	verdict = send(skb, s, &q, z, &a);
 	if (verdict == TC_ACT_REDIRECT)

@@ -52,7 +52,7 @@ static __always_inline bool read4(struct __sk_buff *skb, struct query *q, struct
 		return false;
 	// Nobody has such an address to be answered at: this network, this machine, groups.
 	from = bpf_ntohl(ip.saddr) >> 24;
-	if (from == 0 || from == 127 || from >= 224)
+	if (from == 0 || from == 127 || from >= 224 || (bpf_ntohl(ip.daddr) >> 24) == 127)
 		return false;
 	if (bpf_skb_load_bytes(skb, q->udp, udp, sizeof(*udp)))
 		return false;
