@@ -251,6 +251,23 @@ func TestAutopathRetarget(t *testing.T) {
 	}
 }
 
+// TestAutopathRules expects names that rules have a say about to be left to the pod's
+// resolver, which asks for them, and so reaches the rules.
+func TestAutopathRules(t *testing.T) {
+	up := upstream(t, searched)
+	for _, text := range []string{
+		". {\n kubernetes cluster.local\n hosts {\n 10.0.0.5 www.example.com\n fallthrough\n }\n forward . 192.0.2.1\n}",
+		". {\n kubernetes cluster.local\n forward . 192.0.2.1\n}\nexample.com {\n acl {\n block\n }\n forward . 192.0.2.1\n}",
+	} {
+		config := Config{Autopath: true, Forward: forward.Config{Upstreams: []netip.AddrPort{up}}, Blocks: readBlocks(t, text)}
+		_, at := start(t, config, withPod(t, "127.0.0.1", dns.Config{Pods: dns.PodsVerified}))
+		for range 2 {
+			expect(t, ask(t, "udp", at, query("www.example.com.shop.svc.cluster.local.", wire.TypeA)), wire.RcodeNameError)
+			expect(t, ask(t, "udp", at, query("web.shop.shop.svc.cluster.local.", wire.TypeA)), 0, "web.shop.svc.cluster.local.", "10.96.0.1")
+		}
+	}
+}
+
 // TestFallthrough expects names that the cluster does not have to be asked upstream,
 // in the zones that are meant.
 func TestFallthrough(t *testing.T) {
