@@ -40,7 +40,9 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 		if a.corefileChanged() {
 			// All nodes get it, and must not begin anew at once.
 			sleep(ctx, rand.N(changeSpread))
-			return ErrConfigChanged
+			if a.corefileChanged() { // still, and to one that can be followed
+				return ErrConfigChanged
+			}
 		}
 		content, err := os.ReadFile(a.options.ConfigFile)
 		if err == nil && bytes.Equal(content, inForce) {
