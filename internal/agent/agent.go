@@ -82,9 +82,11 @@ type Agent struct {
 	// base is the configuration without what the corefile says.
 	base     config.Config
 	corefile followed
-	log      *slog.Logger
-	watcher  *kube.Watcher
-	network  *network.Watcher
+	// answers tells whether the DNS server of this process is ready.
+	answers func() bool
+	log     *slog.Logger
+	watcher *kube.Watcher
+	network *network.Watcher
 	// Of a process with plane lb, as kube-proxy has them; else nil.
 	healthz     *health.Healthz
 	programming *programming
@@ -160,6 +162,12 @@ func (a *Agent) connect() {
 	}
 	if slices.Contains(o.Planes, "dns") && len(o.PodIPs) > 0 {
 		a.services = append(a.services, func(ctx context.Context) error {
+			// The node sends queries here again as soon as it is told that there is a process.
+			for !a.answers() {
+				if !sleep(ctx, servesPoll) {
+					return nil
+				}
+			}
 			return liveness.Hold(ctx, o.Socket, o.PodIPs, a.log)
 		})
 	}

@@ -93,6 +93,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 		}
 		return apply(ctx)
 	}
+	a.answers = func() bool { ready, _ := plane.Ready(); return ready }
 	a.dnsTop = plane.TopHandler()
 	a.serve(dnsHealth, "GET /health", plane.HealthHandler())
 	a.serve(dnsReady, "GET /ready", plane.ReadyHandler())
