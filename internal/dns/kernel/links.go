@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,14 +60,12 @@ func (p *Plane) refresh() error {
 		attributes := l.Attrs()
 		if attributes.EncapType == "ether" && attributes.Flags&net.FlagLoopback == 0 {
 			there[attributes.Index] = true
-			p.attach(attributes.Index, attributes.Name)
+			p.attach(l)
 		}
 	}
-	for index, l := range p.links {
+	for index := range p.links {
 		if !there[index] {
-			_ = l.Close() // it went with its interface
-			delete(p.links, index)
-			delete(p.names, index)
+			p.detach(index)
 		}
 	}
 	for index := range p.refused {
@@ -88,20 +84,6 @@ func (p *Plane) followRecursion() error {
 		return nil
 	}
 	return p.writeZone(zone)
-}
-
-// attach puts the program on an interface, once.
-func (p *Plane) attach(index int, name string) {
-	if p.links[index] != nil || p.refused[index] != "" {
-		return
-	}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: p.program, Attach: ebpf.AttachTCXIngress})
-	if err != nil {
-		p.refused[index] = fmt.Sprintf("interface %s does not take the program (%s): %v", name, needs, err)
-		p.config.Log.Warn("the DNS fast path is not on an interface", "interface", name, "error", err)
-		return
-	}
-	p.links[index], p.names[index] = l, name
 }
 
 // listen makes the program answer at the configured addresses; local are those of

@@ -90,14 +90,15 @@ type packetsZone struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	packetsMapCounts     = "counts"
-	packetsMapCurrent    = "current"
-	packetsMapListens    = "listens"
-	packetsMapLists      = "lists"
-	packetsMapNames      = "names"
-	packetsMapScratches  = "scratches"
-	packetsMapZones      = "zones"
-	packetsProgDnsAnswer = "dns_answer"
+	packetsMapCounts         = "counts"
+	packetsMapCurrent        = "current"
+	packetsMapListens        = "listens"
+	packetsMapLists          = "lists"
+	packetsMapNames          = "names"
+	packetsMapScratches      = "scratches"
+	packetsMapZones          = "zones"
+	packetsProgDnsAnswer     = "dns_answer"
+	packetsProgDnsAnswerPeer = "dns_answer_peer"
 )
 
 // loadPackets returns the embedded CollectionSpec for packets.
@@ -142,7 +143,8 @@ type packetsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type packetsProgramSpecs struct {
-	DnsAnswer *ebpf.ProgramSpec `ebpf:"dns_answer"`
+	DnsAnswer     *ebpf.ProgramSpec `ebpf:"dns_answer"`
+	DnsAnswerPeer *ebpf.ProgramSpec `ebpf:"dns_answer_peer"`
 }
 
 // packetsMapSpecs contains maps before they are loaded into the kernel.
@@ -215,12 +217,14 @@ type packetsVariables struct {
 //
 // It can be passed to loadPacketsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type packetsPrograms struct {
-	DnsAnswer *ebpf.Program `ebpf:"dns_answer"`
+	DnsAnswer     *ebpf.Program `ebpf:"dns_answer"`
+	DnsAnswerPeer *ebpf.Program `ebpf:"dns_answer_peer"`
 }
 
 func (p *packetsPrograms) Close() error {
 	return _PacketsClose(
 		p.DnsAnswer,
+		p.DnsAnswerPeer,
 	)
 }
 

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
-	"time"
 
 	wire "github.com/miekg/dns"
 
@@ -310,39 +309,4 @@ func FuzzKernel(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
-}
-
-// BenchmarkKernel times the program alone: for the address of a ClusterIP, for a
-// name without data, for one of a search path that does not exist, for 16 addresses,
-// and for a query that it passes on. A packet can be answered once only, so the time
-// is that of single runs, with what the kernel takes to measure one.
-func BenchmarkKernel(b *testing.B) {
-	k := kernelPlane(b, 0)
-	if err := k.Apply(cluster(b, 16)); err != nil {
-		b.Fatal(err)
-	}
-	for name, m := range map[string]*wire.Msg{
-		"hit":    query("web.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
-		"nodata": query("shop.svc.cluster.local.", wire.TypeAAAA).SetEdns0(1232, false),
-		"miss":   query("www.example.com.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
-		"many":   query("big.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
-		"pass":   query("www.example.com.", wire.TypeA).SetEdns0(1232, false),
-	} {
-		packed, err := m.Pack()
-		if err != nil {
-			b.Fatal(err)
-		}
-		in := ethernet(packed, netip.MustParseAddrPort("10.1.2.3:4711"), kernelAt4)
-		b.Run(name, func(b *testing.B) {
-			total := time.Duration(0)
-			for range b.N {
-				took, err := k.Time(in)
-				if err != nil {
-					b.Fatal(err)
-				}
-				total += took
-			}
-			b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/op")
-		})
-	}
 }

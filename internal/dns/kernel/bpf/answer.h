@@ -184,17 +184,18 @@ static __always_inline bool swap_addresses(struct __sk_buff *skb, const struct q
 		ip->hop_limit = HOP_LIMIT;
 	} else {
 		struct iphdr *ip = data + ETH_HLEN;
-		__be32 from = ip->saddr;
+		__be32 from = ip->saddr, to = ip->daddr;
+		__be16 total = bpf_htons(sizeof(*ip) + size);
 
-		ip->saddr = ip->daddr;
+		ip->saddr = to;
 		ip->daddr = from;
 		ip->tos = 0;
-		ip->tot_len = bpf_htons(sizeof(*ip) + size);
+		ip->tot_len = total;
 		ip->id = 0; // nobody may make fragments of it (RFC 6864)
 		ip->frag_off = bpf_htons(IP4_WHOLE);
 		ip->ttl = HOP_LIMIT;
-		ip->check = 0;
-		ip->check = ~folded(bpf_csum_diff(0, 0, (__be32 *)ip, sizeof(*ip), 0));
+		// Of all words but those that are zero.
+		ip->check = ~folded((__u64)from + to + total + bpf_htons(IP4_PLAIN) + bpf_htons(IP4_WHOLE) + bpf_htons(HOP_LIMIT << 8 | IPPROTO_UDP));
 	}
 	return true;
 }
@@ -226,12 +227,12 @@ static __always_inline int change_message(struct __sk_buff *skb, const struct qu
 	return 0;
 }
 
-// send makes the packet of the query the reply, and gives it back to who sent it.
+// make_reply makes the packet of the query the reply, and returns TC_ACT_REDIRECT.
 // Until the packet has its new size, nothing has been changed, and it can pass.
 //
 // The checksum of UDP is corrected by what differs. So a query that was damaged
 // on its way, which nobody has looked for here, has a reply that is damaged, too.
-SEPARATE int send(struct __sk_buff *skb, struct scratch *s, const struct query *q, const struct zone *z, const struct answer *a)
+SEPARATE int make_reply(struct __sk_buff *skb, struct scratch *s, const struct query *q, const struct zone *z, const struct answer *a)
 {
 	__u32 end, old, tail, size, sum, check;
 	__u16 difference;
@@ -261,7 +262,7 @@ SEPARATE int send(struct __sk_buff *skb, struct scratch *s, const struct query *
 	if (bpf_l4_csum_replace(skb, check, 0, sum, BPF_F_MARK_MANGLED_0) ||
 	    bpf_l4_csum_replace(skb, check, bpf_htons(sizeof(struct udphdr) + q->size), bpf_htons(size), BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | 2))
 		return TC_ACT_SHOT;
-	return bpf_redirect(skb->ifindex, 0);
+	return TC_ACT_REDIRECT;
 }
 
 #endif

@@ -60,8 +60,8 @@ static __always_inline int read_entry(const struct name *key, __u64 digest, stru
 	return 1;
 }
 
-SEC("tcx/ingress")
-int dns_answer(struct __sk_buff *skb)
+// answer makes a packet that is a query its reply, which it tells by TC_ACT_REDIRECT.
+static __always_inline int answer(struct __sk_buff *skb)
 {
 	struct answer a = {};
 	struct query q = {};
@@ -106,10 +106,29 @@ int dns_answer(struct __sk_buff *skb)
 	barrier();
 	if (z->version != version || *(volatile __u32 *)slot != number)
 		return pass(UNREADY);
-	verdict = send(skb, s, &q, z, &a);
+	verdict = make_reply(skb, s, &q, z, &a);
 	if (verdict == TC_ACT_REDIRECT)
 		count(&q, &a);
 	return verdict;
+}
+
+// dns_answer sends replies by the interface that queries come by.
+SEC("tcx/ingress")
+int dns_answer(struct __sk_buff *skb)
+{
+	int verdict = answer(skb);
+
+	return verdict == TC_ACT_REDIRECT ? bpf_redirect(skb->ifindex, 0) : verdict;
+}
+
+// dns_answer_peer is for an interface whose other end is in another network
+// namespace: replies are received there at once, without a queue between.
+SEC("tcx/ingress")
+int dns_answer_peer(struct __sk_buff *skb)
+{
+	int verdict = answer(skb);
+
+	return verdict == TC_ACT_REDIRECT ? bpf_redirect_peer(skb->ifindex, 0) : verdict;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";
