@@ -102,8 +102,10 @@ func (p *Plane) listen(local []netip.Addr) error {
 		}
 	}
 	var failed []error
+	changed := false
 	for key := range p.listens {
 		if !want[key] {
+			changed = true
 			failed = append(failed, remove(p.maps[packetsMapListens], key))
 			delete(p.listens, key)
 		}
@@ -116,9 +118,27 @@ func (p *Plane) listen(local []netip.Addr) error {
 			failed = append(failed, fmt.Errorf("answering at an address: %w", err))
 			continue
 		}
-		p.listens[key] = true
+		p.listens[key], changed = true, true
+	}
+	if changed {
+		failed = append(failed, p.writeZone(p.zone))
 	}
 	return errors.Join(failed...)
+}
+
+// locate notes in a zone the addresses that the program compares, and whether it has
+// to look for more.
+func (p *Plane) locate(zone *packetsZone) {
+	zone.Here, zone.Elsewhere = packetsZone{}.Here, 0
+	i := 0
+	for key := range p.listens {
+		if i == len(zone.Here) {
+			zone.Elsewhere = 1
+			return
+		}
+		zone.Here[i] = key
+		i++
+	}
 }
 
 func listenAt(at netip.AddrPort) packetsListen {

@@ -83,7 +83,10 @@ type packetsZone struct {
 	Ttl         uint32
 	MaxUdp      uint16
 	Soa         [54]uint8
+	Here        [4]packetsListen
+	Elsewhere   uint32
 	LastVersion uint32
+	_           [4]byte
 }
 
 // Names of all BPF objects in the ELF.

@@ -259,6 +259,54 @@ func TestKernelFull(t *testing.T) {
 	}
 }
 
+// TestKernelAddresses answers at few addresses, and at more than the program compares.
+// At others it must leave the packet alone.
+func TestKernelAddresses(t *testing.T) {
+	packed, err := query("web.shop.svc.cluster.local.", wire.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 9 {
+		var at []netip.AddrPort
+		for i := range n {
+			a := netip.AddrFrom4([4]byte{10, 0, byte(i), 53})
+			if i%2 == 1 {
+				a = netip.AddrFrom16([16]byte{0: 0xfd, 7: byte(i), 15: 53})
+			}
+			at = append(at, netip.AddrPortFrom(a, uint16(53+i/4)))
+		}
+		k, err := kernel.New(kernel.Config{Listen: at, MaxUDP: 1232})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Apply(cluster(t, 0)); err != nil {
+			t.Fatal(err)
+		}
+		answers := func(to netip.AddrPort) bool {
+			from := netip.MustParseAddrPort("10.1.2.3:4711")
+			if to.Addr().Is6() {
+				from = netip.MustParseAddrPort("[fd00::1:2:3]:4711")
+			}
+			out, err := k.Try(ethernet(packed, from, to))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out != nil
+		}
+		for _, to := range at {
+			if !answers(to) || answers(netip.AddrPortFrom(to.Addr(), 5353)) || answers(netip.AddrPortFrom(to.Addr().Next(), to.Port())) {
+				t.Errorf("%d addresses: not answered at %s, or beside it", n, to)
+			}
+		}
+		if answers(netip.MustParseAddrPort("10.9.9.9:53")) || answers(netip.MustParseAddrPort("10.9.9.9:0")) {
+			t.Errorf("%d addresses: answered at another one", n)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // FuzzKernel expects the program to answer only what the reader of usual queries
 // accepts, as the server does.
 func FuzzKernel(f *testing.F) {

@@ -65,6 +65,7 @@ static __always_inline int answer(struct __sk_buff *skb)
 {
 	struct answer a = {};
 	struct query q = {};
+	struct listen to = {};
 	struct name key = {};
 	struct entry e;
 	__u32 zero = 0, *slot, number, version;
@@ -73,18 +74,22 @@ static __always_inline int answer(struct __sk_buff *skb)
 	struct zone *z;
 	int found, below, verdict;
 
-	if (!read_packet(skb, &q))
+	if (!read_packet(skb, &q, &to))
 		return TC_ACT_UNSPEC;
-	s = bpf_map_lookup_elem(&scratches, &zero);
 	slot = bpf_map_lookup_elem(&current, &zero);
-	if (!s || !slot)
-		return pass(UNREADY);
+	if (!slot)
+		return TC_ACT_UNSPEC;
 	number = *slot;
 	z = bpf_map_lookup_elem(&zones, &number);
-	if (!z || !z->enabled)
-		return pass(UNREADY);
+	if (!z)
+		return TC_ACT_UNSPEC;
 	version = z->last_version;
 	barrier();
+	if (!is_here(z, &to))
+		return TC_ACT_UNSPEC;
+	s = bpf_map_lookup_elem(&scratches, &zero);
+	if (!s || !z->enabled)
+		return pass(UNREADY);
 	if (!read_question(skb, s, &q))
 		return pass(UNUSUAL);
 	if (!in_domain(s, &q, z))

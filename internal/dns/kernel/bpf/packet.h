@@ -98,11 +98,11 @@ static __always_inline const void *headers(struct __sk_buff *skb, __u32 size)
 	return (void *)(long)skb->data;
 }
 
-// read_packet tells whether a packet is for this server, and where what is.
-static __always_inline bool read_packet(struct __sk_buff *skb, struct query *q)
+// read_packet tells whether a packet can be a query, where it is going, and where
+// what is.
+static __always_inline bool read_packet(struct __sk_buff *skb, struct query *q, struct listen *to)
 {
 	const struct udphdr *udp = 0;
-	struct listen to = {};
 	const void *data;
 
 	// What a card or the kernel has merged is more than one packet.
@@ -111,17 +111,32 @@ static __always_inline bool read_packet(struct __sk_buff *skb, struct query *q)
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		data = headers(skb, ETH_HLEN + sizeof(struct iphdr) + sizeof(*udp));
 		if (data)
-			udp = read4(data, skb->len, q, &to);
+			udp = read4(data, skb->len, q, to);
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		data = headers(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(*udp));
 		if (data)
-			udp = read6(data, skb->len, q, &to);
+			udp = read6(data, skb->len, q, to);
 	}
 	if (!udp || !udp->source || q->udp + bpf_ntohs(udp->len) != skb->len)
 		return false;
 	q->size = bpf_ntohs(udp->len) - sizeof(*udp);
-	to.port = udp->dest;
-	return bpf_map_lookup_elem(&listens, &to);
+	to->port = udp->dest;
+	return true;
+}
+
+static __always_inline bool same(const struct listen *a, const struct listen *b)
+{
+	return a->address[3] == b->address[3] && a->port == b->port && a->address[2] == b->address[2] && a->address[1] == b->address[1] && a->address[0] == b->address[0];
+}
+
+// is_here tells whether queries to an address are answered. A pod has few addresses,
+// which are sooner compared than looked up; nothing goes to that of zeros.
+static __always_inline bool is_here(const struct zone *z, const struct listen *to)
+{
+	for (int i = 0; i < HERE; i++)
+		if (same(&z->here[i], to))
+			return true;
+	return z->elsewhere && bpf_map_lookup_elem(&listens, to);
 }
 
 #endif
