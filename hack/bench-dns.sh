@@ -43,8 +43,9 @@ missed=
 		- dns-kernel-* and dns-wire-* are by a pair of virtual interfaces (veth) from another network namespace, as between a node and
 		  a pod: Fairlead with dns.kernelFastPath, whose answers cost no process anything, and CoreDNS. Counted for both is all time
 		  in which the servers' processor was not idle (/proc/stat: not idle, waiting, or taken by the host), in processes and in the
-		  kernel: receiving, answering, sending, handing the answer to the load's processor, timers, and all else. RPS has the processor of
-		  each end receive what comes there; what the load's processor does to send queries and to receive answers is not counted.
+		  kernel: receiving, answering, sending, timers, and all else. RPS has the processor of each end receive what comes there, so CoreDNS's
+		  answers end with handing them to the load's processor; the kernel's own are received at the other end at once, up to the
+		  load's socket, which is counted as well. What the load's processor does to send queries and to read answers is not.
 		- The 99th percentile is at half of the rate that the same server reached, counted from when a query was due.
 		- The heap is what is live after a garbage collection, before the first query: for Fairlead with the State, which its other
 		  features use as well.

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -18,11 +17,20 @@ func (p *Plane) Describe() []string {
 	case len(p.links) == 0:
 		lines = append(lines, "the kernel answers no queries: its program is on no interface")
 	default:
-		names := slices.Sorted(maps.Values(p.names))
+		var names []string
+		for _, l := range p.links {
+			names = append(names, l.name)
+		}
+		slices.Sort(names)
 		lines = append(lines, "the kernel answers plain queries for addresses that come by "+strings.Join(names, ", "))
 	}
 	if n := len(p.missing); n > 0 {
 		lines = append(lines, fmt.Sprintf("the kernel has no room for %d names, so that it leaves to this process what does not exist", n))
 	}
-	return append(lines, slices.Sorted(maps.Values(p.refused))...)
+	var refused []string
+	for _, r := range p.refused {
+		refused = append(refused, r.String())
+	}
+	slices.Sort(refused)
+	return append(lines, refused...)
 }

@@ -4,8 +4,10 @@
 // In go dns.Tables, one after the other, by Plane.Apply; out come an eBPF program
 // at the interfaces of the process's network namespace (tc ingress, by tcx) and
 // maps that say what the Table says. The program turns the packet of a query into
-// that of its reply and sends it back by the interface that it came by: the bytes
-// are those of the package dns/server, but for the order of addresses.
+// that of its reply and sends it back by the interface that it came by, or lets the
+// other end of a veth receive it at once: the bytes are those of the package
+// dns/server, but for the order of addresses. Interfaces that do not take the
+// program are asked again, with pauses of up to a minute.
 //
 // # What is answered
 //
@@ -31,7 +33,8 @@
 //	         its addresses
 //	lists    several addresses of a Service
 //	listens  address and port -> (present)
-//	zones    what all answers have in common, twice; one is valid
+//	zones    what all answers have in common, and the first few of listens, twice;
+//	         one is valid
 //	current  which one
 //	counts   see Counts
 //

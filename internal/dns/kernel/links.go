@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,14 +60,12 @@ func (p *Plane) refresh() error {
 		attributes := l.Attrs()
 		if attributes.EncapType == "ether" && attributes.Flags&net.FlagLoopback == 0 {
 			there[attributes.Index] = true
-			p.attach(attributes.Index, attributes.Name)
+			p.attach(l)
 		}
 	}
-	for index, l := range p.links {
+	for index := range p.links {
 		if !there[index] {
-			_ = l.Close() // it went with its interface
-			delete(p.links, index)
-			delete(p.names, index)
+			p.detach(index)
 		}
 	}
 	for index := range p.refused {
@@ -90,20 +86,6 @@ func (p *Plane) followRecursion() error {
 	return p.writeZone(zone)
 }
 
-// attach puts the program on an interface, once.
-func (p *Plane) attach(index int, name string) {
-	if p.links[index] != nil || p.refused[index] != "" {
-		return
-	}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: p.program, Attach: ebpf.AttachTCXIngress})
-	if err != nil {
-		p.refused[index] = fmt.Sprintf("interface %s does not take the program (%s): %v", name, needs, err)
-		p.config.Log.Warn("the DNS fast path is not on an interface", "interface", name, "error", err)
-		return
-	}
-	p.links[index], p.names[index] = l, name
-}
-
 // listen makes the program answer at the configured addresses; local are those of
 // the network namespace.
 func (p *Plane) listen(local []netip.Addr) error {
@@ -120,8 +102,10 @@ func (p *Plane) listen(local []netip.Addr) error {
 		}
 	}
 	var failed []error
+	changed := false
 	for key := range p.listens {
 		if !want[key] {
+			changed = true
 			failed = append(failed, remove(p.maps[packetsMapListens], key))
 			delete(p.listens, key)
 		}
@@ -134,9 +118,27 @@ func (p *Plane) listen(local []netip.Addr) error {
 			failed = append(failed, fmt.Errorf("answering at an address: %w", err))
 			continue
 		}
-		p.listens[key] = true
+		p.listens[key], changed = true, true
+	}
+	if changed {
+		failed = append(failed, p.writeZone(p.zone))
 	}
 	return errors.Join(failed...)
+}
+
+// locate notes in a zone the addresses that the program compares, and whether it has
+// to look for more.
+func (p *Plane) locate(zone *packetsZone) {
+	zone.Here, zone.Elsewhere = packetsZone{}.Here, 0
+	i := 0
+	for key := range p.listens {
+		if i == len(zone.Here) {
+			zone.Elsewhere = 1
+			return
+		}
+		zone.Here[i] = key
+		i++
+	}
 }
 
 func listenAt(at netip.AddrPort) packetsListen {

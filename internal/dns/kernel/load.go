@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 
 	"github.com/fairlead-net/fairlead/internal/dns"
@@ -38,8 +37,10 @@ type Config struct {
 type Plane struct {
 	config  Config
 	netlink *netlink.Handle
-	program *ebpf.Program
-	maps    map[string]*ebpf.Map
+	// program answers by the interface that a query comes by, peerProgram at the other
+	// end of it.
+	program, peerProgram *ebpf.Program
+	maps                 map[string]*ebpf.Map
 
 	mu sync.Mutex
 	// table is what the maps say, missing the entries of it for which there was no
@@ -57,10 +58,9 @@ type Plane struct {
 	off error
 
 	listens map[packetsListen]bool
-	links   map[int]link.Link
-	// names are those of the interfaces in links, refused says why others are not there.
-	names   map[int]string
-	refused map[int]string
+	// links are the interfaces that have a program, refused those that did not take it.
+	links   map[int]attached
+	refused map[int]*refusal
 }
 
 // New loads the program, which answers nothing before Start. Errors say what it
@@ -89,9 +89,10 @@ func New(config Config) (*Plane, error) {
 		return nil, fmt.Errorf("asking for interfaces: %w", err)
 	}
 	p := &Plane{
-		config: config, netlink: handle, program: collection.DetachProgram(packetsProgDnsAnswer), maps: map[string]*ebpf.Map{},
+		config: config, netlink: handle, maps: map[string]*ebpf.Map{},
+		program: collection.DetachProgram(packetsProgDnsAnswer), peerProgram: collection.DetachProgram(packetsProgDnsAnswerPeer),
 		missing: map[string]dns.Entry{}, lists: map[string]uint64{}, off: errors.New("there are no names yet"),
-		listens: map[packetsListen]bool{}, links: map[int]link.Link{}, names: map[int]string{}, refused: map[int]string{},
+		listens: map[packetsListen]bool{}, links: map[int]attached{}, refused: map[int]*refusal{},
 	}
 	for name := range spec.Maps {
 		p.maps[name] = collection.DetachMap(name)
@@ -106,10 +107,10 @@ func (p *Plane) Close() error {
 	p.closed = true
 	var failed []error
 	for index, l := range p.links {
-		failed = append(failed, l.Close())
+		failed = append(failed, l.link.Close())
 		delete(p.links, index)
 	}
-	failed = append(failed, p.program.Close())
+	failed = append(failed, p.program.Close(), p.peerProgram.Close())
 	for _, m := range p.maps {
 		failed = append(failed, m.Close())
 	}

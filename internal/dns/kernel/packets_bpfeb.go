@@ -83,21 +83,25 @@ type packetsZone struct {
 	Ttl         uint32
 	MaxUdp      uint16
 	Soa         [54]uint8
+	Here        [4]packetsListen
+	Elsewhere   uint32
 	LastVersion uint32
+	_           [4]byte
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	packetsMapCounts     = "counts"
-	packetsMapCurrent    = "current"
-	packetsMapListens    = "listens"
-	packetsMapLists      = "lists"
-	packetsMapNames      = "names"
-	packetsMapScratches  = "scratches"
-	packetsMapZones      = "zones"
-	packetsProgDnsAnswer = "dns_answer"
+	packetsMapCounts         = "counts"
+	packetsMapCurrent        = "current"
+	packetsMapListens        = "listens"
+	packetsMapLists          = "lists"
+	packetsMapNames          = "names"
+	packetsMapScratches      = "scratches"
+	packetsMapZones          = "zones"
+	packetsProgDnsAnswer     = "dns_answer"
+	packetsProgDnsAnswerPeer = "dns_answer_peer"
 )
 
 // loadPackets returns the embedded CollectionSpec for packets.
@@ -142,7 +146,8 @@ type packetsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type packetsProgramSpecs struct {
-	DnsAnswer *ebpf.ProgramSpec `ebpf:"dns_answer"`
+	DnsAnswer     *ebpf.ProgramSpec `ebpf:"dns_answer"`
+	DnsAnswerPeer *ebpf.ProgramSpec `ebpf:"dns_answer_peer"`
 }
 
 // packetsMapSpecs contains maps before they are loaded into the kernel.
@@ -215,12 +220,14 @@ type packetsVariables struct {
 //
 // It can be passed to loadPacketsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type packetsPrograms struct {
-	DnsAnswer *ebpf.Program `ebpf:"dns_answer"`
+	DnsAnswer     *ebpf.Program `ebpf:"dns_answer"`
+	DnsAnswerPeer *ebpf.Program `ebpf:"dns_answer_peer"`
 }
 
 func (p *packetsPrograms) Close() error {
 	return _PacketsClose(
 		p.DnsAnswer,
+		p.DnsAnswerPeer,
 	)
 }
 

@@ -47,6 +47,7 @@ func flag(is bool) uint8 {
 
 // writeZone makes another zone valid.
 func (p *Plane) writeZone(zone packetsZone) error {
+	p.locate(&zone)
 	zone.Version = p.zone.Version + 1
 	zone.LastVersion = zone.Version
 	slot := 1 - p.slot

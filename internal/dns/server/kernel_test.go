@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
-	"time"
 
 	wire "github.com/miekg/dns"
 
@@ -260,6 +259,54 @@ func TestKernelFull(t *testing.T) {
 	}
 }
 
+// TestKernelAddresses answers at few addresses, and at more than the program compares.
+// At others it must leave the packet alone.
+func TestKernelAddresses(t *testing.T) {
+	packed, err := query("web.shop.svc.cluster.local.", wire.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 9 {
+		var at []netip.AddrPort
+		for i := range n {
+			a := netip.AddrFrom4([4]byte{10, 0, byte(i), 53})
+			if i%2 == 1 {
+				a = netip.AddrFrom16([16]byte{0: 0xfd, 7: byte(i), 15: 53})
+			}
+			at = append(at, netip.AddrPortFrom(a, uint16(53+i/4)))
+		}
+		k, err := kernel.New(kernel.Config{Listen: at, MaxUDP: 1232})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Apply(cluster(t, 0)); err != nil {
+			t.Fatal(err)
+		}
+		answers := func(to netip.AddrPort) bool {
+			from := netip.MustParseAddrPort("10.1.2.3:4711")
+			if to.Addr().Is6() {
+				from = netip.MustParseAddrPort("[fd00::1:2:3]:4711")
+			}
+			out, err := k.Try(ethernet(packed, from, to))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out != nil
+		}
+		for _, to := range at {
+			if !answers(to) || answers(netip.AddrPortFrom(to.Addr(), 5353)) || answers(netip.AddrPortFrom(to.Addr().Next(), to.Port())) {
+				t.Errorf("%d addresses: not answered at %s, or beside it", n, to)
+			}
+		}
+		if answers(netip.MustParseAddrPort("10.9.9.9:53")) || answers(netip.MustParseAddrPort("10.9.9.9:0")) {
+			t.Errorf("%d addresses: answered at another one", n)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // FuzzKernel expects the program to answer only what the reader of usual queries
 // accepts, as the server does.
 func FuzzKernel(f *testing.F) {
@@ -310,39 +357,4 @@ func FuzzKernel(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
-}
-
-// BenchmarkKernel times the program alone: for the address of a ClusterIP, for a
-// name without data, for one of a search path that does not exist, for 16 addresses,
-// and for a query that it passes on. A packet can be answered once only, so the time
-// is that of single runs, with what the kernel takes to measure one.
-func BenchmarkKernel(b *testing.B) {
-	k := kernelPlane(b, 0)
-	if err := k.Apply(cluster(b, 16)); err != nil {
-		b.Fatal(err)
-	}
-	for name, m := range map[string]*wire.Msg{
-		"hit":    query("web.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
-		"nodata": query("shop.svc.cluster.local.", wire.TypeAAAA).SetEdns0(1232, false),
-		"miss":   query("www.example.com.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
-		"many":   query("big.shop.svc.cluster.local.", wire.TypeA).SetEdns0(1232, false),
-		"pass":   query("www.example.com.", wire.TypeA).SetEdns0(1232, false),
-	} {
-		packed, err := m.Pack()
-		if err != nil {
-			b.Fatal(err)
-		}
-		in := ethernet(packed, netip.MustParseAddrPort("10.1.2.3:4711"), kernelAt4)
-		b.Run(name, func(b *testing.B) {
-			total := time.Duration(0)
-			for range b.N {
-				took, err := k.Time(in)
-				if err != nil {
-					b.Fatal(err)
-				}
-				total += took
-			}
-			b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/op")
-		})
-	}
 }

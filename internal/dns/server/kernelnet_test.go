@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -31,7 +33,37 @@ const (
 	pairLink                 = "eth0"
 )
 
+// newPair makes the interfaces a veth.
 func newPair(t testing.TB) *pair {
+	t.Helper()
+	return newPairOf(t, func(link netlink.LinkAttrs, client netns.NsHandle) error {
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: link, PeerName: pairLink, PeerNamespace: netlink.NsFd(client)})
+	})
+}
+
+// newMacvlans makes two interfaces on a third one, neither of which is the other's end.
+func newMacvlans(t testing.TB) *pair {
+	t.Helper()
+	return newPairOf(t, func(link netlink.LinkAttrs, client netns.NsHandle) error {
+		lower := netlink.NewLinkAttrs()
+		lower.Name, lower.Flags = "lower", net.FlagUp
+		// Without another end that is up, it would have no carrier.
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: lower, PeerName: "end"}); err != nil {
+			return err
+		}
+		end, err := netlink.LinkByName("end")
+		if err != nil {
+			return err
+		}
+		link.ParentIndex = end.Attrs().ParentIndex
+		err = netlink.LinkSetUp(end)
+		err = errors.Join(err, netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: link, Mode: netlink.MACVLAN_MODE_BRIDGE}))
+		link.Namespace = netlink.NsFd(client)
+		return errors.Join(err, netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: link, Mode: netlink.MACVLAN_MODE_BRIDGE}))
+	})
+}
+
+func newPairOf(t testing.TB, add func(link netlink.LinkAttrs, client netns.NsHandle) error) *pair {
 	t.Helper()
 	runtime.LockOSThread() // and never unlock it: the thread ends with the test
 	must := func(err error) {
@@ -46,7 +78,7 @@ func newPair(t testing.TB) *pair {
 	must(err)
 	link := netlink.NewLinkAttrs()
 	link.Name = pairLink
-	must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: link, PeerName: pairLink, PeerNamespace: netlink.NsFd(client)}))
+	must(add(link, client))
 	must(netns.Set(client))
 	up(t, "10.9.0.2/24", "fd00:9::2/64")
 	must(netns.Set(server))
@@ -120,14 +152,18 @@ func sumInSoftware(t testing.TB) {
 
 // TestKernelTraffic asks a server by an interface of its network namespace, by both
 // families, with checksums that nobody makes or looks at, as between pods of a node,
-// and with ones that the kernel makes of queries, of replies, or of both. What the kernel can answer must not reach
-// a socket, and all is counted.
+// and with ones that the kernel makes of queries, of replies, or of both, and by an
+// interface that is no veth. What the kernel can answer must not reach a socket, and
+// all is counted.
 func TestKernelTraffic(t *testing.T) {
-	for _, software := range []struct{ client, server bool }{{}, {true, true}, {true, false}, {false, true}} {
-		world := newPair(t)
+	for _, software := range []struct {
+		pair           func(testing.TB) *pair
+		client, server bool
+	}{{newPair, false, false}, {newPair, true, true}, {newPair, true, false}, {newPair, false, true}, {newMacvlans, false, false}} {
+		world := software.pair(t)
 		registry := prometheus.NewRegistry()
 		p, _ := start(t, Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:53")}, KernelFastPath: true, Registry: registry}, cluster(t, 3))
-		if text := strings.Join(p.Describe(), "\n"); !strings.Contains(text, "the kernel answers plain queries for addresses that come by eth0") {
+		if text := strings.Join(p.Describe(), "\n"); !strings.Contains(text, "the kernel answers plain queries for addresses that come by ") || !strings.Contains(text, pairLink) {
 			t.Fatalf("it is not in the kernel: %s", text)
 		}
 		if software.server {

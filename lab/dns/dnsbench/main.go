@@ -31,6 +31,8 @@ type options struct {
 	rounds              int
 	length              time.Duration
 	knot, unbound       string
+	// wire is set to measure only what is asked by the wire.
+	wire bool
 }
 
 const unshared = "FAIRLEAD_DNSBENCH_UNSHARED"
@@ -46,6 +48,7 @@ func main() {
 	flag.DurationVar(&o.length, "length", 3*time.Second, "time of each measurement")
 	flag.StringVar(&o.knot, "knot", "/usr/sbin/knotd", "the program of Knot DNS")
 	flag.StringVar(&o.unbound, "unbound", "/usr/sbin/unbound", "the program of unbound")
+	flag.BoolVar(&o.wire, "wire", false, "measure only Fairlead's part in the kernel and CoreDNS, by a pair of virtual interfaces")
 	flag.Parse()
 	if os.Getenv(unshared) == "" {
 		exit(inNetworkNamespace())

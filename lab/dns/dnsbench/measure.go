@@ -30,6 +30,9 @@ func measure(w *world, r *report) error {
 	if err != nil {
 		return err
 	}
+	if w.wire {
+		return w.overWire(r, peers["coredns"])
+	}
 	all := newResults()
 	start := time.Now()
 	for _, m := range mixes(w.services) {

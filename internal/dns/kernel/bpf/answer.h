@@ -131,28 +131,25 @@ static __always_inline bool put_addresses(struct scratch *s, const struct query 
 	return true;
 }
 
-// put_opt writes the OPT record that answers one (RFC 6891).
-static __always_inline void put_opt(struct scratch *s, const struct query *q, const struct zone *z, __u32 at)
+// put_opt writes the OPT record that answers one (RFC 6891), and returns the sum of
+// what it has different.
+static __always_inline __u64 put_opt(struct scratch *s, const struct query *q, const struct zone *z, __u32 at)
 {
-	__u8 *opt = s->tail + at;
+	__u64 old = word(s, q->end, WORD), new = (__u64)TYPE_OPT << 40 | (__u64)bpf_ntohs(z->max_udp) << 24;
+	__be16 rest = bpf_htons(s->message[INSIDE(q->end + WORD)] << 8);
 
-	opt[0] = 0;
-	opt[1] = 0;
-	opt[2] = TYPE_OPT;
-	__builtin_memcpy(opt + 3, &z->max_udp, 2);
-	opt[5] = 0;
-	opt[6] = 0;
-	opt[7] = s->message[INSIDE(q->end + 7)] & 0x80; // DO
-	opt[8] = 0;
-	opt[9] = 0;
-	opt[10] = 0;
+	new = bpf_cpu_to_be64(new) | (old & bpf_cpu_to_be64(0x80)); // DO
+	__builtin_memcpy(s->tail + at, &new, sizeof(new));
+	__builtin_memset(s->tail + at + sizeof(new), 0, OPT_SIZE - sizeof(new));
+	old = ~old;
+	return (__u64)(__u32)new + (new >> 32) + (__u32)old + (old >> 32) + (__u16)~rest;
 }
 
 // sum_of returns the checksum of bytes whose number is filled up to a multiple of
 // four with zeros.
 static __always_inline __u32 sum_of(const __u8 *bytes, __u32 size)
 {
-	return size ? bpf_csum_diff(0, 0, (__be32 *)bytes, (size + 3) & ~3u, 0) : 0;
+	return bpf_csum_diff(0, 0, (__be32 *)bytes, (size + 3) & ~3u, 0);
 }
 
 static __always_inline __u32 added(__u32 sum, __be16 new, __be16 old)
@@ -184,17 +181,18 @@ static __always_inline bool swap_addresses(struct __sk_buff *skb, const struct q
 		ip->hop_limit = HOP_LIMIT;
 	} else {
 		struct iphdr *ip = data + ETH_HLEN;
-		__be32 from = ip->saddr;
+		__be32 from = ip->saddr, to = ip->daddr;
+		__be16 total = bpf_htons(sizeof(*ip) + size);
 
-		ip->saddr = ip->daddr;
+		ip->saddr = to;
 		ip->daddr = from;
 		ip->tos = 0;
-		ip->tot_len = bpf_htons(sizeof(*ip) + size);
+		ip->tot_len = total;
 		ip->id = 0; // nobody may make fragments of it (RFC 6864)
 		ip->frag_off = bpf_htons(IP4_WHOLE);
 		ip->ttl = HOP_LIMIT;
-		ip->check = 0;
-		ip->check = ~folded(bpf_csum_diff(0, 0, (__be32 *)ip, sizeof(*ip), 0));
+		// Of all words but those that are zero.
+		ip->check = ~folded((__u64)from + to + total + bpf_htons(IP4_PLAIN) + bpf_htons(IP4_WHOLE) + bpf_htons(HOP_LIMIT << 8 | IPPROTO_UDP));
 	}
 	return true;
 }
@@ -226,34 +224,38 @@ static __always_inline int change_message(struct __sk_buff *skb, const struct qu
 	return 0;
 }
 
-// send makes the packet of the query the reply, and gives it back to who sent it.
+// make_reply makes the packet of the query the reply, and returns TC_ACT_REDIRECT.
 // Until the packet has its new size, nothing has been changed, and it can pass.
 //
 // The checksum of UDP is corrected by what differs. So a query that was damaged
 // on its way, which nobody has looked for here, has a reply that is damaged, too.
-SEPARATE int send(struct __sk_buff *skb, struct scratch *s, const struct query *q, const struct zone *z, const struct answer *a)
+SEPARATE int make_reply(struct __sk_buff *skb, struct scratch *s, const struct query *q, const struct zone *z, const struct answer *a)
 {
-	__u32 end, old, tail, size, sum, check;
-	__u16 difference;
+	__u32 end, records, tail, size, sum, check;
+	__u64 difference;
 
-	if (!skb || !s || !q || !z || !a || !a->size || a->size > TAIL_SIZE - OPT_SIZE - 4)
+	if (!skb || !s || !q || !z || !a)
+		return TC_ACT_UNSPEC;
+	records = a->size;
+	barrier_var(records); // what the verifier knows of it is of one register
+	if (!records || records > TAIL_SIZE - OPT_SIZE - 4)
 		return TC_ACT_UNSPEC;
 	end = q->end;
-	old = q->opt ? OPT_SIZE : 0;
-	tail = a->size + old;
+	tail = records + (q->opt ? OPT_SIZE : 0);
 	size = sizeof(struct udphdr) + end + tail;
 	check = q->udp + offsetof(struct udphdr, check);
+	__builtin_memset(s->tail + records, 0, sizeof(__u32));
+	difference = sum_of(s->tail, records);
 	if (q->opt)
-		put_opt(s, q, z, a->size);
-	*(__u32 *)(s->tail + tail) = 0;
-	s->message[INSIDE(end + OPT_SIZE)] = 0;
+		difference += put_opt(s, q, z, records);
 	if (bpf_skb_change_tail(skb, q->udp + size, 0))
 		return TC_ACT_UNSPEC;
 	if (bpf_skb_store_bytes(skb, q->udp + sizeof(struct udphdr) + end, s->tail, tail, 0))
 		return TC_ACT_SHOT;
 	// A sum of bytes that begin in the middle of a word of two has these swapped.
-	difference = folded((__u64)sum_of(s->tail, tail) + (__u16)~folded(sum_of(s->message + INSIDE(end), old)));
-	sum = end & 1 ? (__u16)(difference << 8 | difference >> 8) : difference;
+	sum = folded(difference);
+	if (end & 1)
+		sum = (__u16)(sum << 8 | sum >> 8);
 	if (!swap_addresses(skb, q, size) || change_message(skb, q, z, a, size, &sum))
 		return TC_ACT_SHOT;
 	// Of a packet that is to be summed later, its field holds the sum of the pseudo
@@ -261,7 +263,7 @@ SEPARATE int send(struct __sk_buff *skb, struct scratch *s, const struct query *
 	if (bpf_l4_csum_replace(skb, check, 0, sum, BPF_F_MARK_MANGLED_0) ||
 	    bpf_l4_csum_replace(skb, check, bpf_htons(sizeof(struct udphdr) + q->size), bpf_htons(size), BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | 2))
 		return TC_ACT_SHOT;
-	return bpf_redirect(skb->ifindex, 0);
+	return TC_ACT_REDIRECT;
 }
 
 #endif

@@ -60,11 +60,12 @@ static __always_inline int read_entry(const struct name *key, __u64 digest, stru
 	return 1;
 }
 
-SEC("tcx/ingress")
-int dns_answer(struct __sk_buff *skb)
+// answer makes a packet that is a query its reply, which it tells by TC_ACT_REDIRECT.
+static __always_inline int answer(struct __sk_buff *skb)
 {
 	struct answer a = {};
 	struct query q = {};
+	struct listen to = {};
 	struct name key = {};
 	struct entry e;
 	__u32 zero = 0, *slot, number, version;
@@ -73,18 +74,22 @@ int dns_answer(struct __sk_buff *skb)
 	struct zone *z;
 	int found, below, verdict;
 
-	if (!read_packet(skb, &q))
+	if (!read_packet(skb, &q, &to))
 		return TC_ACT_UNSPEC;
-	s = bpf_map_lookup_elem(&scratches, &zero);
 	slot = bpf_map_lookup_elem(&current, &zero);
-	if (!s || !slot)
-		return pass(UNREADY);
+	if (!slot)
+		return TC_ACT_UNSPEC;
 	number = *slot;
 	z = bpf_map_lookup_elem(&zones, &number);
-	if (!z || !z->enabled)
-		return pass(UNREADY);
+	if (!z)
+		return TC_ACT_UNSPEC;
 	version = z->last_version;
 	barrier();
+	if (!is_here(z, &to))
+		return TC_ACT_UNSPEC;
+	s = bpf_map_lookup_elem(&scratches, &zero);
+	if (!s || !z->enabled)
+		return pass(UNREADY);
 	if (!read_question(skb, s, &q))
 		return pass(UNUSUAL);
 	if (!in_domain(s, &q, z))
@@ -106,10 +111,29 @@ int dns_answer(struct __sk_buff *skb)
 	barrier();
 	if (z->version != version || *(volatile __u32 *)slot != number)
 		return pass(UNREADY);
-	verdict = send(skb, s, &q, z, &a);
+	verdict = make_reply(skb, s, &q, z, &a);
 	if (verdict == TC_ACT_REDIRECT)
 		count(&q, &a);
 	return verdict;
+}
+
+// dns_answer sends replies by the interface that queries come by.
+SEC("tcx/ingress")
+int dns_answer(struct __sk_buff *skb)
+{
+	int verdict = answer(skb);
+
+	return verdict == TC_ACT_REDIRECT ? bpf_redirect(skb->ifindex, 0) : verdict;
+}
+
+// dns_answer_peer is for an interface whose other end is in another network
+// namespace: replies are received there at once, without a queue between.
+SEC("tcx/ingress")
+int dns_answer_peer(struct __sk_buff *skb)
+{
+	int verdict = answer(skb);
+
+	return verdict == TC_ACT_REDIRECT ? bpf_redirect_peer(skb->ifindex, 0) : verdict;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -61,6 +61,15 @@ struct list {
 	__u64 last;
 };
 
+// listen is where queries are answered.
+struct listen {
+	__be32 address[4]; // ::ffff:a.b.c.d for IPv4
+	__be16 port;
+	__u16 pad;
+};
+
+#define HERE 4
+
 // zone is what all answers have in common. There are two, of which one is valid
 // and not written to.
 struct zone {
@@ -73,14 +82,9 @@ struct zone {
 	__be32 ttl;
 	__be16 max_udp;
 	__u8 soa[SOA_SIZE];
+	struct listen here[HERE]; // where queries are answered, some or all, and zeros
+	__u32 elsewhere;          // the map has more
 	__u32 last_version;
-};
-
-// listen is where queries are answered.
-struct listen {
-	__be32 address[4]; // ::ffff:a.b.c.d for IPv4
-	__be16 port;
-	__u16 pad;
 };
 
 enum reason {

@@ -59,7 +59,7 @@ SEPARATE int read_question(struct __sk_buff *skb, struct scratch *s, struct quer
 {
 	const __u8 *m;
 	__u32 size;
-	__u16 type;
+	__u64 w;
 
 	if (!skb || !s || !q)
 		return false;
@@ -70,27 +70,30 @@ SEPARATE int read_question(struct __sk_buff *skb, struct scratch *s, struct quer
 	if (bpf_skb_load_bytes(skb, q->udp + sizeof(struct udphdr), s->message, size))
 		return false;
 	// A query (QR and the opcode are zero), its four counts.
-	if (m[2] & 0xf8 || number(s, 4) != 1 || number(s, 6) || number(s, 8) || m[10] || m[11] > 1)
+	w = bpf_be64_to_cpu(word(s, 4, WORD));
+	if (m[2] & 0xf8 || (w & ~1ULL) != 1ULL << 48)
 		return false;
-	q->opt = m[11];
+	q->opt = w & 1;
 	q->end = size;
 	if (q->opt) {
 		if (size < HEADER_SIZE + 6 + OPT_SIZE)
 			return false;
 		q->end = size - OPT_SIZE;
-		// The root, the type, version 0, no options.
-		if (m[INSIDE(q->end)] || number(s, q->end + 1) != TYPE_OPT || m[INSIDE(q->end + 6)] || number(s, q->end + 9))
+		// The root, the type, any size and code, version 0; no options.
+		w = bpf_be64_to_cpu(word(s, q->end, WORD));
+		if ((w & 0xffffff000000ff00) != (__u64)TYPE_OPT << 40 || number(s, q->end + 9))
 			return false;
 	}
-	type = number(s, q->end - 4);
-	q->six = type == TYPE_AAAA;
-	return (q->six || type == TYPE_A) && number(s, q->end - 2) == CLASS_IN;
+	w = (__u32)number(s, q->end - 4) << 16 | number(s, q->end - 2);
+	q->six = w == (TYPE_AAAA << 16 | CLASS_IN);
+	return q->six || w == (TYPE_A << 16 | CLASS_IN);
 }
 
 // in_domain tells whether the question's name ends as the cluster domain does, at
 // q->domain, of which only read_name knows whether it is where a label begins.
 SEPARATE int in_domain(const struct scratch *s, struct query *q, const struct zone *z)
 {
+	bool exact = true;
 	__u32 size;
 
 	if (!s || !q || !z)
@@ -99,14 +102,14 @@ SEPARATE int in_domain(const struct scratch *s, struct query *q, const struct zo
 	if (q->end < HEADER_SIZE + 4 + size)
 		return false;
 	q->domain = q->end - 4 - size;
-	q->exact = true;
 	for (__u32 i = 0; i < DOMAIN_WORDS && i * WORD < size; i++) {
 		__u64 w = word(s, q->domain + i * WORD, size - i * WORD);
 
 		if (lower(w) != z->domain[i])
 			return false;
-		q->exact &= w == z->domain[i];
+		exact &= w == z->domain[i];
 	}
+	q->exact = exact;
 	return true;
 }
 
@@ -117,6 +120,7 @@ SEPARATE int read_name(const struct scratch *s, const struct query *q, struct na
 {
 	__u32 at = HEADER_SIZE, last = 0, second = 0, third = 0, size;
 	int labels = 0, taken = 1;
+	__u64 sum = 0;
 
 	if (!s || !q || !key || !digest)
 		return -1;
@@ -142,9 +146,12 @@ SEPARATE int read_name(const struct scratch *s, const struct query *q, struct na
 	if (size > NAME_SIZE)
 		return -1;
 	for (__u32 i = 0; i < NAME_WORDS && i * WORD < size; i++) {
-		key->word[i] = lower(word(s, at + i * WORD, size - i * WORD));
-		*digest = (*digest ^ key->word[i]) * 0x9e3779b97f4a7c15ULL;
+		__u64 w = lower(word(s, at + i * WORD, size - i * WORD));
+
+		key->word[i] = w;
+		sum = (sum ^ w) * 0x9e3779b97f4a7c15ULL;
 	}
+	*digest = sum;
 	return labels - taken;
 }
 
