@@ -61,6 +61,7 @@ func TestLifetime(t *testing.T) {
 		"REFUSED":           {5, nil, denial, -1},
 	} {
 		m := message(t, a("www.example.com."), c.rcode, c.records...)
+		m.SetEdns0(1232, false) // whose TTL is none
 		if kind, got := lifetime(m); got != c.want || kind != c.kind {
 			t.Errorf("%s: %s %s, want %s %s", name, kind, got, c.kind, c.want)
 		}
@@ -191,10 +192,13 @@ func TestCacheReplaces(t *testing.T) {
 	if got := k.get(q); !strings.HasPrefix(got, "NOERROR") {
 		t.Error(got)
 	}
-	other := q
-	other.DO = true
-	if k.get(other) != "" || k.get(a("ww.example.com.")) != "" {
-		t.Error("another question has the same answer")
+	for _, other := range []Query{
+		a("ww.example.com."), {Name: q.Name, Type: wire.TypeAAAA, Class: q.Class}, {Name: q.Name, Type: q.Type, Class: wire.ClassCHAOS},
+		{Name: q.Name, Type: q.Type, Class: q.Class, DO: true}, {Name: q.Name, Type: q.Type, Class: q.Class, CD: true},
+	} {
+		if k.get(other) != "" {
+			t.Errorf("%+v has the same answer", other)
+		}
 	}
 }
 

@@ -243,13 +243,18 @@ func TestMaxConcurrent(t *testing.T) {
 			go func() { done <- address(f.Exchange(t.Context(), a(name))) }()
 		}
 		synctest.Wait()
-		if _, err := f.Exchange(t.Context(), a("c.")); !errors.Is(err, ErrOverload) {
-			t.Error(err)
+		for range 3 {
+			if _, err := f.Exchange(t.Context(), a("c.")); !errors.Is(err, ErrOverload) {
+				t.Error(err)
+			}
 		}
 		<-done
 		<-done
 		if got, _ := ask(t, f, "d."); got != "192.0.2.1" {
 			t.Error(got)
+		}
+		if n := gathered(t, f)["coredns_forward_max_concurrent_rejects_total{}"]; n != 3 {
+			t.Errorf("%v queries counted as refused", n)
 		}
 	})
 }
