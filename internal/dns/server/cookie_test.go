@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	wire "github.com/miekg/dns"
@@ -85,6 +86,24 @@ func TestCookieLife(t *testing.T) {
 	check(0, "192.0.2.1", true)
 	c.rotate()
 	check(0, "192.0.2.1", false)
+}
+
+// TestSecrets expects secrets that nobody can guess, a new one every hour.
+func TestSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCookies()
+		go c.run(t.Context())
+		seen := map[[2]uint64]bool{{}: true}
+		for hour := range 5 {
+			known := *c.secrets.Load()
+			if seen[known.current] || hour > 0 && !seen[known.previous] {
+				t.Errorf("after %d hours: %x", hour, known)
+			}
+			seen[known.current], seen[known.previous] = true, true
+			time.Sleep(cookieAge)
+			synctest.Wait()
+		}
+	})
 }
 
 // TestCookies expects replies of every way through the server to carry a cookie
