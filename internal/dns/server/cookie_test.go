@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,7 +123,7 @@ func TestCookies(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"", "01", "010203040506070809", "0102030405060708" + "01020304050607"} {
+	for _, text := range []string{"", "01", "010203040506070809", "0102030405060708" + "01020304050607", strings.Repeat("01", clientCookie+maxServerCookie+1)} {
 		expect(t, ask(t, "udp", at, withCookie(query("web.shop.svc.cluster.local.", wire.TypeA), text)), wire.RcodeFormatError)
 	}
 }

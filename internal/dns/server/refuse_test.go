@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,7 +49,8 @@ func TestRefuse(t *testing.T) {
 		if c.questions > 0 {
 			want.Question = c.m.Question
 		}
-		if got.String() != want.String() {
+		// The library reads what says that there are more records than there are.
+		if counts := []byte{0, byte(c.questions), 0, 0, 0, 0, 0, 0}; got.String() != want.String() || !bytes.Equal(reply[4:headerSize], counts) {
 			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
 		}
 	}
@@ -88,6 +91,8 @@ func TestOversizedQuery(t *testing.T) {
 func TestWaitingOverTCP(t *testing.T) {
 	const queries, limit = 10, 3
 	release := make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	defer let()
 	up := upstream(t, func(w wire.ResponseWriter, m *wire.Msg) {
 		if m.Question[0].Qtype == wire.TypeA { // and does not look for loops
 			<-release
@@ -102,7 +107,7 @@ func TestWaitingOverTCP(t *testing.T) {
 	for range queries - limit {
 		expect(t, readReply(t, conn), wire.RcodeRefused)
 	}
-	close(release)
+	let()
 	for range limit {
 		expect(t, readReply(t, conn), wire.RcodeSuccess, "192.0.2.1")
 	}

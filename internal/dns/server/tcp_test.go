@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -140,7 +141,7 @@ func TestConnectionLimits(t *testing.T) {
 // TestSlowClients expects connections that send nothing, a part, or garbage to
 // be closed in time.
 func TestSlowClients(t *testing.T) {
-	_, at := start(t, Config{IdleTimeout: 200 * time.Millisecond, IOTimeout: 200 * time.Millisecond}, cluster(t, 0))
+	p, at := start(t, Config{IdleTimeout: 200 * time.Millisecond, IOTimeout: 200 * time.Millisecond}, cluster(t, 0))
 	half := frame(t, query("web.shop.svc.cluster.local.", wire.TypeA))[:9]
 	for name, sent := range map[string][]byte{"nothing": nil, "half a length": {0}, "half a query": half, "too large": {0xff, 0xff, 1}, "length zero": {0, 0}} {
 		conn := dial(t, at)
@@ -149,6 +150,9 @@ func TestSlowClients(t *testing.T) {
 		if n, err := io.Copy(io.Discard, conn); n != 0 || time.Since(started) > 3*time.Second {
 			t.Errorf("%s: %d bytes, %v after %s", name, n, err, time.Since(started))
 		}
+	}
+	if ignored := p.tallies[len(p.tallies)-1].ignored.Load(); ignored != 2 {
+		t.Errorf("%d are counted as no queries, want the two of sizes that no query has", ignored)
 	}
 }
 
@@ -185,6 +189,8 @@ func TestClientThatDoesNotRead(t *testing.T) {
 // longer for the first query of a connection than for the next one.
 func TestCloseWaits(t *testing.T) {
 	asked, release := make(chan struct{}, 2), make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	defer let()
 	up := upstream(t, func(w wire.ResponseWriter, m *wire.Msg) {
 		if m.Question[0].Qtype == wire.TypeA { // and does not look for loops
 			asked <- struct{}{}
@@ -228,7 +234,7 @@ func TestCloseWaits(t *testing.T) {
 		t.Error("closed while queries wait")
 	case <-time.After(2 * quiet):
 	}
-	close(release)
+	let()
 	expect(t, readReply(t, used), wire.RcodeSuccess, "192.0.2.1")
 	reply, err := (&wire.Conn{Conn: udp}).ReadMsg()
 	if err != nil {

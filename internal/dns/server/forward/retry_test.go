@@ -41,6 +41,31 @@ func TestLostPacket(t *testing.T) {
 	})
 }
 
+// TestErrorAtOnce: an upstream that cannot be asked costs no time, and its answer, when
+// no other is left, heals it.
+func TestErrorAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f, actors := act(t, Config{Zones: []Zone{{Name: ".", Policy: Sequential}}}, 0, 10*time.Millisecond)
+		refuse := func(*wire.Msg) (*wire.Msg, error) { return nil, errors.New("connection refused") }
+		actors[0].reply = refuse
+		for _, name := range []string{"a.", "b."} {
+			if got, took := ask(t, f, name); got != "192.0.2.2" || took != 10*time.Millisecond {
+				t.Errorf("%s after %s", got, took)
+			}
+		}
+		u := f.all()[0]
+		if u.healthy() {
+			t.Error(u.state())
+		}
+		actors[0].reply, actors[1].reply = nil, refuse
+		ask(t, f, "c.")
+		ask(t, f, "d.")
+		if got, _ := ask(t, f, "e."); got != "192.0.2.1" || !u.healthy() {
+			t.Errorf("%s; %s", got, u.state())
+		}
+	})
+}
+
 // TestTruncatedStays: where TCP fails, what came by UDP is better than nothing. It is not
 // kept.
 func TestTruncatedStays(t *testing.T) {

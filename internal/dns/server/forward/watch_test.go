@@ -2,9 +2,15 @@ package forward
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -52,6 +58,29 @@ func TestWatch(t *testing.T) {
 			t.Error("a probe that ended with the server is held against the upstream")
 		}
 	})
+}
+
+// TestHealthLog: that an upstream fails, and that it answers again, is said once.
+func TestHealthLog(t *testing.T) {
+	var said strings.Builder
+	f := forwarder(t, Config{Log: slog.New(slog.NewTextHandler(&said, nil)), Zones: []Zone{{Name: ".", MaxFails: 3, Servers: []Server{{Address: netip.MustParseAddrPort("192.0.2.1:53")}}}}})
+	u := f.all()[0]
+	for range 2 {
+		u.failed(errSlow)
+	}
+	u.healed()
+	if said.Len() > 0 {
+		t.Errorf("said before it failed three times: %s", said.String())
+	}
+	for range 10 {
+		u.failed(errSlow)
+	}
+	for range 2 {
+		u.healed()
+	}
+	if text := said.String(); strings.Count(text, "does not answer") != 1 || strings.Count(text, "answers again") != 1 {
+		t.Errorf("said: %s", text)
+	}
 }
 
 // TestLateButAlive: an upstream that answers others is not suspected for a name that takes
@@ -171,6 +200,41 @@ func TestOwn(t *testing.T) {
 		own.Store(true)
 		f.CheckOwn()
 		expect("when it is its own again", "d.", "192.0.2.2")
+		f.all()[1].own.Store(true)
+		if got, took := ask(t, f, "e."); !strings.HasPrefix(got, "there is no server to ask: upstream 192.0.2.1:53 leads back") || took != 0 {
+			t.Errorf("when there is no other: %s after %s", got, took)
+		}
+	})
+}
+
+// TestResolvConfFollowed: a server that comes into the file is asked from then on, after
+// it has been found out whether it leads back here.
+func TestResolvConfFollowed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("nameserver 192.0.2.1\n")
+	bubble(t, func(t *testing.T) {
+		f := forwarder(t, Config{ResolvConf: path})
+		var mu sync.Mutex
+		var dialled []string
+		f.dial = func(_ context.Context, _, address string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			dialled = append(dialled, address)
+			return nil, errors.New("connection refused")
+		}
+		end := running(t, f)
+		time.Sleep(time.Second)
+		write("nameserver 192.0.2.22\n")
+		time.Sleep(2 * time.Second)
+		end()
+		if !slices.Equal(dialled, []string{"192.0.2.1:53", "192.0.2.22:53"}) || f.all()[0].Address.String() != "192.0.2.22:53" {
+			t.Errorf("asked %v; %v", dialled, f.Describe())
+		}
 	})
 }
 
