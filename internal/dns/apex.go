@@ -64,6 +64,7 @@ func (r *reply) reverse(address netip.Addr, zone string) {
 	case TypePTR:
 		r.pointers(owner, address, users)
 	case TypeANY:
+		r.say(owner, "an address of the cluster")
 		r.any(owner)
 	default:
 		r.say(owner, "the address of the cluster has no data of type "+r.asked.Type.String())

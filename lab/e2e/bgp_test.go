@@ -197,13 +197,7 @@ func TestBGPFailover(t *testing.T) {
 func setPackets(t *testing.T, direct bool) {
 	t.Helper()
 	dataplane := map[bool]string{true: "ebpf", false: "auto"}[direct]
-	l := lab(t)
-	// Without the test's own context, which has ended when it cleans up.
-	cmd := exec.Command(l.Bin("fairlead"), "upgrade", "--kubeconfig", l.Kubeconfig(),
-		"--set", fmt.Sprintf("config.lb.directReturn=%t", direct), "--set", "config.lb.packetDataplane="+dataplane)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	upgrade(t, fmt.Sprintf("config.lb.directReturn=%t", direct), "config.lb.packetDataplane="+dataplane)
 }
 
 // demandKey has FRR take sessions from the nodes' IPv4 addresses only with an MD5 key,

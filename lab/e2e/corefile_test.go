@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -54,13 +53,7 @@ data:
 // under load, and make a mistake in it.
 func TestCorefile(t *testing.T) {
 	eventually(t, 3*time.Minute, func() error { return ready(t) })
-	l := lab(t)
-	t.Cleanup(func() {
-		out, err := exec.Command(l.Bin("fairlead"), "upgrade", "--set", "config.dns.corefile=", "--kubeconfig", l.Kubeconfig()).CombinedOutput()
-		if err != nil {
-			t.Errorf("clean up: %v\n%s", err, out)
-		}
-	})
+	t.Cleanup(func() { upgrade(t, "config.dns.corefile=") })
 	write := func(change ...string) {
 		t.Helper()
 		apply(t, strings.NewReplacer(append(change, "ADDRESS", "192.0.2.7")...).Replace(corefile))
@@ -69,8 +62,7 @@ func TestCorefile(t *testing.T) {
 		kubectl(t, "annotate", "pods", "-n", "kube-system", "-l", "app.kubernetes.io/component=dns", "--overwrite", "fairlead.dev/look="+time.Now().Format("150405.000"))
 	}
 	write()
-	out, err := fairlead(t, "upgrade", "--set", "config.dns.corefile=/etc/coredns/Corefile")
-	must(t, out, err)
+	upgrade(t, "config.dns.corefile=/etc/coredns/Corefile")
 	everywhere := func(limit time.Duration, want string, question ...string) {
 		t.Helper()
 		eventually(t, limit, func() error { return everyServer(t, want, question...) })

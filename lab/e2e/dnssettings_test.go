@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -13,18 +12,12 @@ import (
 // address leads to the servers, and names are counted.
 func TestDNSSettings(t *testing.T) {
 	eventually(t, 3*time.Minute, func() error { return ready(t) })
-	l := lab(t)
-	settings := func(kernel, address, count string) []string {
-		return []string{"upgrade", "--set", "config.dns.kernelFastPath=" + kernel, "--set", "config.dns.nodeLocal=" + address, "--set", "config.dns.countNames=" + count}
+	set := func(kernel, address, count string) {
+		t.Helper()
+		upgrade(t, "config.dns.kernelFastPath="+kernel, "config.dns.nodeLocal="+address, "config.dns.countNames="+count)
 	}
-	t.Cleanup(func() {
-		out, err := exec.Command(l.Bin("fairlead"), append(settings("false", "null", "false"), "--kubeconfig", l.Kubeconfig())...).CombinedOutput()
-		if err != nil {
-			t.Errorf("clean up: %v\n%s", err, out)
-		}
-	})
-	out, err := fairlead(t, settings("true", "{169.254.20.10}", "true")...)
-	must(t, out, err)
+	t.Cleanup(func() { set("false", "null", "false") })
+	set("true", "{169.254.20.10}", "true")
 	for _, p := range probes(t) {
 		for _, server := range []string{"@10.96.0.10", "@169.254.20.10"} {
 			eventually(t, time.Minute, func() error {
@@ -33,7 +26,7 @@ func TestDNSSettings(t *testing.T) {
 		}
 	}
 	TestNames(t)
-	out, err = fairlead(t, "status")
+	out, err := fairlead(t, "status")
 	if must(t, out, err); !strings.Contains(out, "the kernel answers") || strings.Contains(out, "the kernel answers no queries") {
 		t.Errorf("status:\n%s", out)
 	}

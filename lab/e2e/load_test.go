@@ -13,6 +13,7 @@ import (
 // loadReport is what the load program prints.
 type loadReport struct {
 	Attempts, Failures, Held, Broken int
+	Repeated                         int
 	SlowestMillis, OutageMillis      int64
 	GapMillis, LossMillis            int64
 	Late                             int

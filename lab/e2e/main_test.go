@@ -83,6 +83,20 @@ func fairlead(t *testing.T, args ...string) (string, error) {
 	return run(t, nil, l.Bin("fairlead"), append(args, "--kubeconfig", l.Kubeconfig())...)
 }
 
+// upgrade sets values of the installed chart, each as KEY=VALUE. It works when a test
+// cleans up as well: the test's own context has ended by then.
+func upgrade(t *testing.T, values ...string) {
+	t.Helper()
+	l := lab(t)
+	args := []string{"upgrade", "--kubeconfig", l.Kubeconfig()}
+	for _, value := range values {
+		args = append(args, "--set", value)
+	}
+	if out, err := exec.Command(l.Bin("fairlead"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("fairlead upgrade, setting %s: %v\n%s", strings.Join(values, " "), err, out)
+	}
+}
+
 // eventually repeats a check until it passes or the time is over.
 func eventually(t *testing.T, limit time.Duration, check func() error) {
 	t.Helper()
@@ -135,11 +149,14 @@ func (p pod) exec(t *testing.T, command ...string) (string, error) {
 // processes returns the ids of the processes that run Fairlead with a plane.
 func processes(t *testing.T, plane string) []int {
 	t.Helper()
-	return commands(t, func(args []string) bool {
-		return len(args) > 2 && filepath.Base(args[0]) == "fairlead" && args[1] == "agent" && slices.ContainsFunc(args, func(arg string) bool {
-			planes, is := strings.CutPrefix(arg, "--planes=")
-			return is && slices.Contains(strings.Split(planes, ","), plane)
-		})
+	return commands(t, func(args []string) bool { return runs(args, plane) })
+}
+
+// runs tells whether a command line is that of Fairlead with a plane.
+func runs(args []string, plane string) bool {
+	return len(args) > 2 && filepath.Base(args[0]) == "fairlead" && args[1] == "agent" && slices.ContainsFunc(args, func(arg string) bool {
+		planes, is := strings.CutPrefix(arg, "--planes=")
+		return is && slices.Contains(strings.Split(planes, ","), plane)
 	})
 }
 

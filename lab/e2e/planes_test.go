@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -33,19 +32,13 @@ func TestNftablesAlone(t *testing.T) {
 			outside = func() { wait().check(t, "from outside to "+dataplane, 1500) }
 		}
 		wait := p.load(t, "--connect", address, "--rate", "100", "--hold", "20", "--duration", "60s")
-		out, err := fairlead(t, "upgrade", "--set", "config.lb.serviceDataplane="+dataplane)
-		must(t, out, err)
+		upgrade(t, "config.lb.serviceDataplane="+dataplane)
 		wait().check(t, "to "+dataplane, 3000)
 		outside()
 	}
-	l := lab(t)
 	t.Cleanup(func() {
-		if !t.Failed() {
-			return
-		}
-		cmd := exec.Command(l.Bin("fairlead"), "upgrade", "--set", "config.lb.serviceDataplane=auto", "--kubeconfig", l.Kubeconfig())
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("clean up: %v\n%s", err, out)
+		if t.Failed() {
+			upgrade(t, "config.lb.serviceDataplane=auto")
 		}
 	})
 	use("nftables")

@@ -106,25 +106,18 @@ func TestRollingUpdate(t *testing.T) {
 	}
 }
 
-// dnsOutside is the cluster's DNS for clients outside.
-const dnsOutside = `{apiVersion: v1, kind: Service, metadata: {name: e2e-dns-outside, namespace: kube-system}, spec: {
-  type: NodePort, selector: {%s}, ports: [{name: dns, port: 53, protocol: UDP, targetPort: %s, nodePort: 30053}]}}`
-
 // TestNodeRestart replaces the node process of every node while clients inside
 // and outside use TCP and UDP, new connections and old ones.
 func TestNodeRestart(t *testing.T) {
 	eventually(t, 2*time.Minute, func() error { return ready(t) })
 	all, client := nodes(t), probes(t)[0]
-	labels := kubectl(t, "get", "service", "-n", "kube-system", "kube-dns", "-o", `go-template={{range $k, $v := .spec.selector}}{{$k}}: {{$v}}, {{end}}`)
-	port := kubectl(t, "get", "service", "-n", "kube-system", "kube-dns", "-o", `jsonpath={.spec.ports[?(@.protocol=="UDP")].targetPort}`)
 	apply(t, fmt.Sprintf(external, "Cluster"))
-	apply(t, fmt.Sprintf(dnsOutside, labels, port))
 	const name = "shop.demo.svc.cluster.local"
-	dns := kubectl(t, "get", "service", "-n", "kube-system", "kube-dns", "-o", "jsonpath={.spec.clusterIP}") + ":53"
+	dns, udpOutside := dnsInside(t), dnsOutside(t, all[1])
 	shop := kubectl(t, "get", "service", "-n", "demo", "shop", "-o", "jsonpath={.spec.clusterIP}") + ":80"
 	program := buildLoad(t)
 	client.install(t)
-	tcpOutside, udpOutside := hostPort(all[1].address, 30080), hostPort(all[1].address, 30053)
+	tcpOutside := hostPort(all[1].address, 30080)
 	eventually(t, 20*time.Second, func() error {
 		tcp := loadFromClient(t, program, "--connect", tcpOutside, "--rate", "5", "--duration", "1s")()
 		udp := loadFromClient(t, program, "--resolve", name, "--server", udpOutside, "--rate", "5", "--duration", "1s")()

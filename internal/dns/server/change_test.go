@@ -249,11 +249,22 @@ func TestOwnUpstream(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	_, at := start(t, Config{Registry: registry}, cluster(t, 0))
+	p, at := start(t, Config{Registry: registry}, cluster(t, 0))
 	for range 3 {
 		ask(t, "udp", at, query("web.shop.svc.cluster.local.", wire.TypeA))
 	}
 	ask(t, "tcp", at, query("nope.shop.svc.cluster.local.", wire.TypeAAAA))
+	// What replies took is counted when they have been sent.
+	for range 500 {
+		total, taken := newMetrics(p).sum(), uint64(0)
+		for i := range total.duration.counts {
+			taken += total.duration.counts[i].Load()
+		}
+		if taken == 4 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	wire "github.com/miekg/dns"
@@ -87,6 +89,24 @@ func TestCookieLife(t *testing.T) {
 	check(0, "192.0.2.1", false)
 }
 
+// TestSecrets expects secrets that nobody can guess, a new one every hour.
+func TestSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCookies()
+		go c.run(t.Context())
+		seen := map[[2]uint64]bool{{}: true}
+		for hour := range 5 {
+			known := *c.secrets.Load()
+			if seen[known.current] || hour > 0 && !seen[known.previous] {
+				t.Errorf("after %d hours: %x", hour, known)
+			}
+			seen[known.current], seen[known.previous] = true, true
+			time.Sleep(cookieAge)
+			synctest.Wait()
+		}
+	})
+}
+
 // TestCookies expects replies of every way through the server to carry a cookie
 // that is good for the next query, and malformed ones to be refused.
 func TestCookies(t *testing.T) {
@@ -103,7 +123,7 @@ func TestCookies(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"", "01", "010203040506070809", "0102030405060708" + "01020304050607"} {
+	for _, text := range []string{"", "01", "010203040506070809", "0102030405060708" + "01020304050607", strings.Repeat("01", clientCookie+maxServerCookie+1)} {
 		expect(t, ask(t, "udp", at, withCookie(query("web.shop.svc.cluster.local.", wire.TypeA), text)), wire.RcodeFormatError)
 	}
 }

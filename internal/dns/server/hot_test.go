@@ -237,6 +237,9 @@ func FuzzReadUsual(f *testing.F) {
 		}
 		f.Add(packed)
 	}
+	for _, packet := range oddNames() {
+		f.Add(packet)
+	}
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		m := new(wire.Msg)
 		err := m.Unpack(packet)
@@ -259,6 +262,19 @@ func FuzzReadUsual(f *testing.F) {
 			t.Fatalf("the question ends at %d, want %x, %v", q.end, packed, err)
 		}
 	})
+}
+
+// oddNames returns queries for names in wire form that are none: with labels of sizes and
+// kinds that there are not, too long by a byte and by more, without an end, and with a reference.
+func oddNames() (packets [][]byte) {
+	label := func(size int) string { return string(byte(size)) + strings.Repeat("x", size) }
+	for _, name := range []string{
+		label(63) + label(63) + label(63) + label(62) + "\x00", label(63) + label(63) + label(63) + label(63) + label(63) + "\x00",
+		label(64) + "\x00", label(100) + "\x00", label(128) + "\x00", label(192) + "\x00", "\x03www\xc0\x0c", "\xc0\x0c", "\x41x\x00", label(63),
+	} {
+		packets = append(packets, []byte("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"+name+"\x00\x01\x00\x01"))
+	}
+	return packets
 }
 
 func isUsualOption(options []wire.EDNS0) bool {

@@ -238,6 +238,20 @@ func TestAutopath(t *testing.T) {
 	expect(t, ask(t, "udp", at, query("www.example.com.shop.svc.cluster.local.", wire.TypeA)), wire.RcodeNameError)
 }
 
+// TestAutopathBusy expects a pod to get what it would get without autopath where too many
+// queries wait already, for its resolver does not go on after a refusal.
+func TestAutopathBusy(t *testing.T) {
+	up := upstream(t, searched)
+	p, at := start(t, Config{Autopath: true, Forward: forward.Config{Upstreams: []netip.AddrPort{up}}}, withPod(t, "127.0.0.1", dns.Config{Pods: dns.PodsVerified}))
+	p.waiting.Add(int64(p.config.MaxWaiting))
+	for _, network := range []string{"udp", "tcp"} {
+		expect(t, ask(t, network, at, query("www.example.com.shop.svc.cluster.local.", wire.TypeA)), wire.RcodeNameError)
+		expect(t, ask(t, network, at, query("www.example.com.", wire.TypeA)), wire.RcodeRefused)
+	}
+	p.waiting.Add(-int64(p.config.MaxWaiting))
+	expect(t, ask(t, "udp", at, query("www.example.com.shop.svc.cluster.local.", wire.TypeA)), 0, "www.example.com.", "192.0.2.1")
+}
+
 // TestAutopathRetarget expects rules for aliases to have effect on what a search path
 // leads to.
 func TestAutopathRetarget(t *testing.T) {

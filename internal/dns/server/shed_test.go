@@ -66,6 +66,13 @@ func TestShedding(t *testing.T) {
 	if rcodes[1][wire.RcodeSuccess] != rounds || rcodes[2][wire.RcodeSuccess] < batchSize/4 || rcodes[0][wire.RcodeRefused] < batchSize/4 || rcodes[3][wire.RcodeRefused] < batchSize/4 {
 		t.Errorf("got %v", rcodes)
 	}
+	refused := 0
+	for _, of := range rcodes {
+		refused += of[wire.RcodeRefused]
+	}
+	if counted := p.tallies[0].refused.Load(); counted != uint64(refused) {
+		t.Errorf("%d are refused, %d are counted", refused, counted)
+	}
 }
 
 // idleSocket returns a socket of a server that nothing reads, and a client of it.

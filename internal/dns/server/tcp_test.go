@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,7 +141,7 @@ func TestConnectionLimits(t *testing.T) {
 // TestSlowClients expects connections that send nothing, a part, or garbage to
 // be closed in time.
 func TestSlowClients(t *testing.T) {
-	_, at := start(t, Config{IdleTimeout: 200 * time.Millisecond, IOTimeout: 200 * time.Millisecond}, cluster(t, 0))
+	p, at := start(t, Config{IdleTimeout: 200 * time.Millisecond, IOTimeout: 200 * time.Millisecond}, cluster(t, 0))
 	half := frame(t, query("web.shop.svc.cluster.local.", wire.TypeA))[:9]
 	for name, sent := range map[string][]byte{"nothing": nil, "half a length": {0}, "half a query": half, "too large": {0xff, 0xff, 1}, "length zero": {0, 0}} {
 		conn := dial(t, at)
@@ -149,4 +151,106 @@ func TestSlowClients(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v after %s", name, n, err, time.Since(started))
 		}
 	}
+	if ignored := p.tallies[len(p.tallies)-1].ignored.Load(); ignored != 2 {
+		t.Errorf("%d are counted as no queries, want the two of sizes that no query has", ignored)
+	}
+}
+
+// TestClientThatDoesNotRead: its connection ends, instead of keeping what it is owed.
+func TestClientThatDoesNotRead(t *testing.T) {
+	p, at := start(t, Config{IOTimeout: 100 * time.Millisecond}, cluster(t, 3000))
+	conn := dial(t, at)
+	question := frame(t, query("big.shop.svc.cluster.local.", wire.TypeA))
+	go func() {
+		for range 1000 { // 48 kB each
+			if _, err := conn.Write(question); err != nil {
+				return
+			}
+		}
+	}()
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(conn, first); err != nil {
+		t.Fatal(err)
+	}
+	l := p.tcp[0]
+	for range 500 {
+		l.mu.Lock()
+		open, clients := len(l.conns), len(l.clients)
+		l.mu.Unlock()
+		if open+clients == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the connection is still there")
+}
+
+// TestCloseWaits: a server that closes answers those who wait for an upstream, and waits
+// longer for the first query of a connection than for the next one.
+func TestCloseWaits(t *testing.T) {
+	asked, release := make(chan struct{}, 2), make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	defer let()
+	up := upstream(t, func(w wire.ResponseWriter, m *wire.Msg) {
+		if m.Question[0].Qtype == wire.TypeA { // and does not look for loops
+			asked <- struct{}{}
+			<-release
+		}
+		addresses(w, m)
+	})
+	p, at := start(t, Config{Sockets: 1, Forward: forward.Config{Upstreams: []netip.AddrPort{up}, Patience: 10 * time.Second, ReadTimeout: 10 * time.Second, Timeout: 10 * time.Second}}, cluster(t, 0))
+	used, udp := dial(t, at), dialUDP(t, at)
+	dial(t, at)
+	used.Write(frame(t, query("tcp.example.com.", wire.TypeA)))
+	<-asked
+	packed, err := query("udp.example.com.", wire.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp.Write(packed)
+	<-asked
+	patience := func() (waits []time.Duration) {
+		p.tcp[0].mu.Lock()
+		defer p.tcp[0].mu.Unlock()
+		for c := range p.tcp[0].conns {
+			waits = append(waits, c.patience())
+		}
+		slices.Sort(waits)
+		return waits
+	}
+	for range 500 { // until both are accepted
+		if len(patience()) == 2 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got := patience(); !slices.Equal(got, []time.Duration{quiet, firstWait}) {
+		t.Errorf("waits for %v", got)
+	}
+	closed := make(chan struct{})
+	go func() { p.Close(); close(closed) }()
+	select {
+	case <-closed:
+		t.Error("closed while queries wait")
+	case <-time.After(2 * quiet):
+	}
+	let()
+	expect(t, readReply(t, used), wire.RcodeSuccess, "192.0.2.1")
+	reply, err := (&wire.Conn{Conn: udp}).ReadMsg()
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, reply, wire.RcodeSuccess, "192.0.2.1")
+	<-closed
+}
+
+func dialUDP(t testing.TB, at netip.AddrPort) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("udp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	return conn
 }

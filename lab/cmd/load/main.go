@@ -24,6 +24,8 @@ import (
 type report struct {
 	Attempts int `json:"attempts"`
 	Failures int `json:"failures"`
+	// Repeated are the attempts that succeeded only when they were made once more.
+	Repeated int `json:"repeated"`
 	// Held connections, and those of them that broke.
 	Held   int `json:"held"`
 	Broken int `json:"broken"`
@@ -109,6 +111,7 @@ func main() {
 	path := flag.String("path", "/", "what to ask the HTTP server for")
 	name := flag.String("resolve", "", "look this name up instead of connecting")
 	server := flag.String("server", "", "ADDRESS:PORT of the DNS server to ask, by one UDP packet that is never repeated; without it, as the resolver does")
+	again := flag.Bool("again", false, "ask --server once more, by a new socket, if the first packet has no good answer")
 	rate := flag.Int("rate", 200, "attempts a second")
 	hold := flag.Int("hold", 0, "connections to hold open, with a request on each every second")
 	serve := flag.Uint("serve", 0, "instead of all this, answer at this port, by HTTP and UDP, with the client's address")
@@ -141,6 +144,9 @@ func main() {
 	switch {
 	case *server != "":
 		once, dial = udp(*server, *name)
+		if *again {
+			once = r.twice(once)
+		}
 	case *name != "":
 		once = func() error { return resolve(*name) }
 	}

@@ -33,6 +33,26 @@ func udp(server, name string) (once func() error, dial func() (session, error)) 
 	return once, open
 }
 
+// twice returns how to make an attempt once more if it fails, as a resolver does, and
+// counts what then succeeds.
+func (r *recorder) twice(once func() error) func() error {
+	return func() error {
+		first := once()
+		if first == nil {
+			return nil
+		}
+		at := time.Now()
+		if err := once(); err != nil {
+			return fmt.Errorf("%w; before that %w", err, first)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.report.Repeated++
+		r.note(at, fmt.Errorf("asked again: %w", first))
+		return nil
+	}
+}
+
 type dnsSession struct {
 	net.Conn
 	name string

@@ -116,16 +116,19 @@ func (w *world) daemon(cpu int, name string, address netip.AddrPort, config stri
 // expect waits until the peer gives an A record for a name.
 func (w *world) expect(p *peer, name string) error {
 	client := &dns.Client{Timeout: time.Second}
-	var reply *dns.Msg
 	var err error
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		var reply *dns.Msg
 		reply, _, err = client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), p.address.String())
 		if err == nil && len(reply.Answer) > 0 {
 			return nil
 		}
+		if err == nil {
+			err = fmt.Errorf("the answer is %v", reply)
+		}
 	}
 	said, _ := os.ReadFile(w.path(p.name + ".log"))
-	return fmt.Errorf("%s does not answer for %s (%v, %v); it says:\n%s", p.name, name, reply, err, last(said, 2000))
+	return fmt.Errorf("%s does not answer for %s: %w; it says:\n%s", p.name, name, err, last(said, 2000))
 }
 
 func last(text []byte, n int) []byte { return text[max(0, len(text)-n):] }

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +13,12 @@ import (
 // TestScrub holds which records of a reply to www.example.com are left; those
 // that must go are marked with "- ".
 func TestScrub(t *testing.T) {
+	// An alias after the other, up to the last one that is followed.
+	long := []string{"www.example.com. 1 CNAME n1.example."}
+	for i := 1; i <= maxChain; i++ {
+		long = append(long, fmt.Sprintf("n%d.example. 1 CNAME n%d.example.", i, i+1))
+	}
+	long = append(long, fmt.Sprintf("- n%d.example. 1 A 192.0.2.1", maxChain+1))
 	for name, c := range map[string]struct {
 		qtype   uint16
 		do      bool
@@ -20,6 +27,16 @@ func TestScrub(t *testing.T) {
 		"plain": {qtype: wire.TypeA, records: []string{"WWW.example.com. 1 A 192.0.2.1", "- victim.example. 1 A 192.0.2.66", "- www.example.com. 1 AAAA ::1", "- www.example.com. 1 CH A 192.0.2.1"}},
 		"aliases": {qtype: wire.TypeA, records: []string{
 			"a.example.net. 1 CNAME b.example.net.", "www.example.com. 1 CNAME a.example.net.", "b.example.net. 1 A 192.0.2.1", "- c.example.net. 1 A 192.0.2.66", "- c.example.net. 1 CNAME b.example.net.",
+		}},
+		"long":                    {qtype: wire.TypeA, records: long},
+		"other class":             {qtype: wire.TypeA, records: []string{"- www.example.com. 1 CH CNAME a.example.", "- a.example. 1 A 192.0.2.66", "--", "- com. 1 CH NS ns.example.", "com. 1 NS ns.example.", "--", "- ns.example. 1 CH A 192.0.2.66", "ns.example. 1 A 192.0.2.1"}},
+		"denial of another class": {qtype: wire.TypeA, do: true, records: []string{"--", "- example.com. 1 CH SOA a. b. 1 2 3 4 5", "- wwv.example.com. 1 NSEC wwx.example.com. A"}},
+		"denial elsewhere":        {qtype: wire.TypeA, do: true, records: []string{"--", "- victim.example. 1 SOA a. b. 1 2 3 4 5", "- a.victim.example. 1 NSEC c.victim.example. A"}},
+		"signed address": {qtype: wire.TypeMX, do: true, records: []string{
+			"www.example.com. 1 MX 1 m.example.", "--", "--", "m.example. 1 A 192.0.2.1", "m.example. 1 RRSIG A 8 2 1 20300101000000 20200101000000 1 example. AAAA",
+		}},
+		"signed address without DO": {qtype: wire.TypeMX, records: []string{
+			"www.example.com. 1 MX 1 m.example.", "--", "--", "m.example. 1 A 192.0.2.1", "- m.example. 1 RRSIG A 8 2 1 20300101000000 20200101000000 1 example. AAAA",
 		}},
 		"loop":       {qtype: wire.TypeA, records: []string{"www.example.com. 1 CNAME a.example.", "a.example. 1 CNAME www.example.com.", "- b.example. 1 A 192.0.2.66"}},
 		"alias kept": {qtype: wire.TypeCNAME, records: []string{"www.example.com. 1 CNAME a.example.", "- a.example. 1 CNAME b.example."}},
@@ -77,5 +94,8 @@ func TestPoison(t *testing.T) {
 	}
 	if m, ok := f.Cached(a("www.bank.example.")); ok {
 		t.Errorf("%v", m)
+	}
+	if n := gathered(t, f)["fairlead_dns_forward_removed_records_total{}"]; n != 3 {
+		t.Errorf("%v records are counted as removed", n)
 	}
 }

@@ -59,8 +59,10 @@ func TestLifetime(t *testing.T) {
 		"alias, NODATA":     {0, []string{"www.example.com. 60 CNAME x.example.com.", "--", soa}, denial, 7 * time.Second},
 		"SERVFAIL":          {2, nil, denial, 0},
 		"REFUSED":           {5, nil, denial, -1},
+		"REFUSED, SOA":      {5, []string{"--", soa}, denial, -1},
 	} {
 		m := message(t, a("www.example.com."), c.rcode, c.records...)
+		m.SetEdns0(1232, false) // whose TTL is none
 		if kind, got := lifetime(m); got != c.want || kind != c.kind {
 			t.Errorf("%s: %s %s, want %s %s", name, kind, got, c.kind, c.want)
 		}
@@ -191,10 +193,13 @@ func TestCacheReplaces(t *testing.T) {
 	if got := k.get(q); !strings.HasPrefix(got, "NOERROR") {
 		t.Error(got)
 	}
-	other := q
-	other.DO = true
-	if k.get(other) != "" || k.get(a("ww.example.com.")) != "" {
-		t.Error("another question has the same answer")
+	for _, other := range []Query{
+		a("ww.example.com."), {Name: q.Name, Type: wire.TypeAAAA, Class: q.Class}, {Name: q.Name, Type: q.Type, Class: wire.ClassCHAOS},
+		{Name: q.Name, Type: q.Type, Class: q.Class, DO: true}, {Name: q.Name, Type: q.Type, Class: q.Class, CD: true},
+	} {
+		if k.get(other) != "" {
+			t.Errorf("%+v has the same answer", other)
+		}
 	}
 }
 
@@ -234,6 +239,37 @@ func TestCacheBounds(t *testing.T) {
 	}
 }
 
+// TestCacheSizes: a reply that is too large takes nobody's place, and what there is too
+// much of makes room.
+func TestCacheSizes(t *testing.T) {
+	k := newKept(t, Cache{Bytes: 20_000})
+	text := func(q Query, bytes int) *wire.Msg {
+		m := message(t, q, 0)
+		m.Answer = []wire.RR{&wire.TXT{Hdr: wire.RR_Header{Name: q.Name, Rrtype: wire.TypeTXT, Class: 1, Ttl: 60}, Txt: slices.Repeat([]string{strings.Repeat("x", 249)}, bytes/250)}}
+		return m
+	}
+	small, large := Query{Name: "small.", Type: wire.TypeTXT, Class: 1}, Query{Name: "large.", Type: wire.TypeTXT, Class: 1}
+	k.add(small, text(small, 250))
+	if k.add(large, text(large, maxCached+250)); k.get(large) != "" || k.get(small) == "" {
+		t.Error("a reply above 8 kB is kept")
+	}
+	if k.add(large, text(large, maxCached-500)); k.get(large) == "" || k.get(small) == "" {
+		t.Error("a reply below 8 kB is not kept")
+	}
+	for i := range 200 {
+		q := a(fmt.Sprintf("n%d.example.com.", i))
+		k.add(q, message(t, q, 3, "--", soa))
+	}
+	if k.get(large) == "" || k.tables[success].bytes.Load()+k.tables[denial].bytes.Load() > 20_000 {
+		t.Error("many denials make answers go")
+	}
+	k = newKept(t, Cache{Bytes: 3000})
+	k.add(small, text(small, 250))
+	if k.add(large, text(large, 4000)); k.get(large) != "" || k.get(small) == "" {
+		t.Error("a reply that is larger than the cache takes its place")
+	}
+}
+
 // TestCacheKeepsWhatIsUsed expects names that are asked for to outlive a stream
 // of names that are asked for once.
 func TestCacheKeepsWhatIsUsed(t *testing.T) {
@@ -257,6 +293,11 @@ func TestCacheKeepsWhatIsUsed(t *testing.T) {
 		if k.get(a(fmt.Sprintf("popular%d.example.com.", i))) != "" {
 			kept++
 		}
+	}
+	q := a("popular0.example.com.")
+	k.add(q, message(t, q, 0, "popular0.example.com. 30 A 192.0.2.1"))
+	if key, _ := q.key(); k.find(key, k.now).used.Load() == 0 {
+		t.Error("a reply that is asked for again counts as new")
 	}
 	if kept < 36 {
 		t.Errorf("of 40 popular names %d are left", kept)

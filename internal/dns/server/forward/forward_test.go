@@ -145,9 +145,15 @@ func TestSlowUpstream(t *testing.T) {
 // flood of them to make the query go over TCP.
 func TestForgedReplies(t *testing.T) {
 	for name, forge := range map[string]func(*wire.Msg){
-		"id":       func(m *wire.Msg) { m.Id++ },
-		"name":     func(m *wire.Msg) { m.Question[0].Name = "evil.example.com." },
-		"type":     func(m *wire.Msg) { m.Question[0].Qtype = wire.TypeAAAA },
+		"id":          func(m *wire.Msg) { m.Id++ },
+		"name":        func(m *wire.Msg) { m.Question[0].Name = "evil.example.com." },
+		"type":        func(m *wire.Msg) { m.Question[0].Qtype = wire.TypeAAAA },
+		"class":       func(m *wire.Msg) { m.Question[0].Qclass = wire.ClassCHAOS },
+		"no question": func(m *wire.Msg) { m.Question = nil },
+		"two questions": func(m *wire.Msg) {
+			m.Question = append(m.Question, wire.Question{Name: "evil.example.com.", Qtype: 1, Qclass: 1})
+		},
+		"opcode":   func(m *wire.Msg) { m.Opcode = wire.OpcodeNotify },
 		"no reply": func(m *wire.Msg) { m.Response = false },
 	} {
 		for _, forged := range []int{1, 20} {

@@ -124,6 +124,9 @@ func TestSlowName(t *testing.T) {
 		for i := range 10 {
 			ask(t, f, fmt.Sprintf("a%d.", i))
 		}
+		for _, u := range f.all() {
+			u.latency.observe(2 * time.Millisecond) // of all, it is known how fast they are
+		}
 		slow := func(m *wire.Msg) (*wire.Msg, error) {
 			if strings.HasPrefix(m.Question[0].Name, "slow") {
 				time.Sleep(200 * time.Millisecond)
@@ -197,6 +200,9 @@ func TestAllDead(t *testing.T) {
 			if got, took := ask(t, f, "d."); took != want || !strings.Contains(got, "192.0.2.1") {
 				t.Errorf("failfast %t: %s after %s", failfast, got, took)
 			}
+			if n := gathered(t, f)["coredns_forward_healthcheck_broken_total{}"]; n < 1 || n > 3 {
+				t.Errorf("failfast %t: %v queries are counted that had no healthy upstream", failfast, n)
+			}
 		})
 	}
 }
@@ -243,13 +249,18 @@ func TestMaxConcurrent(t *testing.T) {
 			go func() { done <- address(f.Exchange(t.Context(), a(name))) }()
 		}
 		synctest.Wait()
-		if _, err := f.Exchange(t.Context(), a("c.")); !errors.Is(err, ErrOverload) {
-			t.Error(err)
+		for range 3 {
+			if _, err := f.Exchange(t.Context(), a("c.")); !errors.Is(err, ErrOverload) {
+				t.Error(err)
+			}
 		}
 		<-done
 		<-done
 		if got, _ := ask(t, f, "d."); got != "192.0.2.1" {
 			t.Error(got)
+		}
+		if n := gathered(t, f)["coredns_forward_max_concurrent_rejects_total{}"]; n != 3 {
+			t.Errorf("%v queries counted as refused", n)
 		}
 	})
 }

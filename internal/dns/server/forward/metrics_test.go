@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -22,27 +23,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	f.Exchange(t.Context(), a("mail.example.com."))
-	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(f.Metrics()); err != nil {
-		t.Fatal(err)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	values := map[string]float64{}
-	for _, family := range families {
-		for _, m := range family.GetMetric() {
-			key := family.GetName() + "{"
-			for _, l := range m.GetLabel() {
-				key += l.GetName() + "=" + l.GetValue() + ","
-			}
-			key += "}"
-			got = append(got, key)
-			values[key] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-	}
+	values := gathered(t, f)
 	to := up.String()
 	for key, want := range map[string]float64{
 		"coredns_cache_entries{server=dns://:53,type=success,view=,zones=.,}":                     2,
@@ -66,7 +47,31 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	if t.Failed() {
-		slices.Sort(got)
-		t.Log(strings.Join(got, "\n"))
+		t.Log(strings.Join(slices.Sorted(maps.Keys(values)), "\n"))
 	}
+}
+
+// gathered returns what the metrics of a Forwarder say, by name and labels.
+func gathered(t *testing.T, f *Forwarder) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(f.Metrics()); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			key := family.GetName() + "{"
+			for _, l := range m.GetLabel() {
+				key += l.GetName() + "=" + l.GetValue() + ","
+			}
+			key += "}"
+			values[key] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return values
 }

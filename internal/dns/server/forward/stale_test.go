@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -92,6 +93,9 @@ func TestStaleVerify(t *testing.T) {
 		expect("upstream fails", "192.0.2.1", 0, 10*time.Millisecond)
 		expect("it failed just now", "192.0.2.1", 0, 0)
 		time.Sleep(11 * time.Second)
+		up.reply = func(*wire.Msg) (*wire.Msg, error) { return nil, errors.New("connection refused") }
+		expect("upstream cannot be asked", "192.0.2.1", 0, 30*time.Millisecond)
+		time.Sleep(11 * time.Second)
 		up.reply = nil
 		up.set(silent)
 		expect("upstream is silent", "192.0.2.1", 0, 1800*time.Millisecond)
@@ -100,6 +104,9 @@ func TestStaleVerify(t *testing.T) {
 		time.Sleep(13 * time.Second) // the query that was given up failed later
 		expect("upstream answers again", "192.0.2.1", 30, 0)
 		synctest.Wait()
+		if n := gathered(t, f)["coredns_cache_served_stale_total{server=dns://:53,view=,zones=.,}"]; n < 5 {
+			t.Errorf("%v replies are counted as stale", n)
+		}
 	})
 }
 
@@ -135,6 +142,53 @@ func TestPrefetch(t *testing.T) {
 		}
 		if _, _, took := cachedOr(t, f, "seldom."); took == 0 {
 			t.Error("the seldom one is still there")
+		}
+	})
+}
+
+// TestPrefetchBounds: how many questions it takes, in which time and how long before the
+// end; none for what lives for a second, has failed, or could not be had just now.
+func TestPrefetchBounds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f, actors := act(t, Config{Cache: Cache{FailureTTL: 10 * time.Second, Prefetch: Prefetch{Amount: 3, Duration: 20 * time.Second, Percentage: 20}, Stale: Stale{Recheck: 2 * time.Second}}}, 0)
+		up := actors[0]
+		expect := func(what, name string, questions int, asked int32) {
+			t.Helper()
+			up.asked.Store(0)
+			for range questions {
+				cachedOr(t, f, name)
+			}
+			if synctest.Wait(); up.asked.Load() != asked {
+				t.Errorf("%s: asked %d times, want %d", what, up.asked.Load(), asked)
+			}
+		}
+		expect("at first", "a.", 1, 1)
+		time.Sleep(25 * time.Second)
+		expect("fewer questions than it takes", "a.", 2, 0)
+		expect("one more", "a.", 1, 1)
+		time.Sleep(15 * time.Second)
+		expect("long before the end", "a.", 1, 0)
+		time.Sleep(12 * time.Second)
+		expect("soon, as popular as before", "a.", 1, 1)
+		time.Sleep(25 * time.Second)
+		expect("after a long time", "a.", 2, 0)
+		up.reply = servfail
+		expect("when it fails", "a.", 10, 1)
+		time.Sleep(time.Second)
+		expect("just after", "a.", 10, 0)
+		time.Sleep(time.Second)
+		expect("some time after", "a.", 1, 1)
+		expect("a failure", "b.", 20, 1)
+		time.Sleep(9 * time.Second)
+		expect("a failure that ends soon", "b.", 5, 0)
+		up.reply = func(m *wire.Msg) (*wire.Msg, error) { return reply(m, 1, "192.0.2.1"), nil }
+		expect("of a second", "c.", 20, 1)
+		up.reply = func(m *wire.Msg) (*wire.Msg, error) { return reply(m, 2, "192.0.2.1"), nil }
+		expect("of two seconds", "d.", 20, 1)
+		time.Sleep(1200 * time.Millisecond)
+		expect("in its last second", "d.", 3, 1)
+		if n := gathered(t, f)["coredns_cache_prefetch_total{server=dns://:53,view=,zones=.,}"]; n != 5 {
+			t.Errorf("%v are counted", n)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -38,6 +39,20 @@ func TestPortsAndIDs(t *testing.T) {
 		}
 		if len(list) != 200 || len(different) < 190 || near > 10 {
 			t.Errorf("%s: %d, %d different, %d near the one before", name, len(list), len(different), near)
+		}
+	}
+}
+
+// TestMessage holds the form of queries.
+func TestMessage(t *testing.T) {
+	for _, q := range []Query{
+		{Name: "a.", Type: wire.TypeA, Class: 1}, {Name: "A.b.", Type: wire.TypeAAAA, Class: 3, DO: true},
+		{Name: "a.", Type: wire.TypeA, Class: 1, CD: true}, {Name: "a.", Type: wire.TypeNS, Class: 1, noRecursion: true},
+	} {
+		m := q.message()
+		want := wire.Msg{MsgHdr: wire.MsgHdr{Id: m.Id, RecursionDesired: !q.noRecursion, CheckingDisabled: q.CD}, Question: []wire.Question{{Name: q.Name, Qtype: q.Type, Qclass: q.Class}}}
+		if want.SetEdns0(1232, q.DO); m.String() != want.String() {
+			t.Errorf("%+v: got\n%s\nwant\n%s", q, m, &want)
 		}
 	}
 }
@@ -83,13 +98,19 @@ func TestOversized(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+		if strings.HasPrefix(m.Question[0].Name, "forged") && w.RemoteAddr().Network() == "udp" {
+			// Neither can be read; only the ID is not the query's.
+			forged := bytes.Clone(packed[:len(packed)-700])
+			forged[0]++
+			w.Write(forged)
+		}
 		if strings.HasPrefix(m.Question[0].Name, "cut") && w.RemoteAddr().Network() == "udp" {
 			packed = packed[:len(packed)-700]
 		}
 		w.Write(packed)
 	})
 	f := forwarder(t, Config{Upstreams: []netip.AddrPort{up}})
-	for name, want := range map[string]string{"whole.example.": "192.0.2.35", "cut.example.": "192.0.2.36"} {
+	for name, want := range map[string]string{"whole.example.": "192.0.2.35", "forged.example.": "192.0.2.35", "cut.example.": "192.0.2.36"} {
 		m, err := f.Exchange(t.Context(), a(name))
 		if got := address(m, err); got != want || len(m.Answer) != 301 {
 			t.Errorf("%s: %s", name, got)
