@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -46,14 +45,9 @@ func TestDNSKnowsPods(t *testing.T) {
 	eventually(t, 3*time.Minute, func() error { return ready(t) })
 	l := lab(t)
 	settings := func(pods, autopath, secret string) []string {
-		return []string{"upgrade", "--set", "config.dns.pods=" + pods, "--set", "config.dns.autopath=" + autopath, "--set", "dns.tlsSecret=" + secret}
+		return []string{"config.dns.pods=" + pods, "config.dns.autopath=" + autopath, "dns.tlsSecret=" + secret}
 	}
-	t.Cleanup(func() {
-		out, err := exec.Command(l.Bin("fairlead"), append(settings("insecure", "false", ""), "--kubeconfig", l.Kubeconfig())...).CombinedOutput()
-		if err != nil {
-			t.Errorf("clean up: %v\n%s", err, out)
-		}
-	})
+	t.Cleanup(func() { upgrade(t, settings("insecure", "false", "")...) })
 	cert, key := certificate(t)
 	secret, err := json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": map[string]string{"name": "e2e-dns-tls", "namespace": "kube-system"},
@@ -61,8 +55,7 @@ func TestDNSKnowsPods(t *testing.T) {
 	})
 	must(t, "", err)
 	apply(t, string(secret))
-	out, err := fairlead(t, settings("verified", "true", "e2e-dns-tls")...)
-	must(t, out, err)
+	upgrade(t, settings("verified", "true", "e2e-dns-tls")...)
 	eventually(t, 3*time.Minute, func() error { return ready(t) })
 
 	p := probes(t)[0]
@@ -84,7 +77,7 @@ func TestDNSKnowsPods(t *testing.T) {
 		t.Errorf("by short name: %s", out)
 	}
 
-	out, err = run(t, []byte(cert), l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "exec", "-i", "-n", p.namespace, p.name, "--", "sh", "-c", "cat > /tmp/dns-ca.pem")
+	out, err := run(t, []byte(cert), l.Bin("kubectl"), "--kubeconfig", l.Kubeconfig(), "exec", "-i", "-n", p.namespace, p.name, "--", "sh", "-c", "cat > /tmp/dns-ca.pem")
 	must(t, out, err)
 	for _, server := range []string{"@10.96.0.10", "@fd00:96::a"} {
 		if err := dug(t, p, "shop.demo.svc.cluster.local. 30 IN A", server, "+tls-ca=/tmp/dns-ca.pem", "+tls-hostname="+dnsHost, "shop.demo.svc.cluster.local", "A"); err != nil {
