@@ -72,8 +72,8 @@ func TestFollow(t *testing.T) {
 		"custom/stub.server":  "corp.example:53 {\n  forward . 10.1.2.3\n}\n",
 	})
 	f, err := follow(c)
-	if err != nil || !f.inForce {
-		t.Fatal(f.inForce, err)
+	if err != nil || !f.inForce() {
+		t.Fatal(f.inForce(), err)
 	}
 	d := f.config.DNS
 	if d.TTL != 17 || d.Lameduck.Seconds() != 7 || d.Service != "kube-system/kube-dns" || d.Corefile != c.DNS.Corefile || len(d.Listen) != 1 {
@@ -130,7 +130,7 @@ func TestFollowMistakes(t *testing.T) {
 	} {
 		c := writeCorefile(t, map[string]string{"Corefile": text})
 		f, err := follow(c)
-		if err == nil || !strings.Contains(err.Error(), want) || len(f.config.DNS.Upstreams) != 1 || f.read == "" || f.inForce {
+		if err == nil || !strings.Contains(err.Error(), want) || len(f.config.DNS.Upstreams) != 1 || f.read == "" || f.inForce() {
 			t.Errorf("%s\n%v, want %s", text, err, want)
 		}
 	}
