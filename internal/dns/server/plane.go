@@ -81,9 +81,7 @@ func New(config Config) (*Plane, error) {
 	}
 	p.live.Store(&live{Settings: newSettings(config, forwarder, p.lines)})
 	if len(config.TLS.Listen) > 0 {
-		if p.certificate, err = newKeyPair(config.TLS, config.Log); err != nil {
-			return nil, err
-		}
+		p.certificate = newKeyPair(config.TLS, config.Log)
 	}
 	for range len(config.Listen)*config.Sockets + 1 {
 		p.tallies = append(p.tallies, new(tally))
@@ -275,6 +273,9 @@ func (p *Plane) Describe() []string {
 	}
 	for _, address := range p.config.TLS.Listen {
 		lines = append(lines, fmt.Sprintf("listens on %s for DNS over TLS", address))
+	}
+	if p.certificate != nil {
+		lines = append(lines, p.certificate.describe()...)
 	}
 	return append(append(lines, p.fast.describe()...), now.forwarder.Describe()...)
 }
