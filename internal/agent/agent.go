@@ -109,6 +109,9 @@ type Agent struct {
 	serves      func() bool              // of a process with plane lb: whether the kernel has had one
 	tracing     sync.Mutex
 	liveness    *liveness.Server
+	// ownMux serves at Options.HTTP, muxes at other addresses.
+	ownMux      *http.ServeMux
+	muxes       []endpointMux
 	pipelines   []pipeline
 	services    []func(context.Context) error
 	leaderships []*leadership

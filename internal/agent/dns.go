@@ -153,17 +153,43 @@ func (a *Agent) newDNS() (pipeline, error) {
 // serveElsewhere serves what the Corefile wants at other addresses than usual.
 func (a *Agent) serveElsewhere(handlers map[string]http.Handler) {
 	usual := map[string]string{"/health": dnsHealth, "/ready": dnsReady, "/metrics": a.options.HTTP}
-	muxes := map[netip.AddrPort]*http.ServeMux{}
+	served := map[*http.ServeMux]map[string]bool{}
 	for _, e := range a.corefile.endpoints {
 		if covers(usual[e.path], e.at) {
 			continue
 		}
-		if muxes[e.at] == nil {
-			muxes[e.at] = http.NewServeMux()
-			a.wait("what "+a.options.Config.DNS.Corefile+" wants at "+e.at.String(), e.at, muxes[e.at])
+		mux := a.muxAt(e.at)
+		if served[mux] == nil {
+			served[mux] = map[string]bool{}
 		}
-		muxes[e.at].Handle("GET "+e.path, handlers[e.path])
+		if !served[mux][e.path] {
+			served[mux][e.path] = true
+			mux.Handle("GET "+e.path, handlers[e.path])
+		}
 	}
+}
+
+// endpointMux is what is served at an address, HOST:PORT or :PORT.
+type endpointMux struct {
+	address string
+	*http.ServeMux
+}
+
+// muxAt returns the mux of the server that answers at an address, which may be that of
+// another endpoint. Without one there will be one as soon as the address is free.
+func (a *Agent) muxAt(at netip.AddrPort) *http.ServeMux {
+	if covers(a.options.HTTP, at) {
+		return a.own()
+	}
+	for _, m := range a.muxes {
+		if covers(m.address, at) {
+			return m.ServeMux
+		}
+	}
+	mux := http.NewServeMux()
+	a.muxes = append(a.muxes, endpointMux{at.String(), mux})
+	a.wait("what "+a.options.Config.DNS.Corefile+" wants at "+at.String(), at, mux)
+	return mux
 }
 
 // nodeResolvConf is what the kubelet gives a pod of dnsPolicy Default.
@@ -183,5 +209,6 @@ func nodeSearch(file string) []string {
 func (a *Agent) serve(address, pattern string, handler http.Handler) {
 	mux := http.NewServeMux()
 	mux.Handle(pattern, handler)
+	a.muxes = append(a.muxes, endpointMux{address, mux})
 	a.services = append(a.services, func(ctx context.Context) error { return serveMux(ctx, address, mux) })
 }
