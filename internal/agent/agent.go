@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/dns/server"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/lb/health"
@@ -50,6 +52,8 @@ type Options struct {
 	PodIPs  []netip.Addr
 	Version string
 	Log     *slog.Logger
+	// Kept is from the Agent before in this process; nil if there was none.
+	Kept *Kept
 }
 
 // reads says which objects the process's planes must know.
@@ -82,6 +86,12 @@ type Agent struct {
 	// base is the configuration without what the corefile says.
 	base     config.Config
 	corefile followed
+	// Of a process with plane dns: naming is what its server answers by, and renewed
+	// tells that it is another; then offerNames gives the server a State anew.
+	naming     atomic.Pointer[naming]
+	renewed    chan struct{}
+	names      *server.Plane
+	offerNames func(*desired.State)
 	// answers tells whether the DNS server of this process is ready.
 	answers func() bool
 	log     *slog.Logger
@@ -99,6 +109,9 @@ type Agent struct {
 	serves      func() bool              // of a process with plane lb: whether the kernel has had one
 	tracing     sync.Mutex
 	liveness    *liveness.Server
+	// ownMux serves at Options.HTTP, muxes at other addresses.
+	ownMux      *http.ServeMux
+	muxes       []endpointMux
 	pipelines   []pipeline
 	services    []func(context.Context) error
 	leaderships []*leadership
@@ -120,12 +133,14 @@ type Agent struct {
 // New wires a process; it starts nothing. The error says which plane cannot run
 // here and why.
 func New(o Options) (*Agent, error) {
+	if o.Kept == nil {
+		o.Kept = NewKept()
+	}
 	base, corefile := o.Config, followed{}
 	var unusable error
 	if slices.Contains(o.Planes, "dns") {
-		if corefile, unusable = follow(o.Config); unusable == nil {
-			o.Config = corefile.config
-		}
+		corefile, unusable = o.Kept.followKept(o.Config)
+		o.Config = corefile.config
 	}
 	client, err := kube.NewClient(kube.Access{Servers: o.Config.APIServers, UserAgent: "fairlead/" + o.Version})
 	if err != nil {
@@ -133,6 +148,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		options: o, base: base, corefile: corefile, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
+		renewed: make(chan struct{}, 1),
 		watcher: kube.NewWatcher(client, o.Node, o.reads(), o.Log), network: network.New(o.Config.LB.Uplinks, o.Log),
 	}
 	a.noteCorefile(unusable)
@@ -236,6 +252,9 @@ func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
 			a.leaving.Store(view.Leaving)
 		case <-a.liveness.Changed():
 		case <-a.network.Changed():
+		case <-a.renewed:
+			a.offerNames(cmp.Or(state, &desired.State{}))
+			continue
 		}
 		view.Node.Network = a.network.Current()
 		before := objects

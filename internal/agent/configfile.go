@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/config"
@@ -16,7 +15,8 @@ import (
 // itself updates a mounted ConfigMap about once a minute.
 const configPeriod = 5 * time.Second
 
-// changeSpread is how long a process may wait with a Corefile that has changed.
+// changeSpread is how long a process may wait before it begins anew with a Corefile
+// that has changed.
 const changeSpread = 10 * time.Second
 
 // watchConfig returns ErrConfigChanged once the file holds another valid
@@ -37,10 +37,11 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if a.corefileChanged() {
+		if a.takeCorefile() {
 			// All nodes get it, and must not begin anew at once.
 			sleep(ctx, rand.N(changeSpread))
-			if a.corefileChanged() { // still, and to one that can be followed
+			if a.takeCorefile() { // still, and to one that can be followed
+				a.log.Info("Corefile changed what is read of the cluster or where is listened, beginning anew with it", "file", a.base.DNS.Corefile)
 				return ErrConfigChanged
 			}
 		}
@@ -60,38 +61,5 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 		if old := a.configProblem.Swap(&problem); old == nil || *old != problem {
 			a.log.Error("configuration not usable, keeping the previous one", "file", a.options.ConfigFile, "error", err)
 		}
-	}
-}
-
-// corefileChanged tells whether the Corefile says something else by now that can be
-// done. What cannot be is reported, and the one before stays in force.
-func (a *Agent) corefileChanged() bool {
-	if !slices.Contains(a.options.Planes, "dns") {
-		return false
-	}
-	now, err := follow(a.base)
-	if now.read == a.corefile.read {
-		if err == nil {
-			a.noteCorefile(nil) // it has been changed back
-		}
-		return false
-	}
-	if err == nil {
-		a.log.Info("Corefile changed, applying it", "file", a.base.DNS.Corefile)
-		return true
-	}
-	a.noteCorefile(err)
-	return false
-}
-
-// noteCorefile makes known why the Corefile is not in force; nil if it is.
-func (a *Agent) noteCorefile(unusable error) {
-	if unusable == nil {
-		a.corefileProblem.Store(nil)
-		return
-	}
-	problem := fmt.Sprintf("the Corefile is not usable, and what was in force before stays: %v", unusable)
-	if old := a.corefileProblem.Swap(&problem); old == nil || *old != problem {
-		a.log.Error("Corefile not usable", "file", a.base.DNS.Corefile, "error", unusable)
 	}
 }

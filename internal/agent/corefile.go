@@ -3,13 +3,10 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -18,9 +15,6 @@ import (
 	"github.com/fairlead-net/fairlead/internal/dns/rules"
 	"github.com/fairlead-net/fairlead/internal/dns/server"
 )
-
-// maxCorefile is a byte more than the parser takes, so that it says so.
-const maxCorefile = 1<<20 + 1
 
 // maxMistakes is how many mistakes of a Corefile are named at once.
 const maxMistakes = 5
@@ -34,11 +28,14 @@ type followed struct {
 	endpoints []endpoint
 	// problems are what of the Corefile has no effect, each with its line.
 	problems []string
-	// read is all that it was made of: the Corefile and the files it names. inForce
-	// tells that they say what the configuration is.
-	read    string
-	inForce bool
+	// read is all that it was made of: the Corefile and the files it names. texts are the
+	// same one by one, nil unless they say what the configuration is.
+	read  string
+	texts *texts
 }
+
+// inForce tells that a Corefile says what the configuration is.
+func (f *followed) inForce() bool { return f.texts != nil }
 
 // endpoint is a path that a directive wants served at an address.
 type endpoint struct {
@@ -70,47 +67,41 @@ func endpoints(s corefile.Server) []endpoint {
 // no such file, the configuration is as it was. An error means that the Corefile is
 // not usable, and names the line; read is set even then.
 func follow(c config.Config) (followed, error) {
-	f := followed{config: c}
 	if c.DNS.Corefile == "" {
-		return f, nil
+		return followed{config: c}, nil
 	}
-	source, err := ReadCorefile(c.DNS.Corefile)
+	return followFrom(c, onDisk(c.DNS.Corefile))
+}
+
+// followFrom does so with files that may be elsewhere.
+func followFrom(c config.Config, from files) (followed, error) {
+	f := followed{config: c}
+	source, err := from.corefile()
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}
 	if err != nil {
 		return f, err
 	}
-	var read strings.Builder
-	note := func(source corefile.Source) {
-		fmt.Fprintf(&read, "%s %d\n%s", source.Name, len(source.Text), source.Text)
-	}
-	note(source)
-	beside := BesideCorefile(c.DNS.Corefile)
-	file, problem := corefile.Parse(source, corefile.Surroundings{Env: os.LookupEnv, Files: func(pattern string) ([]corefile.Source, error) {
-		all, err := beside(pattern)
-		for _, s := range all {
-			note(s)
-		}
-		return all, err
-	}})
+	kept := newTexts(source)
+	from = kept.note(from)
+	file, problem := corefile.Parse(source, corefile.Surroundings{Env: os.LookupEnv, Files: from.beside})
 	if problem != nil {
-		f.read = read.String()
+		f.read = kept.all.String()
 		return f, problem
 	}
 	said, problems := corefile.Read(file)
 	err = f.take(said, problems, func(name string) ([]byte, error) {
-		source, err := ReadCorefile(filepath.Join(filepath.Dir(c.DNS.Corefile), filepath.Base(name)))
-		if err == nil {
-			note(source)
-		}
+		source, err := from.named(name)
 		return []byte(source.Text), err
 	})
-	if f.inForce = err == nil; err != nil {
+	f.read = kept.all.String()
+	if err != nil {
 		f.config, f.blocks, f.endpoints = c, nil, nil
+		return f, err
 	}
-	f.read = read.String()
-	return f, err
+	f.texts = kept
+	return f, nil
 }
 
 // take puts into the configuration what a Corefile says, and notes what has no
@@ -226,41 +217,4 @@ func (f *followed) overlay(settings corefile.Settings) (config.Config, error) {
 	next.DNS.CountNames, next.DNS.NodeLocal = own.DNS.CountNames, own.DNS.NodeLocal
 	next.DNS.KernelFastPath = own.DNS.KernelFastPath
 	return next, nil
-}
-
-// ReadCorefile reads a Corefile, or a file that one names, up to its limit.
-func ReadCorefile(name string) (corefile.Source, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return corefile.Source{}, err
-	}
-	defer func() { _ = file.Close() }() // what was read is there
-	content, err := io.ReadAll(io.LimitReader(file, maxCorefile))
-	return corefile.Source{Name: name, Text: string(content)}, err
-}
-
-// BesideCorefile resolves the patterns of imports, which count from the folder of
-// the Corefile. Folders, pipes and the like are left out.
-func BesideCorefile(name string) func(string) ([]corefile.Source, error) {
-	return func(pattern string) ([]corefile.Source, error) {
-		if !filepath.IsAbs(pattern) {
-			pattern = filepath.Join(filepath.Dir(name), pattern)
-		}
-		names, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("%w; write for example custom/*.override", err)
-		}
-		var all []corefile.Source
-		for _, name := range names {
-			if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-				continue
-			}
-			source, err := ReadCorefile(name)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, source)
-		}
-		return all, nil
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -72,8 +73,8 @@ func TestFollow(t *testing.T) {
 		"custom/stub.server":  "corp.example:53 {\n  forward . 10.1.2.3\n}\n",
 	})
 	f, err := follow(c)
-	if err != nil || !f.inForce {
-		t.Fatal(f.inForce, err)
+	if err != nil || !f.inForce() {
+		t.Fatal(f.inForce(), err)
 	}
 	d := f.config.DNS
 	if d.TTL != 17 || d.Lameduck.Seconds() != 7 || d.Service != "kube-system/kube-dns" || d.Corefile != c.DNS.Corefile || len(d.Listen) != 1 {
@@ -130,7 +131,7 @@ func TestFollowMistakes(t *testing.T) {
 	} {
 		c := writeCorefile(t, map[string]string{"Corefile": text})
 		f, err := follow(c)
-		if err == nil || !strings.Contains(err.Error(), want) || len(f.config.DNS.Upstreams) != 1 || f.read == "" || f.inForce {
+		if err == nil || !strings.Contains(err.Error(), want) || len(f.config.DNS.Upstreams) != 1 || f.read == "" || f.inForce() {
 			t.Errorf("%s\n%v, want %s", text, err, want)
 		}
 	}
@@ -174,6 +175,39 @@ func TestEndpoints(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %q", path, got)
 		}
+	}
+}
+
+// TestEndpointsTogether: an endpoint that a Corefile wants where another one is served is
+// served there, too.
+func TestEndpointsTogether(t *testing.T) {
+	c := writeCorefile(t, map[string]string{"Corefile": ".:53 {\n health :9153\n ready :8080\n prometheus :8080\n forward . 192.0.2.1\n}\na.example:53 {\n health 127.0.0.1:9153\n prometheus 127.0.0.1:8080\n forward . 192.0.2.1\n}"})
+	f, err := follow(c)
+	if err != nil || len(f.endpoints) != 5 {
+		t.Fatalf("%v %v", f.endpoints, err)
+	}
+	a := &Agent{corefile: f, options: Options{Config: f.config, HTTP: ":9153"}, log: slog.New(slog.DiscardHandler)}
+	say := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+	}
+	a.serve(dnsHealth, "GET /health", say("usual"))
+	a.serve(dnsReady, "GET /ready", say("usual"))
+	a.serveElsewhere(map[string]http.Handler{"/health": say("well"), "/ready": say("ready"), "/metrics": say("many")})
+	if len(a.services) != 2 || len(a.proxyPorts) != 0 {
+		t.Errorf("%d servers, of which %d wait for their ports", len(a.services), len(a.proxyPorts))
+	}
+	get := func(mux http.Handler, path string) string {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Body.String()
+	}
+	for path, want := range map[string]string{"/health": "usual", "/ready": "ready", "/metrics": "many"} {
+		if got := get(a.muxes[0], path); got != want {
+			t.Errorf(":8080%s: %q", path, got)
+		}
+	}
+	if got := get(a.own(), "/health"); got != "well" {
+		t.Errorf(":9153/health: %q", got)
 	}
 }
 

@@ -17,9 +17,17 @@ import (
 	"github.com/fairlead-net/fairlead/internal/lb/kubeproxy"
 )
 
+// own returns the mux of this process's own address, Options.HTTP.
+func (a *Agent) own() *http.ServeMux {
+	if a.ownMux == nil {
+		a.ownMux = http.NewServeMux()
+	}
+	return a.ownMux
+}
+
 // serveHTTP serves health, metrics and status until ctx ends.
 func (a *Agent) serveHTTP(ctx context.Context) error {
-	mux := http.NewServeMux()
+	mux := a.own()
 	// For whoever would restart a process that hangs. /livez of a node process is
 	// kube-proxy's, and says no until Services are served: a restart would not help.
 	mux.HandleFunc("GET /alive", alive)

@@ -89,7 +89,7 @@ func eventServerClient(t *testing.T) (*eventServer, *kube.Client) {
 // bare is a process without planes and without a cluster.
 func bare(t *testing.T, o Options) *Agent {
 	t.Helper()
-	o.Log, o.Config, o.Version = slog.New(slog.DiscardHandler), config.Default(), "v1.2.3"
+	o.Log, o.Config, o.Version, o.Kept = slog.New(slog.DiscardHandler), config.Default(), "v1.2.3", NewKept()
 	a := &Agent{
 		options: o, log: o.Log, registry: prometheus.NewRegistry(),
 		watcher:  kube.NewWatcher(clientOf(t, "http://127.0.0.1:1"), o.Node, kube.Reads{}, o.Log),

@@ -31,6 +31,7 @@ func newAgent() *cobra.Command {
 				}
 				o.PodIPs = append(o.PodIPs, address)
 			}
+			o.Kept = agent.NewKept()
 			for {
 				err := runAgent(cmd.Context(), o, level)
 				if !errors.Is(err, agent.ErrConfigChanged) {

@@ -69,8 +69,29 @@ func (c Config) Settings() Settings {
 				v.settings(&s.DNS)
 			}
 		}
+		if stub := &c.Servers[i]; stub.stub && !stub.caches() && !s.DNS.Cache.Disabled {
+			s.DNS.Cache.leaveOut(stub)
+		}
 	}
 	return s
+}
+
+// caches reports whether a server block has the directive cache.
+func (s *Server) caches() bool {
+	return slices.ContainsFunc(s.Directives, func(d Directive) bool { _, is := d.Setting.(Cache); return is })
+}
+
+// leaveOut has no answers kept for a server block's zones, as CoreDNS, where every block
+// has a cache of its own or none, would keep none.
+func (c *CacheSettings) leaveOut(s *Server) {
+	for _, k := range s.Keys {
+		if !slices.Contains(c.DisableSuccess, k.Zone) {
+			c.DisableSuccess = append(c.DisableSuccess, k.Zone)
+		}
+		if !slices.Contains(c.DisableDenial, k.Zone) {
+			c.DisableDenial = append(c.DisableDenial, k.Zone)
+		}
+	}
 }
 
 // server takes what the block for all names says.

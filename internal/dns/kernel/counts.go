@@ -50,3 +50,24 @@ func (p *Plane) Counts() (Counts, error) {
 	}
 	return sum, nil
 }
+
+// Plus returns the sums of both.
+func (c Counts) Plus(other Counts) Counts {
+	for f := range c.Requests {
+		for t := range c.Requests[f] {
+			c.Requests[f][t] += other.Requests[f][t]
+		}
+	}
+	c.Answered += other.Answered
+	c.Missing += other.Missing
+	for b := range c.Received {
+		c.Received[b] += other.Received[b]
+		c.Sent[b] += other.Sent[b]
+	}
+	c.ReceivedBytes += other.ReceivedBytes
+	c.SentBytes += other.SentBytes
+	for r := range c.Passed {
+		c.Passed[r] += other.Passed[r]
+	}
+	return c
+}

@@ -20,15 +20,14 @@ type asker func(forward.Query) (*wire.Msg, bool)
 
 // searches finds the names to look for in the place of one that does not exist.
 func (x *exchange) searches(asked dns.Question) {
-	p := x.plane
-	if !p.config.Autopath || x.answer.Rcode != dns.NXDomain || x.asked != x.request || x.translates() || x.outcome.Chase != "" {
+	if !x.live.autopath || x.answer.Rcode != dns.NXDomain || x.asked != x.request || x.translates() || x.outcome.Chase != "" {
 		return
 	}
-	looked, suffixes, ok := p.table.Load().SearchPath(x.client.address.Unmap(), asked.Name)
+	looked, suffixes, ok := x.live.table.SearchPath(x.client.address.Unmap(), asked.Name)
 	if !ok {
 		return
 	}
-	for _, suffix := range append(append(suffixes, p.config.Search...), "") {
+	for _, suffix := range append(append(suffixes, x.live.search...), "") {
 		name := wire.Fqdn(strings.TrimSuffix(looked+"."+suffix, "."))
 		if _, ok := wire.IsDomainName(name); !ok {
 			continue
@@ -44,7 +43,7 @@ func (x *exchange) searches(asked dns.Question) {
 // ruled reports whether rules have a say about one of the names to search for. Then the
 // pod's resolver has to ask for it itself, so that they have it.
 func (x *exchange) ruled(name string) bool {
-	b := x.plane.blocks.of(name)
+	b := x.live.blocks.of(name)
 	switch {
 	case b.plain():
 		return false
@@ -117,17 +116,17 @@ func (x *exchange) finishSearch(reply *wire.Msg, from source) []byte {
 }
 
 // cached asks the cache only.
-func (p *Plane) cached(q forward.Query) (*wire.Msg, bool) {
-	if !p.forwarder.Configured() {
+func (s *Settings) cached(q forward.Query) (*wire.Msg, bool) {
+	if !s.forwarder.Configured() {
 		return new(wire.Msg).SetRcode(new(wire.Msg), wire.RcodeServerFailure), true
 	}
-	return p.forwarder.Cached(q)
+	return s.forwarder.Cached(q)
 }
 
 // upstream asks other servers, which give SERVFAIL if they do not answer.
-func (p *Plane) upstream(ctx context.Context) asker {
+func (s *Settings) upstream(ctx context.Context) asker {
 	return func(q forward.Query) (*wire.Msg, bool) {
-		reply, err := p.forwarder.Exchange(ctx, q)
+		reply, err := s.forwarder.Exchange(ctx, q)
 		if err != nil {
 			return new(wire.Msg).SetRcode(new(wire.Msg), wire.RcodeServerFailure), true
 		}

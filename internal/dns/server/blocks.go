@@ -55,7 +55,7 @@ func (b blocks) of(name string) *Block {
 // end it, done is set, and the reply is nil if there is to be none.
 func (x *exchange) rule() (reply []byte, done bool) {
 	x.asked = x.request
-	if x.block = x.plane.blocks.of(x.request.Question[0].Name); x.block == nil || x.block.Rules.Empty() {
+	if x.block = x.live.blocks.of(x.request.Question[0].Name); x.block == nil || x.block.Rules.Empty() {
 		return nil, false
 	}
 	x.outcome = x.block.Rules.Query(x.client.address.Unmap(), x.request)
@@ -110,7 +110,7 @@ func (x *exchange) retarget(ctx context.Context, reply *wire.Msg) {
 		answer := x.lookUp(q)
 		of := authoritative(x.asked, answer)
 		if name := cmp.Or(answer.Chase, name); answer.Forward || answer.Chase != "" {
-			upstream, err := x.plane.forwarder.Exchange(ctx, forward.Query{Name: name, Type: uint16(q.Type), Class: uint16(q.Class), DO: x.options.do, CD: x.asked.CheckingDisabled})
+			upstream, err := x.live.forwarder.Exchange(ctx, forward.Query{Name: name, Type: uint16(q.Type), Class: uint16(q.Class), DO: x.options.do, CD: x.asked.CheckingDisabled})
 			if err != nil {
 				return // the alias is better than nothing
 			}
@@ -135,7 +135,7 @@ func (x *exchange) lookUp(q dns.Question) dns.Answer {
 	if x.block != nil && x.block.WithoutCluster {
 		return dns.Answer{Forward: true}
 	}
-	return x.plane.answer(*x.plane.table.Load(), q)
+	return x.plane.answer(x.live.table, q)
 }
 
 // begin returns the reply as far as this server makes it.
@@ -164,7 +164,7 @@ func (x *exchange) translate(ctx context.Context, reply *wire.Msg) {
 	answer := x.lookUp(q)
 	of := authoritative(x.asked, answer)
 	if name := cmp.Or(answer.Chase, q.Name); answer.Forward || answer.Chase != "" {
-		upstream, err := x.plane.forwarder.Exchange(ctx, forward.Query{Name: name, Type: wire.TypeA, Class: uint16(q.Class), DO: x.options.do, CD: x.asked.CheckingDisabled})
+		upstream, err := x.live.forwarder.Exchange(ctx, forward.Query{Name: name, Type: wire.TypeA, Class: uint16(q.Class), DO: x.options.do, CD: x.asked.CheckingDisabled})
 		if err != nil {
 			return // what there is is better than nothing
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -12,10 +13,15 @@ import (
 
 // fastPath is the part of the server that is in the kernel, if there is one.
 type fastPath struct {
-	mu     sync.Mutex
+	mu sync.Mutex
+	// begun is set from Start to Close.
+	begun  bool
 	kernel *kernel.Plane
-	// counts are the last that could be read.
-	counts kernel.Counts
+	// stop ends what goes on for kernel, which advertises maxUDP.
+	stop   context.CancelFunc
+	maxUDP int
+	// counts are the last that could be read, with those of programs before.
+	counts, before kernel.Counts
 	// problem says why there is none, or why it answers nothing.
 	problem error
 }
@@ -26,32 +32,60 @@ func (p *Plane) startKernel() {
 	if !p.config.KernelFastPath {
 		return
 	}
+	p.fast.mu.Lock()
+	defer p.fast.mu.Unlock()
+	p.fast.begun = true
+	p.runKernel()
+}
+
+func (p *Plane) runKernel() {
 	f := &p.fast
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.problem = p.loadKernel(); f.problem != nil {
 		p.config.Log.Warn("the kernel does not answer DNS queries, this process answers them all", "error", f.problem)
 		return
 	}
+	var ctx context.Context
 	k := f.kernel
-	p.background.Go(func() { k.Run(p.ctx) })
+	ctx, f.stop = context.WithCancel(p.ctx)
+	p.background.Go(func() { k.Run(ctx) })
+}
+
+// pauseKernel leaves all queries to the sockets before Settings count that the kernel
+// does not answer by.
+func (p *Plane) pauseKernel(with *Settings) {
+	f := &p.fast
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !with.plain || with.autopath || with.maxUDP != f.maxUDP {
+		f.end(p.config.Log)
+	}
+}
+
+// resumeKernel lets the kernel answer by the Settings in force, if it does not and can.
+func (p *Plane) resumeKernel() {
+	p.fast.mu.Lock()
+	defer p.fast.mu.Unlock()
+	if p.fast.begun && p.fast.kernel == nil {
+		p.runKernel()
+	}
 }
 
 func (p *Plane) loadKernel() error {
-	if !p.plain {
+	now := p.live.Load()
+	if !now.plain {
 		return errors.New("server blocks of the Corefile make rules for queries, which only this process knows")
 	}
-	if p.config.Autopath {
+	if now.autopath {
 		return errors.New("dns.autopath looks further where a name does not exist, which only this process can")
 	}
-	k, err := kernel.New(kernel.Config{Listen: p.Addresses(), MaxUDP: p.config.MaxUDP, Recursive: p.forwarder.Configured, Log: p.config.Log})
+	k, err := kernel.New(kernel.Config{Listen: p.Addresses(), MaxUDP: now.maxUDP, Recursive: func() bool { return p.live.Load().forwarder.Configured() }, Log: p.config.Log})
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(k.Apply(*p.table.Load()), k.Start()); err != nil {
+	if err := errors.Join(k.Apply(p.live.Load().table), k.Start()); err != nil {
 		return errors.Join(err, k.Close())
 	}
-	p.fast.kernel = k
+	p.fast.kernel, p.fast.maxUDP = k, now.maxUDP
 	return nil
 }
 
@@ -63,7 +97,7 @@ func (p *Plane) tellKernel() {
 	if f.kernel == nil {
 		return
 	}
-	if f.problem = f.kernel.Apply(*p.table.Load()); f.problem != nil {
+	if f.problem = f.kernel.Apply(p.live.Load().table); f.problem != nil {
 		p.config.Log.Error("the kernel does not take the names of the cluster, this process answers all queries from now on", "error", f.problem)
 		f.end(p.config.Log)
 	}
@@ -74,6 +108,7 @@ func (p *Plane) closeKernel() {
 	f := &p.fast
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.begun = false
 	f.end(p.config.Log)
 }
 
@@ -82,6 +117,8 @@ func (f *fastPath) end(log *slog.Logger) {
 		return
 	}
 	f.read()
+	f.before = f.counts
+	f.stop()
 	if err := f.kernel.Close(); err != nil {
 		log.Warn("the kernel's part of the DNS server does not end as it should", "error", err)
 	}
@@ -94,7 +131,7 @@ func (f *fastPath) read() {
 		return
 	}
 	if counts, err := f.kernel.Counts(); err == nil {
-		f.counts = counts
+		f.counts = f.before.Plus(counts)
 	}
 }
 

@@ -17,7 +17,9 @@ import (
 
 // exchange is one query and the way to its reply.
 type exchange struct {
-	plane   *Plane
+	plane *Plane
+	// live is looked at once for a query.
+	live    *live
 	tally   *tally
 	network network
 	client  client
@@ -80,7 +82,7 @@ const headerSize = 12
 // to be asked for. Neither means that there is nothing to reply. The packet is
 // not kept. What hot.answer has an answer for need not come here.
 func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []byte, later *exchange) {
-	x := &exchange{plane: p, tally: t, network: n, client: c, size: len(packet)}
+	x := &exchange{plane: p, live: p.live.Load(), tally: t, network: n, client: c, size: len(packet)}
 	defer func() {
 		if problem := recover(); problem != nil {
 			reply, later = x.panicked(packet, problem), nil
@@ -95,7 +97,7 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 		return x.finish(respond(x.request, rcode), fromNobody, nil), nil
 	}
 	question := x.request.Question[0]
-	if p.forwarder.Returned(question.Name, question.Qtype) {
+	if x.live.forwarder.Returned(question.Name, question.Qtype) {
 		return x.finish(respond(x.request, wire.RcodeNameError), fromNobody, nil), nil
 	}
 	if reply, done := x.rule(); done {
@@ -104,7 +106,7 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 	asked := x.question()
 	x.answer = x.lookUp(asked)
 	if x.searches(asked); len(x.search) > 0 {
-		if made, from, ok := x.along(p.cached); ok && !x.outcome.Retargets() {
+		if made, from, ok := x.along(x.live.cached); ok && !x.outcome.Retargets() {
 			return x.finishSearch(made, from), nil
 		}
 		return nil, x
@@ -121,13 +123,13 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 	if x.answer.Chase != "" {
 		x.ask.Name = x.answer.Chase
 	}
-	if !own && !p.forwarder.Configured() {
+	if !own && !x.live.forwarder.Configured() {
 		return x.failed(forward.ErrNoUpstream), nil
 	}
 	if translates {
 		return nil, x // which can take a second question
 	}
-	if upstream, ok := p.forwarder.Cached(x.ask); ok {
+	if upstream, ok := x.live.forwarder.Cached(x.ask); ok {
 		return x.merge(upstream, fromCache), nil
 	}
 	return nil, x
@@ -176,7 +178,7 @@ func (x *exchange) forward(ctx context.Context) (reply []byte) {
 		}
 	}()
 	if len(x.search) > 0 {
-		found, from, _ := x.along(x.plane.upstream(ctx))
+		found, from, _ := x.along(x.live.upstream(ctx))
 		if found != nil {
 			x.retarget(ctx, found)
 		}
@@ -184,7 +186,7 @@ func (x *exchange) forward(ctx context.Context) (reply []byte) {
 	}
 	made, from := x.begin(), fromTable
 	if x.answer.Forward || x.answer.Chase != "" {
-		upstream, err := x.plane.forwarder.Exchange(ctx, x.ask)
+		upstream, err := x.live.forwarder.Exchange(ctx, x.ask)
 		if err != nil {
 			return x.failed(err)
 		}
@@ -217,12 +219,12 @@ func (x *exchange) failed(err error) []byte {
 	switch {
 	case errors.Is(err, forward.ErrNoUpstream) && x.answer.Chase == "":
 		rcode, extended.Code = wire.RcodeRefused, dns.ErrorNotAuthoritative
-		extended.Text = "not a name of " + x.plane.table.Load().Config().Domain + ", and " + err.Error()
+		extended.Text = "not a name of " + x.live.table.Config().Domain + ", and " + err.Error()
 	case errors.Is(err, forward.ErrOverload), errors.Is(err, errBusy):
 		rcode, extended.Code = wire.RcodeRefused, dns.ErrorOther
 	}
 	if x.block != nil {
-		if log := x.plane.failures[x.block.Rules]; log != nil {
+		if log := x.live.failures[x.block.Rules]; log != nil {
 			log.add(rcode, x.request.Question[0], err)
 		}
 	}
@@ -237,17 +239,17 @@ func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedEr
 		x.block.Rules.Undo(x.outcome, reply)
 		x.options.name(x.block.Rules, x.plane.host)
 	}
-	reply.RecursionAvailable = x.plane.forwarder.Configured()
+	reply.RecursionAvailable = x.live.forwarder.Configured()
 	shuffle(reply.Answer)
 	shuffle(reply.Extra)
 	var cookie string
 	if x.options.cookie.present {
 		cookie = x.plane.cookies.text(&x.options.cookie, x.client.address, x.client.now)
 	}
-	x.options.add(reply, x.plane.config.MaxUDP, extended, cookie)
+	x.options.add(reply, x.live.maxUDP, extended, cookie)
 	size := wire.MaxMsgSize
 	if x.network == overUDP {
-		size = x.options.limit(x.plane.config.MaxUDP)
+		size = x.options.limit(x.live.maxUDP)
 	}
 	if !x.options.present && reply.Rcode > 0xf {
 		reply.Rcode = wire.RcodeServerFailure

@@ -12,7 +12,7 @@ func (p *Plane) Ready() (bool, []string) {
 	if !p.started.Load() {
 		reasons = append(reasons, "the sockets are not bound yet")
 	}
-	if !p.table.Load().Synced {
+	if !p.live.Load().table.Synced {
 		reasons = append(reasons, "the objects of the cluster have not all arrived yet")
 	}
 	if p.closing.Load() {

@@ -8,6 +8,7 @@ import (
 	wire "github.com/miekg/dns"
 
 	"github.com/fairlead-net/fairlead/internal/dns"
+	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 )
 
 // hot answers usual queries from packet to packet, without allocating: about the
@@ -48,34 +49,35 @@ func (h *hot) answer(packet, buffer []byte, n network, c client) (reply []byte, 
 	}()
 	q, ok := readUsual(packet)
 	p := h.plane
-	if !ok || !p.plain {
+	l := p.live.Load()
+	if !ok || !l.plain {
 		return nil, false
 	}
-	limit := q.room(n, p.config.MaxUDP)
-	reply, packed, ok := h.packer.Pack(p.table.Load(), append(buffer[:0], packet[:q.end]...), limit)
-	if ok && p.config.Autopath && packed.Rcode == dns.NXDomain {
+	limit := q.room(n, l.maxUDP)
+	reply, packed, ok := h.packer.Pack(&l.table, append(buffer[:0], packet[:q.end]...), limit)
+	if ok && l.autopath && packed.Rcode == dns.NXDomain {
 		return nil, false
 	}
 	from, flags := fromTable, uint16(flagAA)
 	if packed.Truncated {
 		flags |= flagTC
 	}
-	if !ok && h.packer.Foreign() && p.forwarder.Configured() {
-		reply, packed, flags, ok = h.cached(packet, reply, &q, limit, c)
+	if !ok && h.packer.Foreign() && l.forwarder.Configured() {
+		reply, packed, flags, ok = h.cached(l.forwarder, packet, reply, &q, limit, c)
 		from = fromCache
 	}
 	if !ok {
 		return nil, false
 	}
 	h.tally.request(n, c.family(), q.qtype, len(packet))
-	if p.forwarder.Configured() {
+	if l.forwarder.Configured() {
 		flags |= flagRA
 	}
 	flags |= flagQR | binary.BigEndian.Uint16(packet[2:])&(flagRD|flagCD) | uint16(packed.Rcode)
 	binary.BigEndian.PutUint16(reply[2:], flags)
 	if q.options.present {
 		packed.Additionals++
-		reply = q.options.append(reply, p.config.MaxUDP)
+		reply = q.options.append(reply, l.maxUDP)
 	}
 	if q.options.cookie.present {
 		data := p.cookies.answer(&q.options.cookie, c.address, c.now)
@@ -92,7 +94,7 @@ func (h *hot) answer(packet, buffer []byte, n network, c client) (reply []byte, 
 
 // cached appends the records that the cache has for a packet's question to a reply
 // that ends with that, if they are there and fit.
-func (h *hot) cached(packet, reply []byte, q *usualQuery, limit int, c client) ([]byte, dns.Packed, uint16, bool) {
+func (h *hot) cached(f *forward.Forwarder, packet, reply []byte, q *usualQuery, limit int, c client) ([]byte, dns.Packed, uint16, bool) {
 	name := h.name[:copy(h.name[:], packet[headerSize:q.end-4])]
 	for i, b := range name {
 		// The size of a label is less than any letter.
@@ -101,7 +103,7 @@ func (h *hot) cached(packet, reply []byte, q *usualQuery, limit int, c client) (
 		}
 	}
 	sent := binary.BigEndian.Uint16(packet[2:])
-	found, ok := h.plane.forwarder.CachedWire(name, q.qtype, wire.ClassINET, q.options.do, sent&flagCD != 0, limit-len(reply), c.now)
+	found, ok := f.CachedWire(name, q.qtype, wire.ClassINET, q.options.do, sent&flagCD != 0, limit-len(reply), c.now)
 	if !ok {
 		return nil, dns.Packed{}, 0, false
 	}

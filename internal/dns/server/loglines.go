@@ -74,6 +74,13 @@ type failureLog struct {
 	sums  []*failureSum
 }
 
+// flush logs what is summed up so far.
+func (f *failureLog) flush() {
+	for _, s := range f.sums {
+		s.flush()
+	}
+}
+
 // failureSum counts failures whose text matches, from the first one for a period.
 type failureSum struct {
 	corefile.Consolidate

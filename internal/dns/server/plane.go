@@ -15,29 +15,23 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/dns"
-	"github.com/fairlead-net/fairlead/internal/dns/rules"
 	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 )
 
 // Plane is a DNS server. Make one with New, bind its sockets with Start, give
 // it Tables with Apply, and end it with Close.
 type Plane struct {
-	config    Config
-	forwarder *forward.Forwarder
-	table     atomic.Pointer[dns.Table]
-	cookies   *cookies
+	config  Config
+	live    atomic.Pointer[live]
+	cookies *cookies
 	// certificate is that of DNS over TLS, nil if that is off.
 	certificate *keyPair
 	// waiting is the number of queries that wait for an upstream.
 	waiting atomic.Int64
-	blocks  blocks
-	plain   bool // blocks make no difference
-	// lines are about queries, and failures those that fail, by the rules of their Block;
-	// host is the name of this machine.
-	lines    *logLines
-	failures map[*rules.Rules]*failureLog
-	host     string
-	fast     fastPath
+	// lines are about queries; host is the name of this machine.
+	lines *logLines
+	host  string
+	fast  fastPath
 	// answer is dns.Table.Answer.
 	answer func(dns.Table, dns.Question) dns.Answer
 	// top counts names; nil if that is off.
@@ -52,6 +46,13 @@ type Plane struct {
 	// read sockets, those that wait for upstreams, and the rest.
 	readers, pending, background sync.WaitGroup
 
+	// changing is held while live changes. If watches is set, Run of the Forwarder watched
+	// is under way, and unwatch ends it.
+	changing sync.Mutex
+	watches  bool
+	watched  *forward.Forwarder
+	unwatch  context.CancelFunc
+
 	started, closing atomic.Bool
 	close            sync.Once
 	udp              []*udpSocket
@@ -65,25 +66,22 @@ func New(config Config) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plane{config: config, answer: dns.Table.Answer, cookies: newCookies(), blocks: newBlocks(config.Blocks)}
-	p.plain = p.blocks.plain()
-	p.lines = newLogLines(config.Log)
-	p.failures = newFailureLogs(config.Blocks, p.lines)
+	p := &Plane{config: config, answer: dns.Table.Answer, cookies: newCookies(), lines: newLogLines(config.Log)}
 	if p.host, err = os.Hostname(); err != nil {
 		p.host = "localhost" // as CoreDNS
 	}
-	p.table.Store(new(dns.Table))
+	p.live.Store(&live{Settings: new(Settings)}) // which forward.New asks for the server's addresses
 	if config.CountNames {
-		p.top = newTop(p.table.Load, time.Now())
+		p.top = newTop(func() *dns.Table { return &p.live.Load().table }, time.Now())
 	}
 	config.Forward.Own, config.Forward.Log = p.own, config.Log
-	if p.forwarder, err = forward.New(config.Forward); err != nil {
+	forwarder, err := forward.New(config.Forward)
+	if err != nil {
 		return nil, err
 	}
+	p.live.Store(&live{Settings: newSettings(config, forwarder, p.lines)})
 	if len(config.TLS.Listen) > 0 {
-		if p.certificate, err = newKeyPair(config.TLS, config.Log); err != nil {
-			return nil, err
-		}
+		p.certificate = newKeyPair(config.TLS, config.Log)
 	}
 	for range len(config.Listen)*config.Sockets + 1 {
 		p.tallies = append(p.tallies, new(tally))
@@ -95,7 +93,7 @@ func New(config Config) (*Plane, error) {
 	if config.KernelFastPath {
 		err = config.Registry.Register(newKernelMetrics(&p.fast))
 	}
-	return p, errors.Join(err, config.Registry.Register(newMetrics(p)), config.Registry.Register(p.forwarder.Metrics()))
+	return p, errors.Join(err, config.Registry.Register(newMetrics(p)), config.Registry.Register(forwarder.Metrics()))
 }
 
 // Start binds every socket and begins to answer. Errors name the address and
@@ -117,7 +115,7 @@ func (p *Plane) Start(ctx context.Context) error {
 	for _, l := range p.tcp {
 		p.readers.Go(l.serve)
 	}
-	p.background.Go(func() { p.forwarder.Run(p.ctx) })
+	p.startForwarding()
 	p.background.Go(func() { p.cookies.run(p.ctx) })
 	p.background.Go(func() { p.lines.run(p.ctx) })
 	if p.certificate != nil {
@@ -184,16 +182,6 @@ func (p *Plane) Addresses() []netip.AddrPort {
 	return list
 }
 
-// Apply makes want the source of all further answers. It never fails.
-func (p *Plane) Apply(_ context.Context, want dns.Table) error {
-	before := p.table.Swap(&want)
-	if !slices.Equal(before.ServerAddresses(), want.ServerAddresses()) {
-		p.forwarder.CheckOwn()
-	}
-	p.tellKernel()
-	return nil
-}
-
 // Close withdraws readiness, goes on answering for Config.Lameduck, then
 // answers what has arrived and waits for what upstreams still owe, which their
 // timeout bounds. It returns when every socket is closed.
@@ -201,8 +189,9 @@ func (p *Plane) Close() error {
 	p.close.Do(func() {
 		p.closing.Store(true)
 		if p.started.Load() {
-			p.config.Log.Info("DNS server is closing", "lameduck", p.config.Lameduck)
-			time.Sleep(p.config.Lameduck)
+			lameduck := p.live.Load().lameduck
+			p.config.Log.Info("DNS server is closing", "lameduck", lameduck)
+			time.Sleep(lameduck)
 		}
 		p.closeKernel()
 		for _, s := range p.udp {
@@ -213,12 +202,10 @@ func (p *Plane) Close() error {
 		}
 		p.readers.Wait()
 		p.pending.Wait()
-		for _, f := range p.failures {
-			for _, s := range f.sums {
-				s.flush()
-			}
+		for _, f := range p.live.Load().failures {
+			f.flush()
 		}
-		p.cancel()
+		p.stopAll()
 		p.background.Wait()
 		p.release()
 	})
@@ -237,7 +224,7 @@ func (p *Plane) release() {
 // own reports whether an address leads to this server: one it listens on, or
 // one of its Service.
 func (p *Plane) own(address netip.AddrPort) bool {
-	if address.Port() == defaultPort && slices.Contains(p.table.Load().ServerAddresses(), address.Addr()) {
+	if address.Port() == defaultPort && slices.Contains(p.live.Load().table.ServerAddresses(), address.Addr()) {
 		return true
 	}
 	for _, listen := range p.config.Listen {
@@ -271,7 +258,8 @@ func isLocal(address netip.Addr) bool {
 
 // Describe says in words what the server does and what is wrong with it.
 func (p *Plane) Describe() []string {
-	table := p.table.Load()
+	now := p.live.Load()
+	table := &now.table
 	services, addresses := table.Len()
 	var lines []string
 	if table.Config().Domain != "" {
@@ -286,5 +274,8 @@ func (p *Plane) Describe() []string {
 	for _, address := range p.config.TLS.Listen {
 		lines = append(lines, fmt.Sprintf("listens on %s for DNS over TLS", address))
 	}
-	return append(append(lines, p.fast.describe()...), p.forwarder.Describe()...)
+	if p.certificate != nil {
+		lines = append(lines, p.certificate.describe()...)
+	}
+	return append(append(lines, p.fast.describe()...), now.forwarder.Describe()...)
 }

@@ -111,7 +111,7 @@ func TestErrors(t *testing.T) {
 // TestNSID tells the server's name to those who ask for it, and to nobody else.
 func TestNSID(t *testing.T) {
 	p, at, _ := startWith(t, Config{}, ". {\n kubernetes cluster.local\n nsid node one\n}\nexample.org {\n kubernetes cluster.local\n nsid\n}\nexample.net {\n kubernetes cluster.local\n}")
-	if !p.plain {
+	if !p.live.Load().plain {
 		t.Error("the hot path is off")
 	}
 	for name, want := range map[string]string{"web.shop.svc.cluster.local.": "node one", "www.example.org.": p.host, "www.example.net.": ""} {

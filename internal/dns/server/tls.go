@@ -19,7 +19,8 @@ type TLS struct {
 	Listen []netip.AddrPort
 	// Certificate and Key are files in PEM form: the certificate, followed by those
 	// between it and the root, and its private key. Both are read again when they
-	// change; while the new ones cannot be used, the ones before stay in use.
+	// change; while the new ones cannot be used, the ones before stay in use. As long as
+	// there have been none, connections are refused.
 	Certificate, Key string
 }
 
@@ -49,17 +50,57 @@ type keyPair struct {
 	certificate, key string
 	log              *slog.Logger
 	current          atomic.Pointer[tls.Certificate]
-	// texts is what the files held when they were last read.
-	texts [2][]byte
+	// problem says why the files cannot be used; nil if they can.
+	problem atomic.Pointer[string]
+	// texts is what the files held when they were last read, unusable why that cannot be
+	// used.
+	texts    [2][]byte
+	unusable error
 }
 
-// newKeyPair reads the files. The error says which of them to correct.
-func newKeyPair(t TLS, log *slog.Logger) (*keyPair, error) {
+// newKeyPair reads the files. If they cannot be used, the server begins without.
+func newKeyPair(t TLS, log *slog.Logger) *keyPair {
 	k := &keyPair{certificate: t.Certificate, key: t.Key, log: log}
-	return k, k.load()
+	k.look()
+	return k
 }
 
-// load reads the files and, if they have changed, uses what they hold.
+// look reads the files, and tells what is new about them.
+func (k *keyPair) look() {
+	before := k.current.Load()
+	err := k.load()
+	if err == nil {
+		k.problem.Store(nil)
+		if before != nil && k.current.Load() != before {
+			k.log.Info("the certificate for DNS over TLS has been replaced", "file", k.certificate)
+		}
+		return
+	}
+	text := err.Error()
+	if was := k.problem.Swap(&text); was != nil && *was == text {
+		return
+	}
+	if before == nil {
+		k.log.Error("DNS over TLS answers nobody until there is a certificate for it", "error", err)
+	} else {
+		k.log.Error("the certificate for DNS over TLS stays the one before", "error", err)
+	}
+}
+
+// describe says in words what is wrong with the files.
+func (k *keyPair) describe() []string {
+	problem := k.problem.Load()
+	switch {
+	case problem == nil:
+		return nil
+	case k.current.Load() == nil:
+		return []string{"DNS over TLS answers nobody until there is a certificate for it: " + *problem}
+	}
+	return []string{"the certificate for DNS over TLS stays the one before: " + *problem}
+}
+
+// load reads the files and, if they have changed, uses what they hold. The error says
+// which of them to correct.
 func (k *keyPair) load() error {
 	var texts [2][]byte
 	for i, name := range []string{k.certificate, k.key} {
@@ -69,12 +110,13 @@ func (k *keyPair) load() error {
 		}
 	}
 	if bytes.Equal(texts[0], k.texts[0]) && bytes.Equal(texts[1], k.texts[1]) {
-		return nil
+		return k.unusable
 	}
-	k.texts = texts
+	k.texts, k.unusable = texts, nil
 	pair, err := tls.X509KeyPair(texts[0], texts[1])
 	if err != nil {
-		return fmt.Errorf("cannot use the certificate in %s with the key in %s: %w", k.certificate, k.key, err)
+		k.unusable = fmt.Errorf("cannot use the certificate in %s with the key in %s: %w", k.certificate, k.key, err)
+		return k.unusable
 	}
 	k.current.Store(&pair)
 	return nil
@@ -89,12 +131,7 @@ func (k *keyPair) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			before := k.current.Load()
-			if err := k.load(); err != nil {
-				k.log.Error("the certificate for DNS over TLS stays the one before", "error", err)
-			} else if k.current.Load() != before {
-				k.log.Info("the certificate for DNS over TLS has been replaced", "file", k.certificate)
-			}
+			k.look()
 		}
 	}
 }
@@ -105,6 +142,11 @@ func (k *keyPair) run(ctx context.Context) {
 func (k *keyPair) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"dot"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.current.Load(), nil },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if c := k.current.Load(); c != nil {
+				return c, nil
+			}
+			return nil, errors.New("there is no certificate yet")
+		},
 	}
 }

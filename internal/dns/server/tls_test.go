@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/netip"
@@ -97,17 +98,56 @@ func TestTLS(t *testing.T) {
 
 func TestTLSErrors(t *testing.T) {
 	listen := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
-	files := certificateFiles(t, TLS{}, "one.example")
-	other := certificateFiles(t, TLS{}, "one.example")
 	for want, c := range map[string]TLS{
-		"no address to serve it on":                          {Certificate: "x", Key: "y"},
-		"needs both a certificate and":                       {Listen: listen, Key: "y"},
-		"is none: write ADDRESS:PORT":                        {Listen: []netip.AddrPort{{}}, Certificate: "x", Key: "y"},
-		"no such file":                                       {Listen: listen, Certificate: "/nowhere", Key: "y"},
-		"cannot use the certificate in " + files.Certificate: {Listen: listen, Certificate: files.Certificate, Key: other.Key},
+		"no address to serve it on":    {Certificate: "x", Key: "y"},
+		"needs both a certificate and": {Listen: listen, Key: "y"},
+		"is none: write ADDRESS:PORT":  {Listen: []netip.AddrPort{{}}, Certificate: "x", Key: "y"},
 	} {
 		if _, err := New(Config{TLS: c}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// TestTLSWithoutCertificate begins with files that are not there, then with a key of
+// another certificate: everything else is served, the status names the file, and TLS is
+// served as soon as the files can be used.
+func TestTLSWithoutCertificate(t *testing.T) {
+	log := new(lines)
+	folder := t.TempDir()
+	files := TLS{Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}, Certificate: filepath.Join(folder, "tls.crt"), Key: filepath.Join(folder, "tls.key")}
+	p, at := start(t, Config{TLS: files, Log: slog.New(slog.NewTextHandler(log, nil))}, cluster(t, 0))
+	refused := func(why string) {
+		t.Helper()
+		expect(t, ask(t, "udp", at, query("web.shop.svc.cluster.local.", wire.TypeA)), 0, "10.96.0.1")
+		secure := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), p.tcp[1].listener.Addr().(*net.TCPAddr).AddrPort().Port())
+		if conn, err := tls.Dial("tcp", secure.String(), &tls.Config{InsecureSkipVerify: true}); err == nil {
+			conn.Close()
+			t.Error("a connection without a certificate")
+		}
+		text := strings.Join(p.Describe(), "\n")
+		if ready, _ := p.Ready(); !ready || !strings.Contains(text, "DNS over TLS answers nobody until there is a certificate for it: ") || !strings.Contains(text, why) {
+			t.Errorf("ready %t: %s", ready, text)
+		}
+	}
+	refused(files.Certificate + ": no such file")
+	certificateFiles(t, files, "one.example")
+	good, _ := os.ReadFile(files.Key)
+	other, _ := os.ReadFile(certificateFiles(t, TLS{}, "one.example").Key)
+	os.WriteFile(files.Key, other, 0o600)
+	for range 3 {
+		p.certificate.look()
+		refused("cannot use the certificate in " + files.Certificate + " with the key in " + files.Key)
+	}
+	if n := strings.Count(log.String(), "answers nobody"); n != 2 {
+		t.Errorf("%d lines in the log: %s", n, log)
+	}
+	os.WriteFile(files.Key, good, 0o600)
+	p.certificate.look()
+	if name := dialTLS(t, p).ConnectionState().PeerCertificates[0].DNSNames[0]; name != "one.example" {
+		t.Error(name)
+	}
+	if text := strings.Join(p.Describe(), "\n"); strings.Contains(text, "certificate for") {
+		t.Error(text)
 	}
 }

@@ -177,7 +177,7 @@ func (p *Plane) Top() Top {
 	if t == nil {
 		return result
 	}
-	table := p.table.Load()
+	table := &p.live.Load().table
 	t.mu.Lock()
 	t.turn(time.Now())
 	windows := []window{*t.now}

@@ -49,9 +49,16 @@ func newUDPSocket(p *Plane, conn *net.UDPConn, t *tally) (*udpSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &udpSocket{plane: p, conn: conn, raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), out: newOutbox(batchSize), size: p.config.MaxUDP + hotSlack}
-	s.replies = make([]byte, batchSize*s.size)
+	s := &udpSocket{plane: p, conn: conn, raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), out: newOutbox(batchSize)}
+	s.makeRoom()
 	return s, nil
+}
+
+// makeRoom makes memory for replies as large as they may be.
+func (s *udpSocket) makeRoom() {
+	if size := s.plane.live.Load().maxUDP + hotSlack; size > s.size {
+		s.size, s.replies = size, make([]byte, batchSize*size)
+	}
 }
 
 // serve reads and answers until the socket is drained.
@@ -91,6 +98,7 @@ func (s *udpSocket) answer(now time.Time) {
 	s.out.n, s.out.next, s.out.failure = 0, 0, 0
 	s.turn++
 	s.sampled = nil
+	s.makeRoom()
 	usual, sample := 0, s.turn%max(s.in.got, 1)
 	for i := range s.in.got {
 		header := &s.in.headers[i]

@@ -60,7 +60,7 @@ func (z *zone) resolve(ctx context.Context, q Query) (*wire.Msg, error) {
 			}
 			patience.Reset(a.patience())
 		case <-ctx.Done():
-			return a.give("no upstream answered within " + z.forwarder.config.Timeout.String())
+			return a.give("no upstream answered within " + z.limits.timeout.String())
 		}
 	}
 	return a.give("every upstream failed")
@@ -70,11 +70,11 @@ func (z *zone) resolve(ctx context.Context, q Query) (*wire.Msg, error) {
 // for the first one as long as its replies usually take. Only one query in
 // addition is sent on such a ground, for it may be the name that is slow.
 func (a *attempts) patience() time.Duration {
-	c := a.zone.forwarder.config
+	l := a.zone.limits
 	if a.next > 1 || a.awaited == nil || a.allAsked() {
-		return c.Patience
+		return l.patience
 	}
-	return a.awaited.latency.patience(c.MinPatience, c.Patience)
+	return a.awaited.latency.patience(l.minPatience, l.patience)
 }
 
 // impatient notes that the upstream asked last has not answered in time, asks
@@ -88,7 +88,7 @@ func (a *attempts) impatient(ctx context.Context) bool {
 		return false
 	}
 	if a.next < len(a.plan) {
-		a.zone.forwarder.metrics.hedged.Inc()
+		a.zone.shared.metrics.hedged.Inc()
 	}
 	a.start(ctx)
 	return true

@@ -3,6 +3,7 @@ package forward
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	wire "github.com/miekg/dns"
@@ -18,17 +19,19 @@ type cache struct {
 	seed   maphash.Seed // unpredictable, so that nobody can fill one set
 	began  time.Time
 	tables [kinds]*table
-	counts cacheCounts
+	counts *cacheCounts
 }
 
 // cacheCounts are what the cache's metrics are made of.
 type cacheCounts struct {
 	hits                      [kinds]tally
 	misses, stale, prefetches tally
+	// evicted is that of tables which have been replaced.
+	evicted [kinds]atomic.Uint64
 }
 
-func newCache(c Cache) *cache {
-	kept := &cache{Cache: c, seed: maphash.MakeSeed(), began: time.Now()}
+func newCache(c Cache, counts *cacheCounts) *cache {
+	kept := &cache{Cache: c, seed: maphash.MakeSeed(), began: time.Now(), counts: counts}
 	for k := range kinds {
 		size := c.share(k).Entries
 		if c.Disabled {

@@ -85,7 +85,7 @@ func newKept(t testing.TB, config Cache) *kept {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &kept{cache: newCache(config), t: t, now: 1}
+	return &kept{cache: newCache(config, new(cacheCounts)), t: t, now: 1}
 }
 
 func (k *kept) add(q Query, m *wire.Msg) {

@@ -31,7 +31,7 @@ func newCacheMetrics() []cacheMetric {
 		{desc: desc("coredns_cache_hits_total", "Queries answered from the cache.", typed),
 			each: func(c *cache, k kind) uint64 { return c.counts.hits[k].sum() }},
 		{desc: desc("coredns_cache_evictions_total", "Replies that others took the place of.", typed),
-			each: func(c *cache, k kind) uint64 { return c.tables[k].evicted.Load() }},
+			each: func(c *cache, k kind) uint64 { return c.counts.evicted[k].Load() + c.tables[k].evicted.Load() }},
 		{desc: desc("coredns_cache_requests_total", "Queries for which the cache was asked.", plain),
 			all: func(c *cache) uint64 { return hits(c) + c.counts.misses.sum() }},
 		{desc: desc("coredns_cache_misses_total", "Queries that the cache could not answer.", plain),

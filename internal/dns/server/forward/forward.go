@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	wire "github.com/miekg/dns"
@@ -18,17 +21,27 @@ var (
 	ErrOverload   = errors.New("too many queries are waiting for upstream servers")
 )
 
-// Forwarder asks upstream servers. Make one with New, let Run watch over it.
+// Forwarder asks upstream servers. Make one with New, let Run watch over it. It does
+// not change: Next makes one with another Config.
 type Forwarder struct {
-	config  Config
+	*shared
+	config Config
+	cache  *cache
+	flight singleflight.Group
+	// zones are ordered by length, the longest first.
+	zones []*zone
+}
+
+// shared is what Forwarders that follow one another have in common.
+type shared struct {
 	began   time.Time
-	cache   *cache
-	flight  singleflight.Group
+	own     func(netip.AddrPort) bool
+	log     *slog.Logger
 	metrics *metrics
 	loops   loops
 	packets packets
-	// zones are ordered by length, the longest first.
-	zones []*zone
+	// current is the Forwarder that metrics tell of.
+	current atomic.Pointer[Forwarder]
 	// ctx ends what no query waits for; stop does that.
 	ctx  context.Context
 	stop context.CancelFunc
@@ -43,13 +56,15 @@ func New(config Config) (*Forwarder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Forwarder{config: config, began: time.Now(), cache: newCache(config.Cache), dial: dialNetwork}
-	f.ctx, f.stop = context.WithCancel(context.Background())
-	f.metrics = newMetrics(f)
-	f.loops.sent = map[string]*probe{}
+	s := &shared{began: time.Now(), own: config.Own, log: config.Log, dial: dialNetwork}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.metrics = newMetrics(s)
+	s.loops.sent = map[string]*probe{}
+	f := &Forwarder{shared: s, config: config, cache: newCache(config.Cache, new(cacheCounts))}
 	for _, z := range config.Zones {
-		f.zones = append(f.zones, newZone(f, z))
+		f.zones = append(f.zones, newZone(s, z, config.limits()))
 	}
+	f.current.Store(f)
 	return f, nil
 }
 
@@ -108,7 +123,7 @@ func (f *Forwarder) Exchange(ctx context.Context, q Query) (*wire.Msg, error) {
 func (z *zone) enter() bool {
 	if z.busy.Add(1) > int64(z.MaxConcurrent) {
 		z.busy.Add(-1)
-		z.forwarder.metrics.rejects.Inc()
+		z.shared.metrics.rejects.Inc()
 		return false
 	}
 	return true
@@ -131,7 +146,7 @@ func (f *Forwarder) fly(z *zone, key []byte, q Query) <-chan singleflight.Result
 func (f *Forwarder) fetch(ctx context.Context, z *zone, key []byte, q Query) (reply *wire.Msg, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {
-			f.config.Log.Error("forwarding a query panicked", "problem", problem, "stack", string(debug.Stack()))
+			f.log.Error("forwarding a query panicked", "problem", problem, "stack", string(debug.Stack()))
 			reply, err = nil, fmt.Errorf("forwarding panicked: %v", problem)
 		}
 	}()

@@ -21,22 +21,22 @@ const (
 // other queries have been answered since that one was sent, it is asked after
 // others from now on, and a probe finds out whether it is there at all.
 func (u *upstream) late(sent time.Time) {
-	f := u.zone.forwarder
-	if u.replied.Load() > int64(sent.Sub(f.began)) || u.suspect.Swap(true) {
+	s := u.zone.shared
+	if u.replied.Load() > int64(sent.Sub(s.began)) || u.suspect.Swap(true) {
 		return
 	}
-	go u.probe(f.ctx)
+	go u.probe(s.ctx)
 }
 
 func (u *upstream) failed(err error) {
 	if u.strike() {
-		u.zone.forwarder.config.Log.Warn("upstream does not answer, asking others until it does", "upstream", u, "error", err)
+		u.zone.shared.log.Warn("upstream does not answer, asking others until it does", "upstream", u, "error", err)
 	}
 }
 
 func (u *upstream) healed() {
 	if u.heal() {
-		u.zone.forwarder.config.Log.Info("upstream answers again", "upstream", u)
+		u.zone.shared.log.Info("upstream answers again", "upstream", u)
 	}
 }
 
@@ -55,20 +55,18 @@ func (u *upstream) probe(ctx context.Context) {
 	case err == nil:
 		u.healed()
 	case ctx.Err() != context.Canceled:
-		u.zone.forwarder.metrics.probeFailed(u)
+		u.zone.shared.metrics.probeFailed(u)
 		u.failed(err)
 	}
 }
 
-// Run keeps the upstreams and their health up to date until ctx ends.
+// Run keeps the upstreams and their health up to date until ctx ends. Then it ends
+// all that goes on, unless another Forwarder has taken over.
 func (f *Forwarder) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer func() {
-		f.stop()
 		all.Wait()
-		for _, u := range f.all() {
-			u.streams.close()
-		}
+		f.end()
 	}()
 	for _, z := range f.zones {
 		all.Go(func() { z.watch(ctx) })
@@ -124,8 +122,8 @@ func (f *Forwarder) all() []*upstream {
 // may have changed.
 func (f *Forwarder) CheckOwn() {
 	for _, u := range f.all() {
-		if f.config.Own(u.Address) && !u.own.Swap(true) {
-			f.config.Log.Error("upstream leads back to this server and is not asked: name another server in its place", "upstream", u)
+		if f.own(u.Address) && !u.own.Swap(true) {
+			f.log.Error("upstream leads back to this server and is not asked: name another server in its place", "upstream", u)
 		}
 	}
 }

@@ -76,9 +76,9 @@ func (f *Forwarder) findLoop(ctx context.Context, u *upstream) {
 
 	f.loops.mu.Lock()
 	delete(f.loops.sent, name)
-	own := p.seen || f.config.Own(u.Address)
+	own := p.seen || f.own(u.Address)
 	f.loops.mu.Unlock()
 	if was := u.own.Swap(own); own && !was {
-		f.config.Log.Error("upstream leads back to this server and is not asked: name another server in its place", "upstream", u)
+		f.log.Error("upstream leads back to this server and is not asked: name another server in its place", "upstream", u)
 	}
 }

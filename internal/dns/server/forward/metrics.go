@@ -12,7 +12,7 @@ const proxyName = "forward"
 
 // metrics are those of CoreDNS's forward and cache plugins, by their names.
 type metrics struct {
-	forwarder     *Forwarder
+	shared        *shared
 	duration      *prometheus.HistogramVec
 	probeFailures *prometheus.CounterVec
 	rejects       prometheus.Counter
@@ -26,7 +26,7 @@ type metrics struct {
 	foreign       *prometheus.Desc
 }
 
-func newMetrics(f *Forwarder) *metrics {
+func newMetrics(s *shared) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -34,7 +34,7 @@ func newMetrics(f *Forwarder) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	return &metrics{
-		forwarder: f,
+		shared: s,
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "coredns_proxy_request_duration_seconds", Help: "Time that an upstream took to reply.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
@@ -73,12 +73,13 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for _, part := range m.parts() {
 		part.Collect(out)
 	}
+	current := m.shared.current.Load()
 	for _, c := range m.cache {
-		c.collect(m.forwarder.cache, out)
+		c.collect(current.cache, out)
 	}
 	// An address may be an upstream of several zones.
 	loops, foreign := map[string]float64{}, map[string]float64{}
-	for _, u := range m.forwarder.all() {
+	for _, u := range current.all() {
 		to := u.Address.String()
 		if loops[to] += 0; u.own.Load() {
 			loops[to] = 1

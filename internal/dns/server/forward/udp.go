@@ -36,8 +36,8 @@ func (p *packets) get() *[]byte {
 // would spare the system calls, about 10 us of a query that waits for a network,
 // and give a guesser as long as a port lives.
 func (u *upstream) askUDP(ctx context.Context, query *wire.Msg, packed []byte) (*wire.Msg, error) {
-	f := u.zone.forwarder
-	conn, err := f.dial(ctx, "udp", u.Address.String())
+	s := u.zone.shared
+	conn, err := s.dial(ctx, "udp", u.Address.String())
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +47,8 @@ func (u *upstream) askUDP(ctx context.Context, query *wire.Msg, packed []byte) (
 	if _, err := conn.Write(packed); err != nil {
 		return nil, err
 	}
-	buffer := f.packets.get()
-	defer f.packets.pool.Put(buffer)
+	buffer := s.packets.get()
+	defer s.packets.pool.Put(buffer)
 	for range maxForeign {
 		n, err := conn.Read(*buffer)
 		if err != nil {

@@ -38,8 +38,8 @@ type upstream struct {
 func newUpstream(z *zone, s Server) *upstream {
 	u := &upstream{Server: s, zone: z}
 	u.streams = &streams{
-		dial: u.dialStream, idle: z.IdleTimeout, timeout: z.forwarder.config.ReadTimeout,
-		foreign: &u.foreign, reused: z.forwarder.metrics.reused(u),
+		dial: u.dialStream, idle: z.IdleTimeout, timeout: z.limits.readTimeout,
+		foreign: &u.foreign, reused: z.shared.metrics.reused(u),
 	}
 	u.ask = u.askNetwork
 	return u
@@ -85,7 +85,7 @@ func (u *upstream) state() string {
 // was asked whatever way it was spelt on the wire.
 func (u *upstream) exchange(ctx context.Context, q Query) (*wire.Msg, error) {
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, u.zone.forwarder.config.ReadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, u.zone.limits.readTimeout)
 	defer cancel()
 	query := q.message()
 	if u.zone.RandomCase && !u.respells.Load() {
@@ -97,8 +97,8 @@ func (u *upstream) exchange(ctx context.Context, q Query) (*wire.Msg, error) {
 	}
 	took := time.Since(started)
 	u.latency.observe(took)
-	u.replied.Store(int64(time.Since(u.zone.forwarder.began)))
-	u.zone.forwarder.metrics.exchanged(u, reply, took)
+	u.replied.Store(int64(time.Since(u.zone.shared.began)))
+	u.zone.shared.metrics.exchanged(u, reply, took)
 	return reply, nil
 }
 
@@ -172,7 +172,7 @@ func (u *upstream) askStream(ctx context.Context, query *wire.Msg, packed []byte
 
 // dialStream opens a TCP or TLS connection.
 func (u *upstream) dialStream(ctx context.Context) (net.Conn, error) {
-	conn, err := u.zone.forwarder.dial(ctx, "tcp", u.Address.String())
+	conn, err := u.zone.shared.dial(ctx, "tcp", u.Address.String())
 	if err != nil || u.Protocol != TLS {
 		return conn, err
 	}

@@ -18,8 +18,9 @@ const retries = 3
 // zone is a Zone at work.
 type zone struct {
 	Zone
-	forwarder *Forwarder
-	busy      atomic.Int64
+	limits limits
+	shared *shared
+	busy   atomic.Int64
 	// turn is whose turn it is in RoundRobin.
 	turn atomic.Uint32
 	// upstreams is replaced, never changed.
@@ -30,8 +31,8 @@ type zone struct {
 	problems []string
 }
 
-func newZone(f *Forwarder, config Zone) *zone {
-	z := &zone{Zone: config, forwarder: f}
+func newZone(s *shared, config Zone, l limits) *zone {
+	z := &zone{Zone: config, limits: l, shared: s}
 	z.upstreams.Store(new([]*upstream))
 	z.use(config.Servers)
 	z.reread()
@@ -73,7 +74,7 @@ func (z *zone) plan() []*upstream {
 	z.order(suspects)
 	list := append(healthy, suspects...)
 	if len(list) == 0 && len(failing) > 0 {
-		z.forwarder.metrics.broken.Inc()
+		z.shared.metrics.broken.Inc()
 		if z.FailFast {
 			return nil
 		}
@@ -154,7 +155,7 @@ func (z *zone) reread() bool {
 	z.problems = problems
 	z.mu.Unlock()
 	for _, problem := range problems {
-		z.forwarder.config.Log.Warn("upstreams are not as they should be", "problem", problem)
+		z.shared.log.Warn("upstreams are not as they should be", "problem", problem)
 	}
 	return true
 }
@@ -173,7 +174,7 @@ func (z *zone) use(servers []Server) {
 			continue
 		}
 		u := newUpstream(z, server)
-		u.own.Store(z.forwarder.config.Own(server.Address))
+		u.own.Store(z.shared.own(server.Address))
 		next = append(next, u)
 	}
 	z.upstreams.Store(&next)
