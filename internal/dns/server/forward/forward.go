@@ -63,6 +63,9 @@ func (f *Forwarder) Configured() bool {
 	return false
 }
 
+// Timeout returns how long Exchange takes at most.
+func (f *Forwarder) Timeout() time.Duration { return f.config.Timeout }
+
 // Exchange returns the reply to a query from an upstream; use Cached first. The
 // caller may change it. It ends with ctx or after the configured timeout. If no
 // upstream knows better it may be a reply that has expired, see Stale.
