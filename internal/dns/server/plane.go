@@ -36,6 +36,7 @@ type Plane struct {
 	// host is the name of this machine.
 	lines    *logLines
 	failures map[*rules.Rules]*failureLog
+	taps     map[*rules.Rules][]*tapStream
 	host     string
 	fast     fastPath
 	// answer is dns.Table.Answer.
@@ -56,6 +57,7 @@ type Plane struct {
 	close            sync.Once
 	udp              []*udpSocket
 	tcp              []*tcpListener
+	https            []*httpsServer
 }
 
 // New returns a server that does nothing yet. Errors say which field of the
@@ -72,6 +74,9 @@ func New(config Config) (*Plane, error) {
 	if p.host, err = os.Hostname(); err != nil {
 		p.host = "localhost" // as CoreDNS
 	}
+	if p.taps = newTaps(p); len(p.taps) > 0 {
+		config.Forward.Tap = p.tapAttempt
+	}
 	p.table.Store(new(dns.Table))
 	if config.CountNames {
 		p.top = newTop(p.table.Load, time.Now())
@@ -80,7 +85,7 @@ func New(config Config) (*Plane, error) {
 	if p.forwarder, err = forward.New(config.Forward); err != nil {
 		return nil, err
 	}
-	if len(config.TLS.Listen) > 0 {
+	if len(config.TLS.Listen)+len(config.HTTPS.Listen) > 0 {
 		if p.certificate, err = newKeyPair(config.TLS, config.Log); err != nil {
 			return nil, err
 		}
@@ -107,7 +112,7 @@ func (p *Plane) Start(ctx context.Context) error {
 	}
 	if err := p.bindAll(ctx); err != nil {
 		p.release()
-		p.udp, p.tcp = nil, nil
+		p.udp, p.tcp, p.https = nil, nil, nil
 		p.started.Store(false)
 		return err
 	}
@@ -117,9 +122,17 @@ func (p *Plane) Start(ctx context.Context) error {
 	for _, l := range p.tcp {
 		p.readers.Go(l.serve)
 	}
+	for _, h := range p.https {
+		p.readers.Go(h.serve)
+	}
 	p.background.Go(func() { p.forwarder.Run(p.ctx) })
 	p.background.Go(func() { p.cookies.run(p.ctx) })
 	p.background.Go(func() { p.lines.run(p.ctx) })
+	for _, all := range p.taps {
+		for _, t := range all {
+			p.background.Go(func() { t.run(p.ctx) })
+		}
+	}
 	if p.certificate != nil {
 		p.background.Go(func() { p.certificate.run(p.ctx) })
 	}
@@ -140,9 +153,9 @@ func (p *Plane) bindAll(ctx context.Context) error {
 		if err != nil {
 			return explainBind("TLS", address, err)
 		}
-		p.tcp = append(p.tcp, newTCPListener(p, listener, p.certificate.config()))
+		p.tcp = append(p.tcp, newTCPListener(p, listener, p.certificate.config(overTLS)))
 	}
-	return nil
+	return p.listenHTTPS(ctx)
 }
 
 // bind opens the UDP sockets and the TCP listener of one address.
@@ -211,6 +224,9 @@ func (p *Plane) Close() error {
 		for _, l := range p.tcp {
 			l.drain()
 		}
+		for _, h := range p.https {
+			h.drain()
+		}
 		p.readers.Wait()
 		p.pending.Wait()
 		for _, f := range p.failures {
@@ -231,6 +247,9 @@ func (p *Plane) release() {
 	}
 	for _, l := range p.tcp {
 		l.listener.Close()
+	}
+	for _, h := range p.https {
+		h.listener.Close()
 	}
 }
 
@@ -285,6 +304,9 @@ func (p *Plane) Describe() []string {
 	}
 	for _, address := range p.config.TLS.Listen {
 		lines = append(lines, fmt.Sprintf("listens on %s for DNS over TLS", address))
+	}
+	for _, address := range p.config.HTTPS.Listen {
+		lines = append(lines, fmt.Sprintf("listens on %s for DNS over HTTPS", address))
 	}
 	return append(append(lines, p.fast.describe()...), p.forwarder.Describe()...)
 }
