@@ -58,6 +58,7 @@ func (a *Agent) newDNS() (pipeline, error) {
 	}
 	config := server.Config{
 		TLS:    server.TLS{Listen: c.TLS.Listen, Certificate: c.TLS.Certificate, Key: c.TLS.Key},
+		HTTPS:  server.HTTPS{Listen: c.HTTPS.Listen},
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
 		Forward: forwarding(c), Blocks: a.corefile.blocks, CountNames: c.CountNames,
 		MaxUDP: c.MaxUDP, Autopath: c.Autopath, KernelFastPath: c.KernelFastPath,
