@@ -93,7 +93,7 @@ func (d *Dnstap) endpoint(l *line) {
 		}
 	case transport != "tcp" && transport != "tls":
 		l.mistake("dnstap: %q is no transport; use unix, tcp or tls", transport)
-	case colon <= 0 || err != nil || port == 0 || strings.Contains(strings.Trim(address[:colon], "[]"), ":") && address[0] != '[':
+	case colon < 0 || err != nil || port == 0 || strings.Contains(strings.Trim(address[:colon], "[]"), ":") && address[0] != '[':
 		l.mistake("dnstap: %q is not HOST:PORT; write for example %s://192.0.2.1:6000", address, transport)
 	}
 	if d.Network != "" {
