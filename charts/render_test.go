@@ -294,6 +294,28 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestDNSOverHTTPS holds that it takes the same certificate and a port, and is refused
+// without a certificate.
+func TestDNSOverHTTPS(t *testing.T) {
+	for text, want := range map[string]bool{"dns: {tlsSecret: dns-cert}": false, "dns: {tlsSecret: dns-cert, https: true}": true} {
+		r := render(t, text, "elsewhere", "v1.37.2")
+		c, err := config.Parse([]byte(r.configs[0].Data["fairlead.yaml"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		listens := slices.Equal(c.DNS.HTTPS.Listen, []netip.AddrPort{netip.MustParseAddrPort("[::]:443")})
+		serves := false
+		for _, d := range r.daemons {
+			serves = serves || d.Name == "fairlead-dns" && slices.ContainsFunc(d.Spec.Template.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == 443 })
+		}
+		kubeDNS := r.byName["Service kube-system/kube-dns"].(*corev1.Service)
+		leads := slices.ContainsFunc(kubeDNS.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == 443 && p.TargetPort.IntValue() == 443 })
+		if listens != want || serves != want || leads != want {
+			t.Errorf("%s: listens %t, port of the pod %t, of the Service %t; want %t", text, listens, serves, leads, want)
+		}
+	}
+}
+
 // TestDNSOverTLS holds that a Secret is all it takes: it is mounted where the
 // configuration says, and the port is there on the pod and the Service.
 func TestDNSOverTLS(t *testing.T) {

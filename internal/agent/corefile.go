@@ -214,6 +214,7 @@ func (f *followed) overlay(settings corefile.Settings) (config.Config, error) {
 		return own, fmt.Errorf("what it says is not possible here: %w", err)
 	}
 	next.DNS.Listen, next.DNS.TLS, next.DNS.Service, next.DNS.Corefile = own.DNS.Listen, own.DNS.TLS, own.DNS.Service, own.DNS.Corefile
+	next.DNS.HTTPS = own.DNS.HTTPS
 	next.DNS.CountNames, next.DNS.NodeLocal = own.DNS.CountNames, own.DNS.NodeLocal
 	next.DNS.KernelFastPath = own.DNS.KernelFastPath
 	return next, nil

@@ -73,6 +73,7 @@ func (a *Agent) serverConfig(f followed) server.Config {
 	c := f.config.DNS
 	config := server.Config{
 		TLS:    server.TLS{Listen: c.TLS.Listen, Certificate: c.TLS.Certificate, Key: c.TLS.Key},
+		HTTPS:  server.HTTPS{Listen: c.HTTPS.Listen},
 		Listen: c.Listen, Lameduck: c.Lameduck, Log: a.log, Registry: a.registry,
 		Forward: forwarding(c), Blocks: f.blocks, CountNames: c.CountNames,
 		MaxUDP: c.MaxUDP, Autopath: c.Autopath, KernelFastPath: c.KernelFastPath,

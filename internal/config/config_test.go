@@ -40,7 +40,7 @@ func TestNoMetricsAddress(t *testing.T) {
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
 		"lgoLevel: info":         `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
-		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, fallthrough, autopath, maxUDP, upstreams, resolvConf, forward, cache, countNames, lameduck, service, nodeLocal, kernelFastPath, tls`,
+		"dns:\n  nonsense: 1":    `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, fallthrough, autopath, maxUDP, upstreams, resolvConf, forward, cache, countNames, lameduck, service, nodeLocal, kernelFastPath, tls, https`,
 		"dns:\n  ttl: soon":      "line 2: `soon` is not a number from 0 to 4294967295",
 		"dns:\n  lameduck: soon": "line 2: `soon` is not a duration such as 5s",
 		"logLevel: loud":         `logLevel: "loud" is none of debug, info, warn and error`,
@@ -59,6 +59,7 @@ func TestMessages(t *testing.T) {
 		"dns: {zonal: true, noEndpoints: true}":                                      "dns.zonal: is true, and so is dns.noEndpoints; zones are those of endpoints, set one of them",
 		"dns: {noEndpoints: maybe}":                                                  "line 1: `maybe` is not true or false",
 		"dns: {tls: {listen: [\"[::]:853\"], key: /k}}":                              "dns.tls: needs both certificate and key, the names of files in PEM form",
+		"dns: {https: {listen: [\"[::]:443\"]}}":                                     "dns.tls: needs both certificate and key, the names of files in PEM form",
 		"dns: {tls: {certificate: /c}}":                                              `dns.tls.listen: is empty, so the certificate is not used; write ADDRESS:PORT, such as "[::]:853"`,
 		"dns: {listen: []}":                                                          `dns.listen: is empty; write at least one ADDRESS:PORT, such as "[::]:53"`,
 		"apiServers: [192.0.2.1:6443]":                                               `apiServers[0]: "192.0.2.1:6443" is not of the form https://HOST:PORT`,

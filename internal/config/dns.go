@@ -14,7 +14,7 @@ import (
 // DNS configures cluster DNS.
 type DNS struct {
 	// Corefile is a file in CoreDNS's form. If it is there, what it says counts instead
-	// of the fields below, but for listen, tls, service, nodeLocal, countNames and
+	// of the fields below, but for listen, tls, https, service, nodeLocal, countNames and
 	// kernelFastPath.
 	Corefile string `yaml:"corefile"`
 	// Listen are the addresses for UDP and TCP.
@@ -67,8 +67,10 @@ type DNS struct {
 	// KernelFastPath lets the kernel answer queries for addresses of the cluster's names,
 	// by an eBPF program, which needs privileges.
 	KernelFastPath bool `yaml:"kernelFastPath"`
-	// TLS configures DNS over TLS, which is off while it has no addresses.
-	TLS DNSOverTLS `yaml:"tls"`
+	// TLS configures DNS over TLS, HTTPS DNS over HTTPS with the same certificate. Each is
+	// off while it has no addresses.
+	TLS   DNSOverTLS   `yaml:"tls"`
+	HTTPS DNSOverHTTPS `yaml:"https"`
 }
 
 // DNSOverTLS configures DNS over TLS (RFC 7858).
@@ -78,6 +80,12 @@ type DNSOverTLS struct {
 	// Certificate and Key are files in PEM form, read again when they change.
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
+}
+
+// DNSOverHTTPS configures DNS over HTTPS (RFC 8484).
+type DNSOverHTTPS struct {
+	// Listen are its addresses, usually with port 443.
+	Listen []netip.AddrPort `yaml:"listen"`
 }
 
 // External configures names of the addresses at which Services are reached from
@@ -163,13 +171,14 @@ func (c DNS) validate(bad func(field, format string, args ...any)) {
 			bad(fmt.Sprintf("dns.nodeLocal[%d]", i), "%s is no address that pods can reach; usual is 169.254.20.10", address)
 		}
 	}
-	c.TLS.validate(bad)
+	c.TLS.validate(c.HTTPS, bad)
 }
 
-func (c DNSOverTLS) validate(bad func(field, format string, args ...any)) {
-	if len(c.Listen) == 0 && c.Certificate+c.Key != "" {
+func (c DNSOverTLS) validate(https DNSOverHTTPS, bad func(field, format string, args ...any)) {
+	used := len(c.Listen)+len(https.Listen) > 0
+	if !used && c.Certificate+c.Key != "" {
 		bad("dns.tls.listen", "is empty, so the certificate is not used; write ADDRESS:PORT, such as \"[::]:853\"")
-	} else if len(c.Listen) > 0 && (c.Certificate == "" || c.Key == "") {
+	} else if used && (c.Certificate == "" || c.Key == "") {
 		bad("dns.tls", "needs both certificate and key, the names of files in PEM form")
 	}
 }

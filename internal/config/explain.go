@@ -58,7 +58,7 @@ func expected(goType string) string {
 // suggest names the known fields of a section, the likeliest one first.
 func suggest(field, section string) string {
 	var known []string
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[LB](), reflect.TypeFor[Conntrack](), reflect.TypeFor[DNS](), reflect.TypeFor[DNSOverTLS](), reflect.TypeFor[External](), reflect.TypeFor[DNSForward](), reflect.TypeFor[DNSZone](), reflect.TypeFor[DNSServer](), reflect.TypeFor[DNSHealthCheck](),
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[LB](), reflect.TypeFor[Conntrack](), reflect.TypeFor[DNS](), reflect.TypeFor[DNSOverTLS](), reflect.TypeFor[DNSOverHTTPS](), reflect.TypeFor[External](), reflect.TypeFor[DNSForward](), reflect.TypeFor[DNSZone](), reflect.TypeFor[DNSServer](), reflect.TypeFor[DNSHealthCheck](),
 		reflect.TypeFor[DNSTLS](), reflect.TypeFor[DNSCache](), reflect.TypeFor[DNSCacheShare](), reflect.TypeFor[DNSPrefetch](), reflect.TypeFor[DNSStale](), reflect.TypeFor[Status]()} {
 		if t.Name() != section {
 			continue

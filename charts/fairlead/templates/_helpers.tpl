@@ -40,6 +40,11 @@ fairlead.yaml: the value `config`, with what depends on the release or the clust
 {{- end }}
 {{- if .Values.dns.tlsSecret }}
 {{- $_ := set $config.dns "tls" (dict "listen" (list "[::]:853") "certificate" "/etc/fairlead-dns-tls/tls.crt" "key" "/etc/fairlead-dns-tls/tls.key") }}
+{{- if .Values.dns.https }}
+{{- $_ := set $config.dns "https" (dict "listen" (list "[::]:443")) }}
+{{- end }}
+{{- else if .Values.dns.https }}
+{{- fail "dns.https needs dns.tlsSecret: a Secret with the certificate" }}
 {{- end }}
 {{- toYaml $config }}
 {{- end }}

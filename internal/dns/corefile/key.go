@@ -129,9 +129,12 @@ func (s *Server) main() bool {
 func (s *Server) support(r *reader) {
 	for _, k := range s.Keys {
 		missing := ""
-		if k.Transport != "dns" {
+		switch {
+		case k.Transport == "tls" || k.Transport == "https":
 			missing = "server transport"
-		} else if k.Zone != "." && !s.main() && !s.stub {
+		case k.Transport != "dns":
+			missing = "server transport other"
+		case k.Zone != "." && !s.main() && !s.stub:
 			missing = "server zone"
 		}
 		if why, found := lacking[missing]; found {

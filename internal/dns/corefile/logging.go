@@ -95,7 +95,7 @@ func readLog(l *line) Setting {
 	if len(names) == 0 {
 		log.Zones = []string{"."}
 	}
-	if strings.Contains(log.Format, "{local}") || strings.Contains(log.Format, "{/") {
+	if strings.Contains(log.Format, "{/") {
 		l.lacks("log values")
 	}
 	l.options(options{"class": func(o *line) {

@@ -33,9 +33,10 @@ type Rewrite struct {
 	Match    string
 	From, To string
 	Answers  []AnswerRule
-	// Rest are the arguments of fields that are not taken apart here; of rcode the codes
-	// before and after.
+	// Rest are, of rcode, the codes before and after.
 	Rest []string
+	// Option is, of edns0, what is done; nil of all others.
+	Option *OptionRule
 }
 
 // AnswerRule changes answers back. Auto undoes what the rule did.
@@ -127,10 +128,9 @@ func readRewrite(l *line) Setting {
 		return r
 	}
 	r.Field = l.choice(0, "name", "type", "class", "ttl", "edns0", "cname", "rcode")
-	l.lacks("rewrite " + r.Field)
 	switch r.Field {
 	case "edns0":
-		r.Rest = l.texts(1)
+		r.Option = readOption(l)
 	case "type", "class":
 		if l.takes(3, 3, r.Field+" FROM TO") {
 			r.From, r.To = l.text(1), l.text(2)

@@ -131,8 +131,7 @@ var directives = map[string]definition{
 	"trace": {false, simple(0, 2, "[ENDPOINT-TYPE] [ENDPOINT]", map[string]string{
 		"every": "AMOUNT", "service": "NAME", "client_server": "", "datadog_analytics_rate": "RATE",
 		"zipkin_max_backlog_size": "SIZE", "zipkin_max_batch_size": "SIZE", "zipkin_max_batch_interval": "DURATION"})},
-	"dnstap": {false, simple(1, 4, "SOCKET [full] [WRITEBUFFER] [QUEUE]", map[string]string{
-		"identity": "NAME", "version": "VERSION", "extra": "FORMAT", "skipverify": ""})},
+	"dnstap": {false, readDnstap},
 	"local":  {false, simple(0, 0, "", nil)},
 	"chaos":  {false, simple(0, -1, "[VERSION] [AUTHOR...]", nil)},
 	"cancel": {false, simple(0, 1, "[TIMEOUT]", nil)},

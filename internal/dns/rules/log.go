@@ -70,7 +70,10 @@ type Client struct {
 	// Address is not mapped (netip.Addr.Unmap).
 	Address netip.Addr
 	Port    uint16
-	TCP     bool
+	// TCP is set for all that is carried by it.
+	TCP bool
+	// Server is where the query was sent to, not mapped either; it may be unknown.
+	Server netip.AddrPort
 }
 
 func (c Client) protocol() string {
@@ -98,29 +101,59 @@ func (r *Rules) Log(e Exchange) (string, bool) {
 		if !l.classes["all"] && !l.classes[class(e.Reply)] {
 			return "", false
 		}
-		var b strings.Builder
-		for i, part := range l.parts {
-			if i%2 == 1 {
-				part = e.value(part)
-			}
-			b.WriteString(part)
-		}
-		return b.String(), true
+		return l.line(&e), true
 	}
 	return "", false
 }
 
-// value returns what a word in braces stands for.
+// line puts what is known of an exchange in the place of words in braces.
+func (l *logging) line(e *Exchange) string {
+	var b strings.Builder
+	for i, part := range l.parts {
+		if i%2 == 1 {
+			part = e.value(part)
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+// value returns what a word in braces stands for; a dash if there is nothing.
 func (e *Exchange) value(word string) string {
+	if e.Reply != nil {
+		return e.replied(word)
+	}
+	return e.asked(word)
+}
+
+// replied returns what a word stands for that is about the reply, or else the query.
+func (e *Exchange) replied(word string) string {
+	switch word {
+	case "{rsize}":
+		return strconv.Itoa(e.ReplySize)
+	case "{duration}":
+		return strconv.FormatFloat(e.Took.Seconds(), 'f', -1, 64) + "s"
+	case "{rcode}":
+		if text, ok := wire.RcodeToString[e.Reply.Rcode]; ok {
+			return text
+		}
+		return strconv.Itoa(e.Reply.Rcode)
+	case "{>rflags}":
+		return flags(&e.Reply.MsgHdr)
+	}
+	return e.asked(word)
+}
+
+// asked returns what a word stands for that is about the query.
+func (e *Exchange) asked(word string) string {
 	question := e.Request.Question[0]
 	switch word {
 	case "{remote}":
-		if e.Address.Is4() {
-			return e.Address.String()
-		}
-		return "[" + e.Address.String() + "]"
+		return bracketed(e.Address)
 	case "{port}":
 		return strconv.Itoa(int(e.Port))
+	case "{local}":
+		return bracketed(e.Server.Addr())
 	case "{type}":
 		return wire.Type(question.Qtype).String()
 	case "{class}":
@@ -131,15 +164,6 @@ func (e *Exchange) value(word string) string {
 		return e.protocol()
 	case "{size}":
 		return strconv.Itoa(e.RequestSize)
-	case "{rsize}":
-		return strconv.Itoa(e.ReplySize)
-	case "{duration}":
-		return strconv.FormatFloat(e.Took.Seconds(), 'f', -1, 64) + "s"
-	case "{rcode}":
-		if text, ok := wire.RcodeToString[e.Reply.Rcode]; ok {
-			return text
-		}
-		return strconv.Itoa(e.Reply.Rcode)
 	case "{>id}":
 		return strconv.Itoa(int(e.Request.Id))
 	case "{>opcode}":
@@ -149,10 +173,19 @@ func (e *Exchange) value(word string) string {
 		return strconv.FormatBool(opt != nil && opt.Do())
 	case "{>bufsize}":
 		return strconv.Itoa(e.room())
-	case "{>rflags}":
-		return flags(&e.Reply.MsgHdr)
 	}
 	return "-"
+}
+
+// bracketed returns an address, with brackets if it is of IPv6; a dash if it is none.
+func bracketed(a netip.Addr) string {
+	switch {
+	case !a.IsValid():
+		return "-"
+	case a.Is4():
+		return a.String()
+	}
+	return "[" + a.String() + "]"
 }
 
 // room returns how large a reply the client takes.

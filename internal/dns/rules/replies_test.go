@@ -22,7 +22,7 @@ func TestCodes(t *testing.T) {
 		{"OK.example.", wire.RcodeNameError, wire.RcodeSuccess}, {"other.example.", wire.RcodeServerFailure, wire.RcodeServerFailure},
 	} {
 		request := new(wire.Msg).SetQuestion(q.name, wire.TypeA)
-		o := r.Query(netip.IPv6Loopback(), request)
+		o := r.Query(Client{Address: netip.IPv6Loopback()}, request)
 		reply := new(wire.Msg).SetRcode(request, q.before)
 		if r.Undo(o, reply); reply.Rcode != q.after {
 			t.Errorf("%s: %d became %d, want %d", q.name, q.before, reply.Rcode, q.after)
@@ -43,7 +43,7 @@ func TestRetarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := new(wire.Msg).SetQuestion("www.example.", wire.TypeA)
-	o := r.Query(netip.IPv6Loopback(), request)
+	o := r.Query(Client{Address: netip.IPv6Loopback()}, request)
 	reply := new(wire.Msg).SetReply(request)
 	for _, text := range []string{"www.example. 5 IN CNAME A.example.", "A.example. 5 IN CNAME x.old.example.", "x.old.example. 5 IN A 192.0.2.1"} {
 		rr, err := wire.NewRR(text)
@@ -76,12 +76,12 @@ func TestLog(t *testing.T) {
 	request := new(wire.Msg).SetQuestion("WWW.example.com.", wire.TypeA).SetEdns0(1232, true)
 	request.Id = 77
 	exchange := Exchange{
-		Client: Client{netip.MustParseAddr("2001:db8::7"), 4242, false}, Request: request, Reply: new(wire.Msg).SetReply(request),
+		Client: Client{Address: netip.MustParseAddr("2001:db8::7"), Port: 4242, Server: netip.MustParseAddrPort("192.0.2.53:53")}, Request: request, Reply: new(wire.Msg).SetReply(request),
 		RequestSize: 44, ReplySize: 60, Took: 1500 * time.Microsecond,
 	}
 	exchange.Reply.Authoritative, exchange.Reply.RecursionAvailable = true, true
 	line, ok := r.Log(exchange)
-	if want := `[2001:db8::7]:4242 - 77 "A IN www.example.com. udp 44 true 1232" NOERROR qr,aa,rd,ra 60 0.0015s "0" {nothing} - - } AIN`; line != want || !ok {
+	if want := `[2001:db8::7]:4242 - 77 "A IN www.example.com. udp 44 true 1232" NOERROR qr,aa,rd,ra 60 0.0015s "0" {nothing} - 192.0.2.53 } AIN`; line != want || !ok {
 		t.Errorf("\n got %s\nwant %s", line, want)
 	}
 	soa := []wire.RR{&wire.SOA{Hdr: header("example.org.", wire.TypeSOA, 5), Ns: ".", Mbox: "."}}
@@ -106,12 +106,12 @@ func TestWhoami(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := new(wire.Msg).SetQuestion("who.example.", wire.TypeTXT)
-	reply := r.Whoami(Client{netip.MustParseAddr("192.0.2.7"), 4242, true}, request)
+	reply := r.Whoami(Client{Address: netip.MustParseAddr("192.0.2.7"), Port: 4242, TCP: true}, request)
 	if len(reply.Extra) != 2 || reply.Extra[0].String() != "who.example.\t0\tIN\tA\t192.0.2.7" || reply.Extra[1].String() != "_tcp.who.example.\t0\tIN\tSRV\t0 0 4242 ." || !reply.Authoritative {
 		t.Errorf("%v", reply)
 	}
 	request.Question[0].Name = "."
-	reply = r.Whoami(Client{netip.MustParseAddr("2001:db8::7"), 4242, false}, request)
+	reply = r.Whoami(Client{Address: netip.MustParseAddr("2001:db8::7"), Port: 4242, TCP: false}, request)
 	if reply.Extra[0].String() != ".\t0\tIN\tAAAA\t2001:db8::7" || reply.Extra[1].Header().Name != "_udp." {
 		t.Errorf("%v", reply)
 	}

@@ -24,6 +24,8 @@ type rewrite struct {
 	answers  []answerRule
 	// before and after are response codes.
 	before, after int
+	// option is, of edns0, what is done.
+	option *optionRule
 }
 
 // newRewrite follows the README of CoreDNS's plugin/rewrite.
@@ -53,8 +55,8 @@ func newRewrite(c corefile.Rewrite) (rewrite, error) {
 		if r.from, err = classNumber(c.From); err == nil {
 			r.to, err = classNumber(c.To)
 		}
-	default:
-		return r, nil // which never matches, and package corefile says so
+	case "edns0":
+		r.option = newOptionRule(c.Option)
 	}
 	return r, err
 }
@@ -67,18 +69,20 @@ func classNumber(text string) (uint16, error) {
 }
 
 // rewrite applies the rules to the Request, which becomes a copy if one matches.
-func (r *Rules) rewrite(o *Outcome) {
+func (r *Rules) rewrite(o *Outcome, client Client) {
 	for i := range r.rewrites {
-		if w := &r.rewrites[i]; w.apply(o) && !w.goOn {
+		if w := &r.rewrites[i]; w.apply(o, client) && !w.goOn {
 			return
 		}
 	}
 }
 
 // apply reports whether the rule matches.
-func (w *rewrite) apply(o *Outcome) bool {
+func (w *rewrite) apply(o *Outcome, client Client) bool {
 	asked := o.Request.Question[0]
 	switch w.field {
+	case "edns0":
+		return w.option != nil && w.option.apply(o, client)
 	case "type":
 		if asked.Qtype != w.from {
 			return false

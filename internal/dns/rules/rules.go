@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 
 	wire "github.com/miekg/dns"
@@ -21,6 +20,7 @@ type Rules struct {
 	chaos     *chaos
 	logs      []logging
 	errors    *corefile.Errors
+	taps      []*Tap
 	// nsid is what the server calls itself; nil if it does not say, empty for the host's
 	// name.
 	nsid *string
@@ -90,6 +90,10 @@ func (r *Rules) add(d corefile.Directive, zones []string, files Files) error {
 		r.logs = append(r.logs, newLogging(v))
 	case corefile.Errors:
 		r.errors = &v
+	case corefile.Dnstap:
+		if v.Network != "" { // else it is one that is not supported
+			r.taps = append(r.taps, newTap(v))
+		}
 	case corefile.Simple:
 		switch v.Name {
 		case "nsid":
@@ -113,7 +117,7 @@ func (r *Rules) add(d corefile.Directive, zones []string, files Files) error {
 // Empty reports whether no query is treated otherwise than without rules, but for
 // those with an option NSID and those that fail.
 func (r *Rules) Empty() bool {
-	return len(r.acl)+len(r.rewrites)+len(r.templates)+len(r.logs) == 0 && !r.whoami && r.hosts == nil && r.dns64 == nil && r.chaos == nil && !r.any && !r.local && !r.minimal
+	return len(r.acl)+len(r.rewrites)+len(r.templates)+len(r.logs)+len(r.taps) == 0 && !r.whoami && r.hosts == nil && r.dns64 == nil && r.chaos == nil && !r.any && !r.local && !r.minimal
 }
 
 // Outcome is what becomes of a query.
@@ -136,17 +140,18 @@ type Outcome struct {
 	undo []func(*wire.Msg)
 	// aliases are the rules for the targets of aliases in the reply.
 	aliases []*matcher
+	options options
 }
 
-// Query returns what becomes of a query with one question from a client, whose
-// address is not mapped (netip.Addr.Unmap). The request is not changed.
-func (r *Rules) Query(client netip.Addr, request *wire.Msg) Outcome {
+// Query returns what becomes of a query with one question from a client. The request is
+// not changed.
+func (r *Rules) Query(client Client, request *wire.Msg) Outcome {
 	o := Outcome{Request: request}
-	if action := r.access(client, request.Question[0]); action != allow {
+	if action := r.access(client.Address, request.Question[0]); action != allow {
 		return o.refuse(action)
 	}
-	if r.rewrite(&o); o.Request != request {
-		if action := r.access(client, o.Request.Question[0]); action != allow {
+	if r.rewrite(&o, client); o.Request != request {
+		if action := r.access(client.Address, o.Request.Question[0]); action != allow {
 			return o.refuse(action)
 		}
 	}
@@ -167,7 +172,7 @@ func (r *Rules) Query(client netip.Addr, request *wire.Msg) Outcome {
 		}
 	}
 	for i := range r.templates {
-		if r.templates[i].answer(&o, client, name) {
+		if r.templates[i].answer(&o, client.Address, name) {
 			return o
 		}
 	}

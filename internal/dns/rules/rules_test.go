@@ -50,6 +50,7 @@ func FuzzQuery(f *testing.F) {
 	for _, text := range []string{
 		"rewrite name prefix first- x-\nrewrite name regex (.*)a(.*) {2}{1}{2}{1}\nrewrite name substring b bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
 		"template ANY ANY {\n answer \"{{ .Name }} 60 IN TXT \\\"{{ .Name }}\\\"\"\n}",
+		"rewrite continue edns0 local append 0xfff0 {qname} revert\nrewrite continue edns0 subnet set 24 56\nrewrite edns0 nsid replace revert",
 		"whoami\nlog . \"{combined} {rcode}\"\nrewrite rcode substring a NOERROR 3\nrewrite continue cname regex (.*) {1}x{1}\n",
 		"local\nany\nchaos\nhosts /none . {\n 192.0.2.1 *.example\n fallthrough\n}\nacl {\n block type TXT\n}",
 	} {
@@ -68,7 +69,7 @@ func FuzzQuery(f *testing.F) {
 		}
 		before := request.String()
 		for _, r := range all {
-			o := r.Query(netip.IPv6Loopback(), request)
+			o := r.Query(Client{Address: netip.IPv6Loopback(), Port: 4242}, request)
 			reply := o.Reply
 			if reply == nil {
 				reply = new(wire.Msg).SetReply(o.Request)
@@ -78,6 +79,7 @@ func FuzzQuery(f *testing.F) {
 				o.Retarget(reply)
 			}
 			r.Undo(o, reply)
+			o.Echo()
 			if line, ok := r.Log(Exchange{Request: request, Reply: reply}); ok && strings.ContainsAny(line, "\n\r\x00") {
 				t.Errorf("%q", line)
 			}

@@ -1,12 +1,14 @@
 package rules
 
 import (
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,9 +22,9 @@ import (
 var update = flag.Bool("update", false, "rewrite the outcomes in testdata")
 
 // TestStories reads the Corefile of each story and compares what becomes of each
-// query in its file "queries". A query is a line "? NAME TYPE [CLASS] [ADDRESS]"; a
-// line "< RECORD" after it is in the reply that others give. Other files of a story
-// are those that the Corefile names.
+// query in its file "queries". A query is a line "? NAME TYPE [CLASS] [ADDRESS]
+// [CODE=HEX]...", the latter options; a line "< RECORD" after it is in the reply that
+// others give. Other files of a story are those that the Corefile names.
 func TestStories(t *testing.T) {
 	stories, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(stories) == 0 {
@@ -115,12 +117,14 @@ func outcome(t *testing.T, r *Rules, query string, replies []string) string {
 	first, _, _ := strings.Cut(query, "\n")
 	words := strings.Fields(first)[1:]
 	request := new(wire.Msg).SetQuestion(words[0], wire.StringToType[words[1]])
-	client := netip.MustParseAddr("2001:db8::7")
+	client := Client{Address: netip.MustParseAddr("2001:db8::7"), Port: 4242, Server: netip.MustParseAddrPort("192.0.2.53:53")}
 	for _, w := range words[2:] {
-		if c, ok := wire.StringToClass[w]; ok {
+		if code, data, ok := strings.Cut(w, "="); ok {
+			addOption(t, request, code, data)
+		} else if c, ok := wire.StringToClass[w]; ok {
 			request.Question[0].Qclass = c
 		} else {
-			client = netip.MustParseAddr(w)
+			client.Address = netip.MustParseAddr(w)
 		}
 	}
 	before := request.String()
@@ -136,9 +140,15 @@ func outcome(t *testing.T, r *Rules, query string, replies []string) string {
 	if reply == nil {
 		q := o.Request.Question[0]
 		fmt.Fprintf(&out, "  asked: %s %s %s\n", q.Name, wire.ClassToString[q.Qclass], wire.TypeToString[q.Qtype])
-		reply = others(t, r, client, o.Request, replies)
+		if sent := o.Options(); sent != "" {
+			fmt.Fprintf(&out, "  sent options: %x\n", sent)
+		}
+		reply = others(t, r, client.Address, o.Request, replies)
 	}
 	r.Undo(o, reply)
+	for _, option := range o.Echo() {
+		fmt.Fprintf(&out, "  option in the reply: %d %s\n", option.Option(), option)
+	}
 	if reply != o.Reply && len(replies) == 0 {
 		return out.String()
 	}
@@ -158,6 +168,31 @@ func outcome(t *testing.T, r *Rules, query string, replies []string) string {
 		fmt.Fprintf(&out, "  %s: %s\n", wire.ExtendedErrorCodeToString[o.Error.Code], o.Error.Text)
 	}
 	return out.String()
+}
+
+// addOption gives a request an option, as if it had been sent with it.
+func addOption(t *testing.T, request *wire.Msg, code, data string) {
+	t.Helper()
+	number, err := strconv.ParseUint(code, 0, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, err := hex.DecodeString(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if request.IsEdns0() == nil {
+		request.SetEdns0(1232, false)
+	}
+	opt := request.IsEdns0()
+	opt.Option = append(opt.Option, &wire.EDNS0_LOCAL{Code: uint16(number), Data: bytes})
+	packed, err := request.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := request.Unpack(packed); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // others gives a reply with those of the records that are of the type asked for, and

@@ -52,7 +52,7 @@ func (x *exchange) ruled(name string) bool {
 	}
 	request := x.request.Copy()
 	request.Question[0].Name = name
-	o := b.Rules.Query(x.client.address.Unmap(), request)
+	o := b.Rules.Query(x.client.forRules(x.network), request)
 	return o.Drop || o.Reply != nil || o.Chase != "" || o.Request.Question[0] != request.Question[0]
 }
 
@@ -71,7 +71,7 @@ func (x *exchange) along(ask asker) (reply *wire.Msg, from source, ok bool) {
 			if from = fromUpstream; other == "" {
 				other = name
 			}
-			upstream, ok := ask(forward.Query{Name: other, Type: uint16(q.Type), Class: uint16(q.Class), DO: x.options.do, CD: x.request.CheckingDisabled})
+			upstream, ok := ask(x.query(other, q.Type, q.Class))
 			if !ok {
 				return nil, 0, false
 			}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/dns"
 	"github.com/fairlead-net/fairlead/internal/dns/rules"
-	"github.com/fairlead-net/fairlead/internal/dns/server/forward"
 )
 
 // Block is what a server block of a Corefile makes of the names in a zone.
@@ -58,7 +57,8 @@ func (x *exchange) rule() (reply []byte, done bool) {
 	if x.block = x.live.blocks.of(x.request.Question[0].Name); x.block == nil || x.block.Rules.Empty() {
 		return nil, false
 	}
-	x.outcome = x.block.Rules.Query(x.client.address.Unmap(), x.request)
+	x.tap(nil, nil)
+	x.outcome = x.block.Rules.Query(x.client.forRules(x.network), x.request)
 	x.asked = x.outcome.Request
 	switch made := x.outcome.Reply; {
 	case x.outcome.Drop:
@@ -110,7 +110,7 @@ func (x *exchange) retarget(ctx context.Context, reply *wire.Msg) {
 		answer := x.lookUp(q)
 		of := authoritative(x.asked, answer)
 		if name := cmp.Or(answer.Chase, name); answer.Forward || answer.Chase != "" {
-			upstream, err := x.live.forwarder.Exchange(ctx, forward.Query{Name: name, Type: uint16(q.Type), Class: uint16(q.Class), DO: x.options.do, CD: x.asked.CheckingDisabled})
+			upstream, err := x.live.forwarder.Exchange(ctx, x.query(name, q.Type, q.Class))
 			if err != nil {
 				return // the alias is better than nothing
 			}
@@ -164,7 +164,7 @@ func (x *exchange) translate(ctx context.Context, reply *wire.Msg) {
 	answer := x.lookUp(q)
 	of := authoritative(x.asked, answer)
 	if name := cmp.Or(answer.Chase, q.Name); answer.Forward || answer.Chase != "" {
-		upstream, err := x.live.forwarder.Exchange(ctx, forward.Query{Name: name, Type: wire.TypeA, Class: uint16(q.Class), DO: x.options.do, CD: x.asked.CheckingDisabled})
+		upstream, err := x.live.forwarder.Exchange(ctx, x.query(name, dns.TypeA, q.Class))
 		if err != nil {
 			return // what there is is better than nothing
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -19,6 +20,8 @@ type Config struct {
 	Listen []netip.AddrPort
 	// TLS configures DNS over TLS; it is off in the zero Config.
 	TLS TLS
+	// HTTPS configures DNS over HTTPS; it is off, too.
+	HTTPS HTTPS
 	// Sockets is the number of UDP sockets per address: GOMAXPROCS.
 	Sockets int
 	// MaxUDP is the largest UDP reply in bytes, and what is advertised as the
@@ -70,7 +73,7 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("listen address %q is none: write ADDRESS:PORT or [ADDRESS]:PORT", address)
 		}
 	}
-	if err := c.TLS.check(); err != nil {
+	if err := errors.Join(c.TLS.check(c.HTTPS), c.HTTPS.check(c.TLS)); err != nil {
 		return c, err
 	}
 	if c.Sockets < 0 || c.MaxConnections < 0 || c.MaxClientConnections < 0 || c.MaxPipelined < 0 || c.MaxWaiting < 0 || c.IdleTimeout < 0 || c.IOTimeout < 0 || c.Lameduck < 0 {

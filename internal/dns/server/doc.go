@@ -1,9 +1,9 @@
 // Package server serves the cluster's names over the network.
 //
-// In go dns.Tables, one after the other, and queries over UDP and TCP; out come
-// replies: from the Table if the name is the cluster's, else from an upstream
-// server through the package forward. A new Table, be it alone or with other
-// Settings, takes effect with the next query, as a whole.
+// In go dns.Tables, one after the other, and queries over UDP, TCP, TLS and HTTPS;
+// out come replies: from the Table if the name is the cluster's, else from an
+// upstream server through the package forward. A new Table, be it alone or with
+// other Settings, takes effect with the next query, as a whole.
 //
 // There is one UDP socket per processor, all on the same address, and the
 // goroutine that reads a query also answers it, unless an upstream has to be

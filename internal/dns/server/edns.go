@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"encoding/hex"
+	"slices"
 
 	wire "github.com/miekg/dns"
 
@@ -96,4 +97,19 @@ func (o options) add(reply *wire.Msg, maxUDP int, extended *dns.ExtendedError, c
 		opt.Option = append(opt.Option, &wire.EDNS0_NSID{Code: wire.EDNS0NSID, Nsid: hex.EncodeToString([]byte(o.server))})
 	}
 	reply.Extra = append(reply.Extra, opt)
+}
+
+// echo gives a reply the options that rules want in it, if its client knows options.
+// Those that this server has given it, and cookies, are not for rules to change.
+func (x *exchange) echo(reply *wire.Msg) {
+	opt := reply.IsEdns0()
+	if opt == nil {
+		return
+	}
+	for _, option := range x.outcome.Echo() {
+		code := option.Option()
+		if code != wire.EDNS0COOKIE && !slices.ContainsFunc(opt.Option, func(said wire.EDNS0) bool { return said.Option() == code }) {
+			opt.Option = append(opt.Option, option)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -46,6 +47,8 @@ type client struct {
 	address netip.Addr
 	now     time.Time
 	port    uint16
+	// server is where it was sent to, not mapped; known only on the way of Plane.handle.
+	server netip.AddrPort
 }
 
 // family returns the address family; an IPv4 address may come in mapped form.
@@ -119,10 +122,7 @@ func (p *Plane) handle(packet []byte, t *tally, n network, c client) (reply []by
 	if own && !translates {
 		return x.finish(x.begin(), fromTable, x.answer.Error), nil
 	}
-	x.ask = forward.Query{Name: asked.Name, Type: uint16(asked.Type), Class: uint16(asked.Class), DO: x.options.do, CD: x.request.CheckingDisabled}
-	if x.answer.Chase != "" {
-		x.ask.Name = x.answer.Chase
-	}
+	x.ask = x.query(cmp.Or(x.answer.Chase, asked.Name), asked.Type, asked.Class)
 	if !own && !x.live.forwarder.Configured() {
 		return x.failed(forward.ErrNoUpstream), nil
 	}
@@ -190,6 +190,7 @@ func (x *exchange) forward(ctx context.Context) (reply []byte) {
 		if err != nil {
 			return x.failed(err)
 		}
+		x.outcome.Hear(upstream)
 		x.add(made, upstream)
 		from = fromUpstream
 	}
@@ -247,6 +248,7 @@ func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedEr
 		cookie = x.plane.cookies.text(&x.options.cookie, x.client.address, x.client.now)
 	}
 	x.options.add(reply, x.live.maxUDP, extended, cookie)
+	x.echo(reply)
 	size := wire.MaxMsgSize
 	if x.network == overUDP {
 		size = x.options.limit(x.live.maxUDP)
@@ -266,6 +268,7 @@ func (x *exchange) finish(reply *wire.Msg, from source, extended *dns.ExtendedEr
 	}
 	x.tally.response(x.network, reply.Rcode, from, len(packed), time.Since(x.client.now))
 	x.logReply(reply, len(packed))
+	x.tap(reply, packed)
 	return packed
 }
 

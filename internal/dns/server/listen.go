@@ -108,8 +108,11 @@ func explainBind(network string, address netip.AddrPort, err error) error {
 	case errors.Is(err, unix.EAFNOSUPPORT):
 		advice = "the kernel does not know this address family; set dns.listen to 0.0.0.0:53"
 	}
-	if network == "TLS" {
-		advice = strings.ReplaceAll(strings.ReplaceAll(advice, "dns.listen", "dns.tls.listen"), ":53", ":853")
+	switch network {
+	case "TLS":
+		advice = strings.NewReplacer("dns.listen", "dns.tls.listen", ":53", ":853").Replace(advice)
+	case "HTTPS":
+		advice = strings.NewReplacer("dns.listen", "dns.https.listen", ":53", ":443").Replace(advice)
 	}
 	return fmt.Errorf("cannot listen on %s over %s: %s: %w", address, network, advice, err)
 }

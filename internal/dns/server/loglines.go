@@ -165,5 +165,5 @@ func (x *exchange) logReply(reply *wire.Msg, size int) {
 
 // forRules returns the client as package rules has it.
 func (c client) forRules(n network) rules.Client {
-	return rules.Client{Address: c.address.Unmap(), Port: c.port, TCP: n == overTCP}
+	return rules.Client{Address: c.address.Unmap(), Port: c.port, TCP: n == overTCP, Server: c.server}
 }

@@ -11,7 +11,7 @@ import (
 type metrics struct {
 	plane *Plane
 
-	requests, responses, duration, received, sent, panics, ignored, shed, refused, autopath *prometheus.Desc
+	requests, responses, duration, received, sent, panics, ignored, shed, refused, autopath, https, tapped *prometheus.Desc
 }
 
 func newMetrics(p *Plane) *metrics {
@@ -29,13 +29,15 @@ func newMetrics(p *Plane) *metrics {
 		ignored:   desc("fairlead_dns_ignored_packets_total", "Packets that are no queries and get no reply."),
 		refused:   desc("fairlead_dns_shed_queries_total", "Queries refused because the server had no time for them, or too many waited for upstreams."),
 		autopath:  desc("coredns_autopath_success_total", "Queries answered along the client's search path.", "server"),
+		https:     desc("coredns_dns_https_responses_total", "Replies of DNS over HTTPS by HTTP status.", "server", "status"),
+		tapped:    desc("fairlead_dns_dnstap_messages_total", "Messages for collectors of dnstap; left out are those that they did not take in time.", "collector", "result"),
 		shed:      desc("fairlead_dns_shed_connections_total", "TCP connections closed because there were too many."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.duration, m.received, m.sent, m.panics, m.ignored, m.shed, m.refused, m.autopath} {
+	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.duration, m.received, m.sent, m.panics, m.ignored, m.shed, m.refused, m.autopath, m.https, m.tapped} {
 		out <- d
 	}
 }
@@ -85,6 +87,15 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	counter(m.shed, sum.shed.Load())
 	counter(m.refused, sum.refused.Load())
 	counter(m.autopath, sum.autopath.Load(), server)
+	for collector, n := range m.plane.tapped() {
+		counter(m.tapped, n[0], collector, "sent")
+		counter(m.tapped, n[1], collector, "left_out")
+	}
+	if listen := m.plane.config.HTTPS.Listen; len(listen) > 0 {
+		for i, status := range statuses {
+			counter(m.https, sum.statuses[i].Load(), "https://:"+strconv.Itoa(int(listen[0].Port())), strconv.Itoa(status))
+		}
+	}
 }
 
 // sum returns the sum of all tallies, and of what the kernel has counted.
@@ -111,6 +122,9 @@ func (m *metrics) sum() *tally {
 		total.shed.Add(t.shed.Load())
 		total.refused.Add(t.refused.Load())
 		total.autopath.Add(t.autopath.Load())
+		for i := range statuses {
+			total.statuses[i].Add(t.statuses[i].Load())
+		}
 	}
 	m.plane.fast.count(total)
 	return total

@@ -48,15 +48,18 @@ type Plane struct {
 
 	// changing is held while live changes. If watches is set, Run of the Forwarder watched
 	// is under way, and unwatch ends it.
+	// Each of tapping ends the Run of a stream.
 	changing sync.Mutex
 	watches  bool
 	watched  *forward.Forwarder
 	unwatch  context.CancelFunc
+	tapping  map[*tapStream]context.CancelFunc
 
 	started, closing atomic.Bool
 	close            sync.Once
 	udp              []*udpSocket
 	tcp              []*tcpListener
+	https            []*httpsServer
 }
 
 // New returns a server that does nothing yet. Errors say which field of the
@@ -74,13 +77,13 @@ func New(config Config) (*Plane, error) {
 	if config.CountNames {
 		p.top = newTop(func() *dns.Table { return &p.live.Load().table }, time.Now())
 	}
-	config.Forward.Own, config.Forward.Log = p.own, config.Log
+	config.Forward.Own, config.Forward.Tap, config.Forward.Log = p.own, p.tapAttempt, config.Log
 	forwarder, err := forward.New(config.Forward)
 	if err != nil {
 		return nil, err
 	}
-	p.live.Store(&live{Settings: newSettings(config, forwarder, p.lines)})
-	if len(config.TLS.Listen) > 0 {
+	p.live.Store(&live{Settings: newSettings(config, forwarder, p)})
+	if len(config.TLS.Listen)+len(config.HTTPS.Listen) > 0 {
 		p.certificate = newKeyPair(config.TLS, config.Log)
 	}
 	for range len(config.Listen)*config.Sockets + 1 {
@@ -105,7 +108,7 @@ func (p *Plane) Start(ctx context.Context) error {
 	}
 	if err := p.bindAll(ctx); err != nil {
 		p.release()
-		p.udp, p.tcp = nil, nil
+		p.udp, p.tcp, p.https = nil, nil, nil
 		p.started.Store(false)
 		return err
 	}
@@ -115,7 +118,10 @@ func (p *Plane) Start(ctx context.Context) error {
 	for _, l := range p.tcp {
 		p.readers.Go(l.serve)
 	}
-	p.startForwarding()
+	for _, h := range p.https {
+		p.readers.Go(h.serve)
+	}
+	p.startSettings()
 	p.background.Go(func() { p.cookies.run(p.ctx) })
 	p.background.Go(func() { p.lines.run(p.ctx) })
 	if p.certificate != nil {
@@ -138,9 +144,9 @@ func (p *Plane) bindAll(ctx context.Context) error {
 		if err != nil {
 			return explainBind("TLS", address, err)
 		}
-		p.tcp = append(p.tcp, newTCPListener(p, listener, p.certificate.config()))
+		p.tcp = append(p.tcp, newTCPListener(p, listener, p.certificate.config(overTLS)))
 	}
-	return nil
+	return p.listenHTTPS(ctx)
 }
 
 // bind opens the UDP sockets and the TCP listener of one address.
@@ -200,6 +206,9 @@ func (p *Plane) Close() error {
 		for _, l := range p.tcp {
 			l.drain()
 		}
+		for _, h := range p.https {
+			h.drain()
+		}
 		p.readers.Wait()
 		p.pending.Wait()
 		for _, f := range p.live.Load().failures {
@@ -218,6 +227,9 @@ func (p *Plane) release() {
 	}
 	for _, l := range p.tcp {
 		l.listener.Close()
+	}
+	for _, h := range p.https {
+		h.listener.Close()
 	}
 }
 
@@ -273,6 +285,9 @@ func (p *Plane) Describe() []string {
 	}
 	for _, address := range p.config.TLS.Listen {
 		lines = append(lines, fmt.Sprintf("listens on %s for DNS over TLS", address))
+	}
+	for _, address := range p.config.HTTPS.Listen {
+		lines = append(lines, fmt.Sprintf("listens on %s for DNS over HTTPS", address))
 	}
 	if p.certificate != nil {
 		lines = append(lines, p.certificate.describe()...)

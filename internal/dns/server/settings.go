@@ -22,6 +22,7 @@ type Settings struct {
 	plain    bool // blocks make no difference
 	// failures are about queries that fail, by the rules of their Block.
 	failures  map[*rules.Rules]*failureLog
+	taps      taps
 	forwarder *forward.Forwarder
 }
 
@@ -44,13 +45,13 @@ func (p *Plane) Settings(config Config) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSettings(config, forwarder, p.lines), nil
+	return newSettings(config, forwarder, p), nil
 }
 
-func newSettings(c Config, f *forward.Forwarder, lines *logLines) *Settings {
+func newSettings(c Config, f *forward.Forwarder, p *Plane) *Settings {
 	s := &Settings{
 		maxUDP: c.MaxUDP, lameduck: c.Lameduck, autopath: c.Autopath, search: c.Search,
-		blocks: newBlocks(c.Blocks), failures: newFailureLogs(c.Blocks, lines), forwarder: f,
+		blocks: newBlocks(c.Blocks), failures: newFailureLogs(c.Blocks, p.lines), taps: p.newTaps(c.Blocks), forwarder: f,
 	}
 	s.plain = s.blocks.plain()
 	return s
@@ -76,6 +77,7 @@ func (p *Plane) Change(_ context.Context, want dns.Table, with *Settings) error 
 			f.flush()
 		}
 		p.forwardBy(with.forwarder)
+		p.tapBy(with.taps)
 	}
 	if with != before.Settings || !slices.Equal(before.table.ServerAddresses(), want.ServerAddresses()) {
 		with.forwarder.CheckOwn()
@@ -87,12 +89,13 @@ func (p *Plane) Change(_ context.Context, want dns.Table, with *Settings) error 
 	return nil
 }
 
-// startForwarding watches over upstreams from now on.
-func (p *Plane) startForwarding() {
+// startSettings watches over upstreams, and reports to collectors, from now on.
+func (p *Plane) startSettings() {
 	p.changing.Lock()
 	defer p.changing.Unlock()
-	p.watches = true
+	p.watches, p.tapping = true, map[*tapStream]context.CancelFunc{}
 	p.watch(p.live.Load().forwarder)
+	p.tapBy(p.live.Load().taps)
 }
 
 // forwardBy lets a Forwarder take over. The caller holds changing.

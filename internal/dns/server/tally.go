@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -83,6 +84,17 @@ type tally struct {
 	refused atomic.Uint64
 	// autopath counts queries answered along the client's search path.
 	autopath atomic.Uint64
+	// statuses counts the replies of DNS over HTTPS.
+	statuses [len(statuses)]atomic.Uint64
+}
+
+// statuses are those of DNS over HTTPS.
+var statuses = [...]int{200, 400, 404, 405, 413, 414, 415, 500, 503}
+
+func (t *tally) https(status int) {
+	if i := slices.Index(statuses[:], status); i >= 0 {
+		t.statuses[i].Add(1)
+	}
 }
 
 func (t *tally) request(n network, f family, qtype uint16, size int) {

@@ -103,7 +103,7 @@ func (l *tcpListener) admit(conn *net.TCPConn) *tcpConn {
 	if len(l.conns) >= limits.MaxConnections || l.clients[client] >= limits.MaxClientConnections {
 		return nil
 	}
-	c := &tcpConn{listener: l, conn: conn, client: client, port: remote.Port(), slots: make(chan struct{}, limits.MaxPipelined)}
+	c := &tcpConn{listener: l, conn: conn, client: client, port: remote.Port(), server: unmapped(conn.LocalAddr()), slots: make(chan struct{}, limits.MaxPipelined)}
 	if l.secure != nil {
 		c.conn = tls.Server(conn, l.secure)
 	}
@@ -141,6 +141,7 @@ type tcpConn struct {
 	conn     net.Conn
 	client   netip.Addr
 	port     uint16
+	server   netip.AddrPort
 	// slots bounds the queries that wait for an upstream.
 	slots chan struct{}
 	// write guards writing to conn.
@@ -177,7 +178,7 @@ func (c *tcpConn) serve() {
 		if packet, ok = c.read(reader, packet); !ok {
 			return
 		}
-		from := client{c.client, time.Now(), c.port}
+		from := client{address: c.client, now: time.Now(), port: c.port, server: c.server}
 		if c.answer(packet, from) {
 			continue
 		}

@@ -24,8 +24,11 @@ type TLS struct {
 	Certificate, Key string
 }
 
-func (t TLS) check() error {
+func (t TLS) check(https HTTPS) error {
 	if len(t.Listen) == 0 {
+		if len(https.Listen) > 0 {
+			return nil
+		}
 		if t.Certificate != "" || t.Key != "" {
 			return errors.New("a certificate for DNS over TLS is given, but no address to serve it on: add one, such as [::]:853")
 		}
@@ -136,12 +139,14 @@ func (k *keyPair) run(ctx context.Context) {
 	}
 }
 
+// overTLS is the name of DNS over TLS among protocols (RFC 7858, section 3.1, and IANA).
+const overTLS = "dot"
+
 // config returns what connections are accepted with. A client that speaks of
-// protocols at all has to know DNS over TLS by the name that RFC 7858, section
-// 3.1, and IANA give it.
-func (k *keyPair) config() *tls.Config {
+// protocols at all has to know one of these.
+func (k *keyPair) config(protocols ...string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"dot"},
+		MinVersion: tls.VersionTLS12, NextProtos: protocols,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if c := k.current.Load(); c != nil {
 				return c, nil

@@ -29,6 +29,7 @@ const (
 type udpSocket struct {
 	plane    *Plane
 	conn     *net.UDPConn
+	address  netip.AddrPort // which it is bound to
 	raw      syscall.RawConn
 	tally    *tally
 	hot      *hot
@@ -49,7 +50,7 @@ func newUDPSocket(p *Plane, conn *net.UDPConn, t *tally) (*udpSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &udpSocket{plane: p, conn: conn, raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), out: newOutbox(batchSize)}
+	s := &udpSocket{plane: p, conn: conn, address: unmapped(conn.LocalAddr()), raw: raw, tally: t, hot: newHot(p, t), in: newInbox(), out: newOutbox(batchSize)}
 	s.makeRoom()
 	return s, nil
 }
@@ -106,7 +107,7 @@ func (s *udpSocket) answer(now time.Time) {
 			s.tally.ignored.Add(1)
 			continue
 		}
-		from, packet, buffer := client{s.in.sender(i), now, s.in.port(i)}, s.in.packet(i), s.replies[i*s.size:][:0:s.size]
+		from, packet, buffer := client{address: s.in.sender(i), now: now, port: s.in.port(i)}, s.in.packet(i), s.replies[i*s.size:][:0:s.size]
 		reply, ok := s.hot.answer(packet, buffer, overUDP, from)
 		switch {
 		case ok:
@@ -116,6 +117,7 @@ func (s *udpSocket) answer(now time.Time) {
 			reply = refuse(packet, buffer)
 		default:
 			var later *exchange
+			from.server = s.server(i)
 			if reply, later = s.plane.handle(packet, s.tally, overUDP, from); later != nil {
 				if i == sample {
 					later.standsFor = s.in.got

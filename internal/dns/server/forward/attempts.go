@@ -18,6 +18,14 @@ type outcome struct {
 	err      error
 }
 
+// Attempt is a question put to one server.
+type Attempt struct {
+	Server Server
+	// Sent is as it was sent, Reply what came back, or nil.
+	Sent, Reply *wire.Msg
+	Began       time.Time
+}
+
 // attempts is the state of one query.
 type attempts struct {
 	zone     *zone
@@ -104,7 +112,11 @@ func (a *attempts) start(ctx context.Context) {
 	a.pending++
 	a.awaited, a.asked = u, time.Now()
 	go func() {
-		reply, err := u.exchange(ctx, a.query)
+		began, query := time.Now(), a.query.message()
+		reply, err := u.send(ctx, a.query, query)
+		if tap := u.zone.shared.tap; tap != nil {
+			tap(Attempt{u.Server, query, reply, began})
+		}
 		a.outcomes <- outcome{u, reply, err}
 	}()
 }

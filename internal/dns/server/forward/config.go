@@ -57,6 +57,9 @@ type Config struct {
 	// Own tells whether an address leads to this server itself; such upstreams
 	// are not asked. May be nil.
 	Own func(netip.AddrPort) bool
+	// Tap, if it is set, is told of every Attempt before its reply is used; it must not
+	// change or keep the messages. Probes are none.
+	Tap func(Attempt)
 	Log *slog.Logger
 }
 

@@ -36,6 +36,7 @@ type Forwarder struct {
 type shared struct {
 	began   time.Time
 	own     func(netip.AddrPort) bool
+	tap     func(Attempt)
 	log     *slog.Logger
 	metrics *metrics
 	loops   loops
@@ -56,7 +57,7 @@ func New(config Config) (*Forwarder, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{began: time.Now(), own: config.Own, log: config.Log, dial: dialNetwork}
+	s := &shared{began: time.Now(), own: config.Own, tap: config.Tap, log: config.Log, dial: dialNetwork}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.metrics = newMetrics(s)
 	s.loops.sent = map[string]*probe{}
@@ -77,6 +78,9 @@ func (f *Forwarder) Configured() bool {
 	}
 	return false
 }
+
+// Timeout returns how long Exchange takes at most.
+func (f *Forwarder) Timeout() time.Duration { return f.config.Timeout }
 
 // Exchange returns the reply to a query from an upstream; use Cached first. The
 // caller may change it. It ends with ctx or after the configured timeout. If no

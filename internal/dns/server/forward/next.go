@@ -15,14 +15,14 @@ func (c *Config) limits() limits {
 	return limits{c.Patience, c.MinPatience, c.ReadTimeout, c.Timeout}
 }
 
-// Next returns a Forwarder for another Config; its Own and Log do not count. Both
+// Next returns a Forwarder for another Config; its Own, Tap and Log do not count. Both
 // Forwarders may be used at the same time, and neither knows what the other one is
 // told. What stays as it is goes on: zones with their connections and what is known
 // of their servers, and cached replies that the same servers would give, if the
 // cache is to be the same. If all of it is, Next returns the Forwarder itself. The
 // next one is told of in Metrics once it takes over.
 func (f *Forwarder) Next(config Config) (*Forwarder, error) {
-	config.Own, config.Log = f.own, f.log
+	config.Own, config.Tap, config.Log = f.own, f.tap, f.log
 	config, err := config.complete()
 	if err != nil {
 		return nil, err
@@ -45,10 +45,11 @@ func (f *Forwarder) Next(config Config) (*Forwarder, error) {
 	return next, nil
 }
 
-// same reports whether two complete Configs of Forwarders with the same Own and Log
+// same reports whether two complete Configs of Forwarders with the same Own, Tap and Log
 // say the same.
 func same(a, b Config) bool {
 	a.Own, b.Own = nil, nil
+	a.Tap, b.Tap = nil, nil
 	a.Log, b.Log = nil, nil
 	// They stand for a Zone, which is there.
 	a.Upstreams, a.ResolvConf, a.Policy, a.MaxConcurrent = b.Upstreams, b.ResolvConf, b.Policy, b.MaxConcurrent

@@ -11,8 +11,12 @@ import (
 // headerSize is that of a message's header (RFC 1035, section 4.1.1).
 const headerSize = 12
 
-// keyTail is the part of a key behind the name: type, class and flags.
-const keyTail = 5
+// keyTail is the part of a key behind the name: type, class and flags. If these have
+// keyOptions, options follow.
+const (
+	keyTail    = 5
+	keyOptions = 4
+)
 
 // entry is a packed reply in the cache. Only its atomic fields change.
 type entry struct {
@@ -128,12 +132,12 @@ var errPack = errors.New("the reply cannot be packed for the cache")
 // pack makes an entry without times of a reply, which it changes. Records of
 // the transport, OPT and TSIG, are left out.
 func pack(key []byte, reply *wire.Msg) (*entry, error) {
-	name, _, err := wire.UnpackDomainName(key, 0)
+	name, end, err := wire.UnpackDomainName(key, 0)
 	if err != nil {
 		return nil, err
 	}
 	m := wire.Msg{Compress: true, Answer: reply.Answer, Ns: reply.Ns}
-	m.Question = []wire.Question{{Name: name, Qtype: binary.BigEndian.Uint16(key[len(key)-keyTail:]), Qclass: binary.BigEndian.Uint16(key[len(key)-3:])}}
+	m.Question = []wire.Question{{Name: name, Qtype: binary.BigEndian.Uint16(key[end:]), Qclass: binary.BigEndian.Uint16(key[end+2:])}}
 	for _, rr := range reply.Extra {
 		if t := rr.Header().Rrtype; t != wire.TypeOPT && t != wire.TypeTSIG {
 			m.Extra = append(m.Extra, rr)
@@ -150,7 +154,7 @@ func pack(key []byte, reply *wire.Msg) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := headerSize + len(key) - keyTail + 4
+	body := headerSize + end + 4
 	if body > len(packed) {
 		return nil, errPack
 	}
@@ -212,6 +216,11 @@ func ttlOffsets(message []byte, begin, records int) ([]uint16, error) {
 // unpack returns the reply as a message.
 func (p Packed) unpack() (*wire.Msg, error) {
 	key := p.entry.key()
+	question := 1 // name, type and class
+	for question < len(key) && key[question-1] != 0 {
+		question += 1 + int(key[question-1])
+	}
+	question += 4
 	text := make([]byte, headerSize, headerSize+len(key)+p.Size())
 	text[2], text[3] = 0x81, p.entry.rcode
 	if p.entry.authenticated {
@@ -221,7 +230,7 @@ func (p Packed) unpack() (*wire.Msg, error) {
 	for i, n := range p.entry.counts {
 		binary.BigEndian.PutUint16(text[6+2*i:], n)
 	}
-	text = append(text, key[:len(key)-1]...) // name, type and class
+	text = append(text, key[:question]...)
 	m := new(wire.Msg)
 	return m, m.Unpack(p.AppendTo(text, 0))
 }

@@ -16,6 +16,9 @@ type Query struct {
 	Type, Class uint16
 	// DO asks for DNSSEC records, CD for no validation (RFC 4035).
 	DO, CD bool
+	// Options are further options of the OPT record, in wire form (RFC 6891, section
+	// 6.1.2). Replies to other Options are other replies.
+	Options string
 	// noRecursion asks without the flag RD.
 	noRecursion bool
 }
@@ -31,19 +34,27 @@ func (q Query) key() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a name: %w", q.Name, err)
 	}
-	return appendKey(name[:end], q.Type, q.Class, q.DO, q.CD), nil
+	key := appendKey(name[:end], q.Type, q.Class, q.DO, q.CD)
+	if q.Options != "" {
+		key[len(key)-1] |= keyOptions
+		key = append(key, q.Options...)
+	}
+	return key, nil
 }
 
 // query returns the Query of a key.
 func query(key []byte) (Query, error) {
 	name, end, err := wire.UnpackDomainName(key, 0)
-	if err != nil || end+keyTail != len(key) {
+	if err != nil || end+keyTail > len(key) {
 		return Query{}, fmt.Errorf("key %x holds no name: %w", key, err)
 	}
 	tail := key[end:]
+	if (tail[4]&keyOptions != 0) != (len(tail) > keyTail) {
+		return Query{}, fmt.Errorf("key %x does not tell its options", key)
+	}
 	return Query{
 		Name: name, Type: binary.BigEndian.Uint16(tail), Class: binary.BigEndian.Uint16(tail[2:]),
-		DO: tail[4]&1 != 0, CD: tail[4]&2 != 0,
+		DO: tail[4]&1 != 0, CD: tail[4]&2 != 0, Options: string(tail[keyTail:]),
 	}, nil
 }
 
@@ -63,7 +74,23 @@ func (q Query) message() *wire.Msg {
 	m.RecursionDesired, m.CheckingDisabled = !q.noRecursion, q.CD
 	m.Question = []wire.Question{{Name: q.Name, Qtype: q.Type, Qclass: q.Class}}
 	m.SetEdns0(maxUDP, q.DO)
+	m.IsEdns0().Option = options(q.Options)
 	return m
+}
+
+// options reads options in wire form, up to the first that is not complete. All are
+// taken as they are, whatever their code.
+func options(text string) []wire.EDNS0 {
+	var all []wire.EDNS0
+	for rest := []byte(text); len(rest) >= 4; {
+		end := 4 + int(binary.BigEndian.Uint16(rest[2:]))
+		if end > len(rest) {
+			break
+		}
+		all = append(all, &wire.EDNS0_LOCAL{Code: binary.BigEndian.Uint16(rest), Data: rest[4:end]})
+		rest = rest[end:]
+	}
+	return all
 }
 
 // answers reports whether a message is a reply to a query: same ID, same

@@ -84,10 +84,14 @@ func (u *upstream) state() string {
 // exchange asks the upstream once and returns its reply, to the question as it
 // was asked whatever way it was spelt on the wire.
 func (u *upstream) exchange(ctx context.Context, q Query) (*wire.Msg, error) {
+	return u.send(ctx, q, q.message())
+}
+
+// send is exchange with a message made of the Query, whose name it may spell anew.
+func (u *upstream) send(ctx context.Context, q Query, query *wire.Msg) (*wire.Msg, error) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, u.zone.limits.readTimeout)
 	defer cancel()
-	query := q.message()
 	if u.zone.RandomCase && !u.respells.Load() {
 		query.Question[0].Name = respell(q.Name)
 	}
