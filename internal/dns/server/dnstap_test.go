@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -217,5 +219,57 @@ func TestDnstapIsBounded(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatal("what has waited does not come")
 		}
+	}
+}
+
+// TestDnstapChange has other settings name other collectors: one that stays keeps its
+// stream, one that goes gets what was said while it was there, and nothing later.
+func TestDnstapChange(t *testing.T) {
+	places, collectors := collectors(t)
+	block := func(taps string) string { return ".:53 {\n kubernetes cluster.local\n" + taps + "}" }
+	stays, goes, comes := fmt.Sprintf(" dnstap %s {\n identity stays\n }\n", places[0]), fmt.Sprintf(" dnstap tcp://%s {\n identity goes\n }\n", places[1]), fmt.Sprintf(" dnstap tls://%s {\n identity comes\n skipverify\n }\n", places[2])
+	p, at, _ := startWith(t, Config{}, block(stays+goes))
+	hear := func(i int, who string) {
+		t.Helper()
+		for _, what := range []tap.Message_Type{tap.Message_CLIENT_QUERY, tap.Message_CLIENT_RESPONSE} {
+			select {
+			case d := <-collectors[i]:
+				if string(d.Identity) != who || d.Message.GetType() != what {
+					t.Errorf("collector %d: %s of %s, want %s of %s", i, d.Message.GetType(), d.Identity, what, who)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatalf("collector %d: nothing", i)
+			}
+		}
+	}
+	ask(t, "udp", at, query("web.shop.svc.cluster.local.", wire.TypeA))
+	before := p.live.Load().taps
+	settings, err := p.Settings(Config{Blocks: readBlocks(t, block(comes+stays))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Change(t.Context(), p.live.Load().table, settings); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, "udp", at, query("web.shop.svc.cluster.local.", wire.TypeA))
+	for i, all := range [][]string{{"stays", "stays"}, {"goes"}, {"comes"}} {
+		for _, who := range all {
+			hear(i, who)
+		}
+	}
+	for _, all := range before {
+		if !slices.Contains(slices.Concat(slices.Collect(maps.Values(p.live.Load().taps))...), all[0]) {
+			t.Error("the stream of a collector that stays is another one")
+		}
+	}
+	select {
+	case d := <-collectors[1]:
+		t.Errorf("the collector that went is told: %s", said(t, d))
+	default:
+	}
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	if len(p.tapping) != 2 {
+		t.Errorf("%d streams are under way, want 2", len(p.tapping))
 	}
 }
