@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,10 +21,10 @@ func TestLostPacket(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f, actors := act(t, Config{Patience: 400 * time.Millisecond}, 10*time.Millisecond)
 		u := f.all()[0]
-		answer, lost := u.ask, false
+		answer := u.ask
+		var lost atomic.Bool
 		u.ask = func(ctx context.Context, m *wire.Msg) (*wire.Msg, error) {
-			if !lost {
-				lost = true
+			if !lost.Swap(true) {
 				<-ctx.Done()
 				return nil, because(ctx, ctx.Err())
 			}
@@ -33,6 +34,7 @@ func TestLostPacket(t *testing.T) {
 			t.Errorf("%s after %s", got, took)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait() // for probes, too
 		actors[0].asked.Store(0)
 		actors[0].reply = servfail
 		if got, took := ask(t, f, "b."); got != "SERVFAIL" || took != 10*time.Millisecond || actors[0].asked.Load() != 1 {
