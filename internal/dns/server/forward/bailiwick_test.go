@@ -15,10 +15,10 @@ import (
 func TestScrub(t *testing.T) {
 	// An alias after the other, up to the last one that is followed.
 	long := []string{"www.example.com. 1 CNAME n1.example."}
-	for i := 1; i <= maxChain; i++ {
+	for i := 1; i <= 16; i++ {
 		long = append(long, fmt.Sprintf("n%d.example. 1 CNAME n%d.example.", i, i+1))
 	}
-	long = append(long, fmt.Sprintf("- n%d.example. 1 A 192.0.2.1", maxChain+1))
+	long = append(long, "- n17.example. 1 A 192.0.2.1")
 	for name, c := range map[string]struct {
 		qtype   uint16
 		do      bool
