@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,10 +21,10 @@ func TestLostPacket(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f, actors := act(t, Config{Patience: 400 * time.Millisecond}, 10*time.Millisecond)
 		u := f.all()[0]
-		answer, lost := u.ask, false
+		var lost atomic.Bool
+		answer := u.ask
 		u.ask = func(ctx context.Context, m *wire.Msg) (*wire.Msg, error) {
-			if !lost {
-				lost = true
+			if !lost.Swap(true) {
 				<-ctx.Done()
 				return nil, because(ctx, ctx.Err())
 			}
