@@ -89,6 +89,14 @@ func TestCookieLife(t *testing.T) {
 	check(0, "192.0.2.1", false)
 }
 
+// TestTwoCookies expects a query with two cookies to be refused, whatever they are.
+func TestTwoCookies(t *testing.T) {
+	_, at := start(t, Config{}, cluster(t, 0))
+	m := withCookie(query("web.shop.svc.cluster.local.", wire.TypeA), "0102030405060708")
+	m.IsEdns0().Option = append(m.IsEdns0().Option, m.IsEdns0().Option[0])
+	expect(t, ask(t, "udp", at, m), wire.RcodeFormatError)
+}
+
 // TestSecrets expects secrets that nobody can guess, a new one every hour.
 func TestSecrets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

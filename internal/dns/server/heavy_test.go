@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -36,6 +37,17 @@ func TestHeavy(t *testing.T) {
 				t.Errorf("%s with %d of %d is missing", key, n, total)
 			}
 		}
+	}
+}
+
+// TestHeavyLongKeys expects keys that are longer than any name to be counted by their beginning.
+func TestHeavyLongKeys(t *testing.T) {
+	h, got := newHeavy(4), map[string]counted{}
+	for _, end := range []string{"a", "b", "c"} {
+		h.add([]byte(strings.Repeat("x", maxCounted)+end), 1)
+	}
+	if h.addTo(got); len(got) != 1 || got[strings.Repeat("x", maxCounted)].count != 3 {
+		t.Errorf("%d keys", len(got))
 	}
 }
 

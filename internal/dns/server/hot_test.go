@@ -265,16 +265,18 @@ func FuzzReadUsual(f *testing.F) {
 }
 
 // oddNames returns queries for names in wire form that are none: with labels of sizes and
-// kinds that there are not, too long by a byte and by more, without an end, and with a reference.
+// kinds that there are not, too long by a byte and by more, without an end, and with a reference;
+// and one with a byte too many at its end, and one with a byte too few.
 func oddNames() (packets [][]byte) {
-	label := func(size int) string { return string(byte(size)) + strings.Repeat("x", size) }
+	const header = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+	label := func(size int) string { return string([]byte{byte(size)}) + strings.Repeat("x", size) }
 	for _, name := range []string{
 		label(63) + label(63) + label(63) + label(62) + "\x00", label(63) + label(63) + label(63) + label(63) + label(63) + "\x00",
 		label(64) + "\x00", label(100) + "\x00", label(128) + "\x00", label(192) + "\x00", "\x03www\xc0\x0c", "\xc0\x0c", "\x41x\x00", label(63),
 	} {
-		packets = append(packets, []byte("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"+name+"\x00\x01\x00\x01"))
+		packets = append(packets, []byte(header+name+"\x00\x01\x00\x01"))
 	}
-	return packets
+	return append(packets, []byte(header+"\x01x\x00\x00\x01\x00\x01\x00"), []byte(header+"\x01x\x00\x00\x01\x00"))
 }
 
 func isUsualOption(options []wire.EDNS0) bool {

@@ -64,6 +64,7 @@ func TestHotCachedIsSlow(t *testing.T) {
 		}
 	}
 	compareTallies(t, h.tally, reference)
+	rotates(t, h, query("many.example.", wire.TypeA))
 	noAllocation(t, h, query("many.example.", wire.TypeA).SetEdns0(1232, false))
 }
 
@@ -90,6 +91,27 @@ func elsewhere(t *testing.T, records map[string][]string) wire.HandlerFunc {
 			reply.Ns = append(reply.Ns, soa)
 		}
 		w.WriteMsg(reply)
+	}
+}
+
+// rotates expects each of three addresses to be the first of three replies in a row.
+func rotates(t *testing.T, h *hot, m *wire.Msg) {
+	t.Helper()
+	packet, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := map[string]bool{}
+	for range 3 {
+		packed, _ := h.answer(packet, nil, overUDP, nobody)
+		reply := new(wire.Msg)
+		if err := reply.Unpack(packed); err != nil || len(reply.Answer) != 3 {
+			t.Fatalf("%v in %v", err, reply)
+		}
+		first[reply.Answer[0].String()] = true
+	}
+	if len(first) != 3 {
+		t.Errorf("first are %v", first)
 	}
 }
 

@@ -221,6 +221,7 @@ func TestOddQueries(t *testing.T) {
 		}
 		return packed
 	}
+	record := &wire.A{Hdr: wire.RR_Header{Name: "x.", Rrtype: wire.TypeA, Class: 1}, A: net.IPv4(192, 0, 2, 1)}
 	for name, c := range map[string]struct {
 		packet []byte
 		rcode  int
@@ -233,6 +234,9 @@ func TestOddQueries(t *testing.T) {
 		"no question":   {send(func(m *wire.Msg) { m.Question = nil }), wire.RcodeFormatError},
 		"two questions": {send(func(m *wire.Msg) { m.Question = append(m.Question, m.Question[0]) }), wire.RcodeFormatError},
 		"two OPTs":      {send(func(m *wire.Msg) { m.SetEdns0(512, false).SetEdns0(512, false) }), wire.RcodeFormatError},
+		"two answers":   {send(func(m *wire.Msg) { m.Answer = []wire.RR{record, record} }), wire.RcodeFormatError},
+		"two proofs":    {send(func(m *wire.Msg) { m.Ns = []wire.RR{record, record} }), wire.RcodeFormatError},
+		"five more":     {send(func(m *wire.Msg) { m.Extra = []wire.RR{record, record, record, record, record} }), wire.RcodeFormatError},
 		"half":          {send(func(*wire.Msg) {})[:20], wire.RcodeFormatError},
 		"chaos":         {send(func(m *wire.Msg) { m.Question[0].Qclass = wire.ClassCHAOS }), wire.RcodeRefused},
 		"class any":     {send(func(m *wire.Msg) { m.Question[0].Qclass = wire.ClassANY }), wire.RcodeRefused},

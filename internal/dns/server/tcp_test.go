@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	wire "github.com/miekg/dns"
@@ -156,6 +157,28 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
+// TestReadDeadline: a server that closes waits for what has arrived only.
+func TestReadDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, draining := range []bool{false, true} {
+			l, want := new(tcpListener), time.Hour
+			if l.draining.Store(draining); draining {
+				want = quiet
+			}
+			near, far := net.Pipe()
+			c := &tcpConn{listener: l, conn: near}
+			c.asked.Store(true)
+			started := time.Now()
+			c.deadline(time.Hour)
+			if _, err := near.Read(make([]byte, 1)); err == nil || time.Since(started) != want {
+				t.Errorf("closing %t: %v after %s", draining, err, time.Since(started))
+			}
+			near.Close()
+			far.Close()
+		}
+	})
+}
+
 // TestClientThatDoesNotRead: its connection ends, instead of keeping what it is owed.
 func TestClientThatDoesNotRead(t *testing.T) {
 	p, at := start(t, Config{IOTimeout: 100 * time.Millisecond}, cluster(t, 3000))
@@ -242,6 +265,23 @@ func TestCloseWaits(t *testing.T) {
 	}
 	expect(t, reply, wire.RcodeSuccess, "192.0.2.1")
 	<-closed
+}
+
+// TestCloseIdle: connections that nothing is asked by do not hold up a server that closes.
+func TestCloseIdle(t *testing.T) {
+	p, at := start(t, Config{IdleTimeout: time.Hour}, cluster(t, 0))
+	conn := dial(t, at)
+	conn.Write(frame(t, query("web.shop.svc.cluster.local.", wire.TypeA)))
+	expect(t, readReply(t, conn), wire.RcodeSuccess, "10.96.0.1")
+	closed := make(chan struct{})
+	go func() { p.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for a connection that is idle")
+		conn.Close()
+		<-closed
+	}
 }
 
 func dialUDP(t testing.TB, at netip.AddrPort) net.Conn {

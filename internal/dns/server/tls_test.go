@@ -94,6 +94,9 @@ func TestTLS(t *testing.T) {
 	if n, err := io.Copy(io.Discard, plain); n != 0 || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
+	if ignored := p.tcp[1].tally.ignored.Load(); ignored != 1 {
+		t.Errorf("%d clients are counted that do not encrypt", ignored)
+	}
 }
 
 func TestTLSErrors(t *testing.T) {

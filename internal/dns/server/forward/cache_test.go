@@ -193,6 +193,11 @@ func TestCacheReplaces(t *testing.T) {
 	if got := k.get(q); !strings.HasPrefix(got, "NOERROR") {
 		t.Error(got)
 	}
+	key, _ := q.key()
+	k.hit(k.find(key, k.now), k.now)
+	if k.add(q, answer()); k.find(key, k.now).used.Load() == 0 {
+		t.Error("a reply that was asked for again counts as one that nobody has used")
+	}
 	for _, other := range []Query{
 		a("ww.example.com."), {Name: q.Name, Type: wire.TypeAAAA, Class: q.Class}, {Name: q.Name, Type: q.Type, Class: wire.ClassCHAOS},
 		{Name: q.Name, Type: q.Type, Class: q.Class, DO: true}, {Name: q.Name, Type: q.Type, Class: q.Class, CD: true},

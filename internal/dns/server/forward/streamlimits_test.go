@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -73,6 +74,47 @@ func TestGivenUp(t *testing.T) {
 		stream := u.streams.slots[0].stream
 		if dialled.Load() != 1 || len(stream.pending) != 0 || u.streams.slots[0].load.Load() != 0 {
 			t.Errorf("%d connections, %d queries still wait", dialled.Load(), len(stream.pending))
+		}
+		u.streams.close()
+	})
+}
+
+// TestClosedMeanwhile: a query on a connection that has served, and is closed in the moment
+// in which it is sent, is sent by another one; where none has served, it has failed.
+func TestClosedMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f, u := streaming(t)
+		dialled := pipe(f, func(c net.Conn) {
+			c.Write(framed(reply(read(c), 60, "192.0.2.1")))
+			read(c)
+			c.Close()
+		})
+		for i := range 4 {
+			if _, err := u.exchange(t.Context(), a("a.")); err != nil || dialled.Load() != int32(i+1) {
+				t.Errorf("query %d: %v, %d connections", i, err, dialled.Load())
+			}
+		}
+		u.streams.close()
+	})
+	bubble(t, func(t *testing.T) {
+		f, u := streaming(t)
+		dialled := pipe(f, func(c net.Conn) {
+			read(c)
+			read(c)
+			c.Close()
+		})
+		failed := make(chan error)
+		for range 2 {
+			go func() { _, err := u.exchange(t.Context(), a("a.")); failed <- err }()
+			time.Sleep(100 * time.Millisecond)
+		}
+		for range 2 {
+			if err := <-failed; !errors.Is(err, errGone) {
+				t.Error(err)
+			}
+		}
+		if dialled.Load() != 1 {
+			t.Errorf("%d connections", dialled.Load())
 		}
 		u.streams.close()
 	})
