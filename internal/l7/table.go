@@ -2,19 +2,33 @@ package l7
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
-// Table is all that a gateway serves. It and all it points to are immutable.
+// The names of the Listeners that Ingresses are served at.
+const (
+	ListenerHTTP  = "http"
+	ListenerHTTPS = "https"
+)
+
+// Table is all that a gateway serves. It and all it points to are immutable. The
+// zero Table serves nothing.
 type Table struct {
 	// Revision is that of the State that it was compiled from.
 	Revision uint64
+	// Synced is false while the State may lack objects.
+	Synced bool
 	// Listeners are by name; each has an address of its own, or a port.
 	Listeners map[string]*Listener
 	// Backends are what the Routes of all Listeners name.
 	Backends pmap.Map[BackendID, *Backend]
+
+	config Config
+	state  *desired.State
+	index  index
 }
 
 // Protocol is what a Listener expects of a new connection.
@@ -38,8 +52,25 @@ type Listener struct {
 	Certificates pmap.Map[string, CertificateID]
 }
 
+// Certificate returns the certificate for a client that asks for a host, in lower
+// case: that of the name, that of *.REST, or the default one; false if there is none.
+func (l *Listener) Certificate(host string) (CertificateID, bool) {
+	if id, ok := l.Certificates.Get(host); ok {
+		return id, true
+	}
+	if _, rest, ok := strings.Cut(host, "."); ok {
+		if id, ok := l.Certificates.Get("*." + rest); ok {
+			return id, true
+		}
+	}
+	return l.Certificates.Get("")
+}
+
 // CertificateID names a Secret of type kubernetes.io/tls.
 type CertificateID desired.Name
+
+// String returns NAMESPACE/NAME.
+func (id CertificateID) String() string { return desired.Name(id).String() }
 
 // BackendID names what answers requests: a port of a Service.
 type BackendID struct {
@@ -51,10 +82,28 @@ type BackendID struct {
 // String returns NAMESPACE/NAME:PORT.
 func (id BackendID) String() string { return id.Service.String() + ":" + id.Port }
 
-// Backend is what there is of a BackendID at the moment.
+// Compare orders by Service, then by port.
+func (id BackendID) Compare(other BackendID) int {
+	if c := id.Service.Compare(other.Service); c != 0 {
+		return c
+	}
+	return strings.Compare(id.Port, other.Port)
+}
+
+// Backend is what there is of a BackendID at the moment. Without Endpoints and Host
+// the answer is 503.
 type Backend struct {
 	ID        BackendID
 	Endpoints []Endpoint
+	// Host is a name that DNS resolves to the endpoints, of a Service of type
+	// ExternalName; then there are no Endpoints, and HostPort is where to connect.
+	Host     string
+	HostPort uint16
+	// Problem says why there is nothing, if an object is wrong: "there is no
+	// Service demo/shop". Empty where endpoints merely are not there.
+	Problem string
+
+	code string // of the Reason for Problem
 }
 
 // Endpoint is one process that answers.
@@ -63,46 +112,4 @@ type Endpoint struct {
 	// Draining endpoints get no new sessions as long as there are others.
 	Draining bool
 	Zone     string
-}
-
-// Request is what of a request decides about its way. Its strings need to be valid
-// only while a call lasts: nothing keeps them.
-type Request struct {
-	Method string
-	// Host is in lower case, without port and final dot.
-	Host string
-	// Path is what is matched: decoded and without dots and double slashes, as
-	// Normalize returns it.
-	Path string
-	// Query is what follows the question mark, as it was sent.
-	Query  string
-	Header []Field
-}
-
-// Field is one line of a header. Names are in lower case.
-type Field struct{ Name, Value string }
-
-// Route is what is done with the requests that it matches.
-type Route struct {
-	// Source is the object that it was made of, and Rule which part of it: it is
-	// what logs, metrics and Explain say.
-	Source desired.Ref
-	Rule   string
-	// Backends share the requests by weight. None: the answer is 503.
-	Backends []Weighted
-	// Redirect answers instead of a Backend; nil for most.
-	Redirect *Redirect
-}
-
-// Weighted is a Backend's share.
-type Weighted struct {
-	Backend BackendID
-	Weight  uint32
-}
-
-// Redirect is an answer that sends the client elsewhere.
-type Redirect struct {
-	Status int
-	// Scheme, Host and Path replace the request's; empty ones stay.
-	Scheme, Host, Path string
 }
