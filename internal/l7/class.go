@@ -16,10 +16,20 @@ const (
 	legacyClassNginx = "nginx"
 )
 
-// classes are the IngressClasses that are served.
+// standing is whose a class or an Ingress is.
+type standing uint8
+
+// The standings.
+const (
+	foreign   standing = iota // another controller's
+	ours                      // of Controller
+	oursNginx                 // of ControllerNginx, taken over
+)
+
+// classes are the IngressClasses that there are.
 type classes struct {
-	// served are all that there are, and whether they are served.
-	served map[string]bool
+	// of are all that there are, and whose they are.
+	of map[string]standing
 	// nginx: the annotation may name ingress-nginx's class, though there is none.
 	nginx bool
 	// standard is the class of Ingresses that name none; empty if there is none.
@@ -30,16 +40,22 @@ type classes struct {
 // that was made last counts, as it does where the API server sets the class of a new
 // Ingress.
 func readClasses(all pmap.Map[string, *desired.IngressClass], c Config) (classes, []desired.Reason) {
-	found := classes{served: map[string]bool{}, nginx: c.IngressNginx}
+	found := classes{of: map[string]standing{}, nginx: c.IngressNginx}
 	var standard *desired.IngressClass
 	var reasons []desired.Reason
 	for name, class := range all.All() {
-		ours := class.Controller == Controller || c.IngressNginx && class.Controller == ControllerNginx
-		found.served[name] = ours
+		is := foreign
+		switch {
+		case class.Controller == Controller:
+			is = ours
+		case c.IngressNginx && class.Controller == ControllerNginx:
+			is = oursNginx
+		}
+		found.of[name] = is
 		if class.Default && (standard == nil || cmp.Or(class.Created.Compare(standard.Created), strings.Compare(standard.Name, name)) > 0) {
 			standard, found.standard = class, name
 		}
-		if ours && class.Parameters != "" {
+		if is != foreign && class.Parameters != "" {
 			reasons = append(reasons, desired.Reason{
 				Object: desired.Ref{Kind: "IngressClass", Name: name}, Code: "ParametersUnsupported",
 				Message: fmt.Sprintf("spec.parameters names %s; no parameters are supported, so the class is served as if it had none", class.Parameters),
@@ -50,27 +66,30 @@ func readClasses(all pmap.Map[string, *desired.IngressClass], c Config) (classes
 }
 
 func (c classes) equal(other classes) bool {
-	return c.nginx == other.nginx && c.standard == other.standard && maps.Equal(c.served, other.served)
+	return c.nginx == other.nginx && c.standard == other.standard && maps.Equal(c.of, other.of)
 }
 
-// serve tells whether an Ingress is to be served, and why or why not. The annotation
-// goes before the field, as networking.k8s.io/v1 says of it.
-func (c classes) serve(i *desired.Ingress) (bool, string) {
+// serve tells whose an Ingress is, and why. The annotation goes before the field, as
+// networking.k8s.io/v1 says of it.
+func (c classes) serve(i *desired.Ingress) (standing, string) {
 	name, from := i.Class, "spec.ingressClassName"
 	if i.LegacyClass != "" {
 		name, from = i.LegacyClass, "annotation "+desired.AnnotationIngressClass
 	}
 	if name == "" {
 		if c.standard == "" {
-			return false, "it names no class, and there is no default IngressClass"
+			return foreign, "it names no class, and there is no default IngressClass"
 		}
-		return c.served[c.standard], "it names no class, and the default one is " + c.standard
+		return c.of[c.standard], "it names no class, and the default one is " + c.standard
 	}
-	if served, exists := c.served[name]; exists {
-		return served, from + " is " + name
+	is, exists := c.of[name]
+	switch {
+	case exists:
+		return is, from + " is " + name
+	case i.LegacyClass != "" && name == legacyClass:
+		return ours, from + " is " + name
+	case i.LegacyClass != "" && c.nginx && name == legacyClassNginx:
+		return oursNginx, from + " is " + name
 	}
-	if i.LegacyClass != "" && (name == legacyClass || c.nginx && name == legacyClassNginx) {
-		return true, from + " is " + name
-	}
-	return false, from + " is " + name + ", which is no IngressClass"
+	return foreign, from + " is " + name + ", which is no IngressClass"
 }

@@ -2,6 +2,7 @@ package l7
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -9,7 +10,7 @@ import (
 )
 
 // Compile returns the Table for a State, and every Reason for which an object is not
-// served as it is written. last is the result of an earlier Compile, or the zero
+// served as it is written, which is not to be changed. last is the result of an earlier Compile, or the zero
 // Table; what did not change since is taken from it. A changed Ingress costs its
 // hosts, a changed Service its Backends; a change of endpoints makes no Route anew.
 func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
@@ -36,7 +37,7 @@ func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
 		b.backend(id)
 	}
 	t := b.table(last)
-	return t, t.index.allReasons()
+	return t, t.reasons
 }
 
 // builder is a Table being made.
@@ -98,11 +99,14 @@ func (b *builder) readIngresses(known *desired.State) {
 func (b *builder) unchanged(known *desired.State) pmap.Map[desired.Name, *desired.Ingress] {
 	same := known.Ingresses.Edit()
 	for name, source := range known.Ingresses.All() {
-		_, was := b.ingresses.Get(name)
+		was := foreign
+		if i, _ := b.ingresses.Get(name); i != nil {
+			was = i.standing
+		}
 		if is, _ := b.classes.serve(source); is != was {
 			same.Delete(name)
-			if now, ok := b.state.Ingresses.Get(name); !ok || now == source {
-				b.ingress(name, now)
+			if _, ok := b.state.Ingresses.Get(name); !ok {
+				b.ingress(name, nil)
 			}
 		}
 	}
@@ -114,11 +118,8 @@ func (b *builder) ingress(name desired.Name, source *desired.Ingress) {
 	old, _ := b.ingresses.Get(name)
 	var now *ingress
 	if source != nil {
-		if serve, _ := b.classes.serve(source); serve {
-			if old != nil && old.source == source {
-				return
-			}
-			now = readIngress(source)
+		if is, _ := b.classes.serve(source); is != foreign {
+			now = readIngress(source, is)
 		}
 	}
 	if old != nil {
@@ -148,11 +149,13 @@ func (b *builder) ingress(name desired.Name, source *desired.Ingress) {
 
 // say sets all that there is to say from one origin.
 func (b *builder) say(from origin, reasons []desired.Reason) {
-	if len(reasons) == 0 {
+	old, _ := b.reasons.Get(from)
+	switch {
+	case len(reasons) == 0:
 		b.reasons.Delete(from)
-		return
+	case old == nil || !slices.Equal(old.reasons, reasons):
+		b.reasons.Set(from, &reasonList{reasons})
 	}
-	b.reasons.Set(from, &reasonList{reasons})
 }
 
 // secret chooses the certificate of a host: that of the oldest Ingress.
@@ -168,8 +171,8 @@ func (b *builder) secret(host string, by []*ingress) {
 	var reasons []desired.Reason
 	for _, i := range by[1:] {
 		if other := i.secrets[host]; other != chosen {
-			reasons = append(reasons, i.reason("CertificateTaken", "host %s has the certificate in Secret %s of Ingress %s, which is older; Secret %s is not used for it, remove the host from spec.tls of one of them",
-				host, chosen, by[0].source.Name, other))
+			reasons = append(reasons, i.reason("CertificateTaken", "host %s has the certificate in Secret %s of Ingress %s, %s; Secret %s is not used for it, remove the host from spec.tls of one of them",
+				host, chosen, by[0].source.Name, earlier(by[0], i), other))
 		}
 	}
 	b.say(from, reasons)
@@ -201,6 +204,10 @@ func (b *builder) table(last Table) Table {
 			classes: b.classes, ingresses: b.ingresses.Map(), hosts: b.hosts.of.Map(), secrets: b.secrets.of.Map(),
 			users: b.users.Map(), ports: b.ports.Map(), reasons: b.reasons.Map(),
 		},
+	}
+	t.reasons = last.reasons
+	if t.index.reasons != last.index.reasons {
+		t.reasons = t.index.allReasons()
 	}
 	routes := &Routes{names: b.names.Map(), wildcards: b.wildcards.Map(), others: b.others, standard: b.standard}
 	certificates := b.certificates.Map()

@@ -13,7 +13,7 @@ import (
 type Explanation struct {
 	Listener string `json:"listener"`
 	// Host is the entry that the request's host belongs to, Why in words why.
-	Host string `json:"host"`
+	Host string `json:"entry"`
 	Why  string `json:"why"`
 	// Rules are those of the host in the order of precedence.
 	Rules []Considered `json:"rules"`
@@ -201,6 +201,9 @@ func (t Table) usable(id BackendID) bool {
 
 // String returns the answer in words.
 func (r *Redirect) String() string {
+	if r.AppendURI {
+		return fmt.Sprintf("%d to %s and the request's path", r.Status, r.Location)
+	}
 	if r.Location != "" {
 		return fmt.Sprintf("%d to %s", r.Status, r.Location)
 	}

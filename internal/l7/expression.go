@@ -21,6 +21,7 @@ type expression struct {
 	// plain is the whole text if nothing in it has a meaning; then re is nil.
 	plain string
 	re    *regexp.Regexp
+	size  int // of what is compiled, about
 }
 
 // parseExpression returns the expression for a path as its object has it.
@@ -28,7 +29,7 @@ func parseExpression(text string) (*expression, error) {
 	if len(text) > maxExpression {
 		return nil, fmt.Errorf("it has %d characters, at most %d are allowed", len(text), maxExpression)
 	}
-	e := &expression{text: text}
+	e := &expression{text: text, size: 1}
 	if regexp.QuoteMeta(text) == text && ascii(text) {
 		e.plain = text
 		return e, nil
@@ -39,8 +40,8 @@ func parseExpression(text string) (*expression, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size := expressionSize(tree); size > maxExpressionSize {
-		return nil, fmt.Errorf("it would take about %d steps for each character of a path, at most %d are allowed", size, maxExpressionSize)
+	if e.size = expressionSize(tree); e.size > maxExpressionSize {
+		return nil, fmt.Errorf("it would take about %d steps for each character of a path, at most %d are allowed", e.size, maxExpressionSize)
 	}
 	e.re, err = regexp.Compile("(?i)" + source)
 	return e, err
@@ -114,14 +115,14 @@ func (r *PathRewrite) Apply(path string) string {
 	return tidy(string(out))
 }
 
-// tidy makes a path normal whose parts were: one slash at its beginning, none beside
-// another. Dot segments that came together anew are followed; one that leads above
-// the root leads to the root.
+// tidy makes a path normal whose parts were: slashes and dot segments can have come
+// together anew, and a group can have cut an escape in two. What cannot be made normal
+// leads to the root.
 func tidy(path string) string {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") {
+	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.ContainsAny(path, `%\`) {
 		return path
 	}
 	match, _, err := normalize(path, true)

@@ -48,7 +48,7 @@ const (
 
 type reasonList struct{ reasons []desired.Reason }
 
-// reasons returns all Reasons of a Table, sorted.
+// allReasons returns all Reasons, sorted.
 func (i index) allReasons() []desired.Reason {
 	var all []desired.Reason
 	for _, list := range i.reasons.All() {

@@ -4,12 +4,15 @@ import (
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 )
 
 // ingress is what one Ingress asks for. It does not depend on others, and is made
 // once.
 type ingress struct {
-	source *desired.Ingress
+	source   *desired.Ingress
+	standing standing
+	options  nginx.Options
 	// rules are by host.
 	rules map[string][]rule
 	// secrets are by host; secured are the hosts in spec.tls, also those that are to
@@ -22,18 +25,21 @@ type ingress struct {
 }
 
 // readIngress makes the rules of an Ingress.
-func readIngress(source *desired.Ingress) *ingress {
+func readIngress(source *desired.Ingress, is standing) *ingress {
 	i := &ingress{
-		source: source, rules: map[string][]rule{}, secrets: map[string]CertificateID{}, secured: map[string]bool{},
+		source: source, standing: is, rules: map[string][]rule{}, secrets: map[string]CertificateID{}, secured: map[string]bool{},
 		backends: map[BackendID]bool{}, reasons: append([]desired.Reason(nil), source.Reasons()...),
 	}
-	i.readTLS()
+	i.readOptions()
+	if i.options.Canary == nil { // else all but the backends is the main one's matter
+		i.readTLS()
+	}
 	for _, r := range source.Rules {
 		if made, ok := i.rule(r); ok {
 			i.rules[r.Host] = append(i.rules[r.Host], made)
 		}
 	}
-	if source.Default == nil {
+	if source.Default == nil || i.options.Canary != nil {
 		return i
 	}
 	// What the default backend is the default of: all hosts that nobody names, if
@@ -91,6 +97,7 @@ func (i *ingress) route(field string, to desired.IngressBackend) *Route {
 	id := BackendID{Service: desired.Name{Namespace: i.source.Name.Namespace, Name: to.Service}, Port: to.Port}
 	i.backends[id] = true
 	r.Backends = []Weighted{{Backend: id, Weight: 1}}
+	i.apply(r)
 	return r
 }
 

@@ -8,7 +8,8 @@ import (
 )
 
 // Route is what is done with the requests that it matches. What it says applies in
-// this order: HTTPSRedirect, Access, Redirect, MaxBody, Rewrite, Backends.
+// this order, which is nginx's: HTTPSRedirect, Redirect, Access, MaxBody, Rewrite,
+// Backends.
 type Route struct {
 	// Source is the object that it was made of, and Rule which part of it: it is
 	// what logs, metrics and Explain say.
@@ -42,8 +43,11 @@ type Weighted struct {
 // Redirect is an answer that sends the client elsewhere.
 type Redirect struct {
 	Status int
-	// Location is the whole target, as it is; the other fields are empty then.
+	// Location is the whole target, as it is; Scheme, Host and Path are empty then.
 	Location string
+	// AppendURI: the path and the query of the request, as they would be sent to a
+	// Backend, follow Location; else the query does not.
+	AppendURI bool
 	// Scheme, Host and Path replace the request's; empty ones stay. The query stays
 	// too. Path is as it is sent, encoded.
 	Scheme, Host, Path string

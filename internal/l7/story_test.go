@@ -155,7 +155,7 @@ func render(table Table, listener string, q Request, all bool) string {
 		fmt.Fprintf(&out, "  certificate %s\n", e.Certificate)
 	}
 	if route != nil {
-		out.WriteString(details(route))
+		out.WriteString(details(route, q))
 	}
 	if !all {
 		return out.String()
@@ -168,4 +168,27 @@ func render(table Table, listener string, q Request, all bool) string {
 }
 
 // details shows what of a Route Explain has no words for.
-func details(r *Route) string { return "" }
+func details(r *Route, q Request) string {
+	var out strings.Builder
+	if r.HTTPSRedirect != nil {
+		fmt.Fprintf(&out, "  without TLS %s\n", r.HTTPSRedirect)
+	}
+	if r.Access != nil {
+		fmt.Fprintf(&out, "  allow %v deny %v\n", r.Access.Allow, r.Access.Deny)
+	}
+	if r.MaxBody != 0 {
+		fmt.Fprintf(&out, "  body up to %d\n", r.MaxBody)
+	}
+	if w := r.Rewrite; w != nil {
+		if w.Path != nil {
+			fmt.Fprintf(&out, "  sends path %s\n", Encode(w.Path.Apply(q.Path)))
+		}
+		if w.Host != "" || w.Prefix != "" {
+			fmt.Fprintf(&out, "  sends host %q prefix %q\n", w.Host, w.Prefix)
+		}
+	}
+	if r.Upstream != (Upstream{}) {
+		fmt.Fprintf(&out, "  speaks %s, connect %s, send %s, read %s\n", r.Upstream.Protocol, r.Upstream.Connect, r.Upstream.Send, r.Upstream.Read)
+	}
+	return out.String()
+}

@@ -26,9 +26,10 @@ type Table struct {
 	// Backends are what the Routes of all Listeners name.
 	Backends pmap.Map[BackendID, *Backend]
 
-	config Config
-	state  *desired.State
-	index  index
+	config  Config
+	state   *desired.State
+	index   index
+	reasons []desired.Reason // all, sorted
 }
 
 // Protocol is what a Listener expects of a new connection.
