@@ -2,6 +2,7 @@ package l7
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,7 +72,7 @@ func (t Table) Explain(listener string, q Request) (Explanation, *Route) {
 	}
 	route := l.Routes.Match(&q)
 	e.Answer = t.answer(route, l.Protocol == HTTPS)
-	if route != nil {
+	if route != nil && !route.redirects(l.Protocol == HTTPS) {
 		e.Backends = t.explainBackends(route)
 	}
 	return e, route
@@ -102,7 +103,7 @@ func (r *Routes) explainHost(h *host, name string) (entry, why string) {
 
 // String returns what a rule's author calls it.
 func (k kind) String() string {
-	return [...]string{"Exact", "regular expression", "Prefix", "text prefix", "default"}[k]
+	return [...]string{"Exact", "regular expression", "Prefix", "text prefix", "regular expression (guest)", "default"}[k]
 }
 
 // explain says why a rule takes a request, or does not.
@@ -131,7 +132,7 @@ func (r *rule) fits(path string) bool {
 	switch r.kind {
 	case exact:
 		return path == r.path
-	case pattern:
+	case pattern, guest:
 		return r.expr.matches(path)
 	case elements:
 		rest, ok := strings.CutPrefix(path, r.path)
@@ -144,7 +145,7 @@ func (r *rule) fits(path string) bool {
 
 func (r *rule) misfit() string {
 	return "the path " + [...]string{
-		"is not exactly this", "does not begin as the expression says", "does not begin with these elements", "does not begin with this text", "",
+		"is not exactly this", "does not begin as the expression says", "does not begin with these elements", "does not begin with this text", "does not begin as the expression says", "",
 	}[r.kind]
 }
 
@@ -191,7 +192,35 @@ func (t Table) answer(r *Route, secure bool) string {
 	case !slices.ContainsFunc(r.Backends, func(w Weighted) bool { return w.Weight > 0 && t.usable(w.Backend) }):
 		return "503, as no backend has an endpoint"
 	}
-	return "goes to a backend"
+	return "goes to a backend" + r.Access.String()
+}
+
+// redirects tells whether a Route answers with a Redirect.
+func (r *Route) redirects(secure bool) bool {
+	return r.Redirect != nil || r.HTTPSRedirect != nil && !secure
+}
+
+// String says who is let in, for the end of a sentence; nothing if all are.
+func (a *Access) String() string {
+	if a == nil {
+		return ""
+	}
+	said := ", for clients"
+	if len(a.Allow) > 0 {
+		said += " in " + join(a.Allow)
+	}
+	if len(a.Deny) > 0 {
+		said += " outside of " + join(a.Deny)
+	}
+	return said + "; others get 403"
+}
+
+func join(ranges []netip.Prefix) string {
+	var texts []string
+	for _, r := range ranges {
+		texts = append(texts, r.String())
+	}
+	return strings.Join(texts, " ")
 }
 
 func (t Table) usable(id BackendID) bool {

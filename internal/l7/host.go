@@ -78,15 +78,17 @@ func (b *builder) host(name string, by []*ingress) {
 
 // regex tells whether paths of an Ingress are regular expressions, and whose
 // annotations say so. In ingress-nginx one such Ingress makes them of all paths of its
-// host; here those of another namespace have a say only if the host is theirs, which
-// is that of the oldest Ingress.
-func (m *hostMaker) regex(i *ingress) (desired.Name, bool) {
-	if by, has := m.regexFrom[i.source.Name.Namespace]; has {
-		return by, true
+// host; here only one in the namespace whose the host is, that of its oldest Ingress.
+// Others do so with the paths of their own namespace.
+func (m *hostMaker) regex(i *ingress) (by desired.Name, has bool) {
+	if by, has = m.regexFrom[m.owners()]; !has {
+		by, has = m.regexFrom[i.source.Name.Namespace]
 	}
-	by, has := m.regexFrom[m.by[0].source.Name.Namespace]
 	return by, has
 }
+
+// owners is the namespace whose the host is.
+func (m *hostMaker) owners() string { return m.by[0].source.Name.Namespace }
 
 // add gives a rule its place, unless another has it.
 func (m *hostMaker) add(i *ingress, r rule) {
@@ -124,6 +126,11 @@ func (m *hostMaker) asRegex(i *ingress, r rule) (rule, bool) {
 		return r, false
 	}
 	r.kind, r.path, r.expr = pattern, r.written, expr
+	// A guest may have a longer path than the owners, but no expression that takes
+	// theirs. So it is tried when nothing of theirs takes a request.
+	if _, ownersDo := m.regexFrom[m.owners()]; i.source.Name.Namespace != m.owners() && (!ownersDo || expr.re != nil) {
+		r.kind = guest
+	}
 	return r, true
 }
 

@@ -16,6 +16,8 @@ func newHost(name string, rules []rule) *host {
 			h.fallback = append(h.fallback, r)
 		case pattern:
 			h.patterns = append(h.patterns, r)
+		case guest:
+			h.guests = append(h.guests, r)
 		default:
 			n := h.tree.put(r.path)
 			n.rules[r.kind] = append(n.rules[r.kind], r)
@@ -26,7 +28,7 @@ func newHost(name string, rules []rule) *host {
 
 // compareRules puts first what is tried first: exact paths, then expressions, those
 // with the longest text first as ingress-nginx has them, then prefixes, the longest
-// first, then what takes everything.
+// first, then expressions of guests, then what takes everything.
 func compareRules(a, b rule) int {
 	return cmp.Or(
 		cmp.Compare(rank(a.kind), rank(b.kind)),
@@ -48,7 +50,7 @@ func rank(k kind) kind {
 // orderOfPaths orders paths of one length: expressions as ingress-nginx does, which
 // matters where both match; others only so that lists have an order.
 func orderOfPaths(a, b rule) int {
-	if a.kind == pattern {
+	if a.kind == pattern || a.kind == guest {
 		return cmp.Compare(b.path, a.path)
 	}
 	return cmp.Compare(a.path, b.path)

@@ -29,6 +29,7 @@ const (
 	pattern       // a regular expression that matches a prefix
 	elements      // a prefix that ends where an element ends
 	text          // any prefix
+	guest         // a pattern of who has no say in the host
 	fallback      // everything; after all others
 )
 
@@ -38,7 +39,7 @@ type rule struct {
 	// path is in the form of Normalize's match; that of elements is without a final
 	// slash, and empty for the root.
 	path  string
-	expr  *expression // of a pattern
+	expr  *expression // of a pattern, a guest's too
 	when  *Conditions
 	route *Route
 	// written is the path in the words of its object.
@@ -50,6 +51,7 @@ type host struct {
 	name     string
 	tree     *node
 	patterns []rule // in the order in which they are tried
+	guests   []rule
 	fallback []rule
 	rules    []rule // all, in the order of precedence
 }
@@ -99,6 +101,11 @@ func (h *host) match(q *Request) *rule {
 			}
 		}
 		if r := first(n.rules[text], q); r != nil {
+			return r
+		}
+	}
+	for i := range h.guests {
+		if r := &h.guests[i]; r.expr.matches(q.Path) && r.when.hold(q) {
 			return r
 		}
 	}
