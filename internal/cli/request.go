@@ -173,6 +173,9 @@ func (e explainedRequest) print(out io.Writer) error {
 	if left > 0 {
 		fmt.Fprintf(out, "  and %d more rules of this host that do not take it; -o json shows them\n", left)
 	}
+	for _, u := range e.Unserved {
+		fmt.Fprintf(out, "\n%s has rules for this host, but is not served: %s\n", u.Source, u.Why)
+	}
 	for _, reason := range e.Reasons {
 		if _, err := fmt.Fprintf(out, "\n%s: %s: %s\n", reason.Object, reason.Code, reason.Message); err != nil {
 			return err

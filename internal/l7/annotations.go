@@ -56,7 +56,13 @@ func (i *ingress) apply(r *Route) {
 // needsRegex tells whether a rule makes its host one of regular expressions, as it
 // does in ingress-nginx (needsRewrite).
 func (i *ingress) needsRegex(r rule) bool {
-	return i.options.UseRegex || i.options.RewriteTarget != "" && i.options.RewriteTarget != r.written
+	return i.options.UseRegex || i.rewrites(r)
+}
+
+// rewrites tells whether a rule's path is rewritten: a target that is the path itself
+// rewrites nothing.
+func (i *ingress) rewrites(r rule) bool {
+	return i.options.RewriteTarget != "" && i.options.RewriteTarget != r.written && r.kind != fallback
 }
 
 // at returns a rule's Route at a host: the one that was made for every host, or a copy
@@ -64,7 +70,7 @@ func (i *ingress) needsRegex(r rule) bool {
 func (i *ingress) at(r rule, secured bool) *Route {
 	o, route := &i.options, r.route
 	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !strings.HasPrefix(r.path, acmeChallenges)
-	rewrites := o.RewriteTarget != "" && !o.Closed && r.kind != fallback
+	rewrites := i.rewrites(r) && !o.Closed
 	if !https && !rewrites {
 		return route
 	}

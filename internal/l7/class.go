@@ -85,6 +85,9 @@ func (c classes) serve(i *desired.Ingress) (standing, string) {
 	is, exists := c.of[name]
 	switch {
 	case exists:
+		if is == foreign {
+			name += ", which is another controller's"
+		}
 		return is, from + " is " + name
 	case i.LegacyClass != "" && name == legacyClass:
 		return ours, from + " is " + name

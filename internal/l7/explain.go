@@ -23,6 +23,14 @@ type Explanation struct {
 	// Certificate is what a client that asks for the host gets.
 	Certificate string             `json:"certificate,omitempty"`
 	Backends    []ExplainedBackend `json:"backends,omitempty"`
+	// Unserved are Ingresses with rules for the host that are not served.
+	Unserved []Unserved `json:"unserved,omitempty"`
+}
+
+// Unserved is an Ingress that is not served, and why.
+type Unserved struct {
+	Source desired.Ref `json:"source"`
+	Why    string      `json:"why"`
 }
 
 // Considered is a rule, whether it takes the request, and why or why not.
@@ -63,6 +71,7 @@ func (t Table) Explain(listener string, q Request) (Explanation, *Route) {
 	}
 	h := l.Routes.host(q.Host)
 	e.Host, e.Why = l.Routes.explainHost(h, q.Host)
+	e.Unserved = t.unserved(q.Host)
 	var winner *rule
 	if h != nil {
 		winner = h.match(&q)
@@ -76,6 +85,27 @@ func (t Table) Explain(listener string, q Request) (Explanation, *Route) {
 		e.Backends = t.explainBackends(route)
 	}
 	return e, route
+}
+
+// Serves tells whether an Ingress is of a class that is served.
+func (t Table) Serves(ingress desired.Name) bool {
+	_, serves := t.index.ingresses.Get(ingress)
+	return serves
+}
+
+// unserved returns the Ingresses that name a host, or *.REST, and are not served.
+func (t Table) unserved(host string) []Unserved {
+	var all []Unserved
+	_, rest, _ := strings.Cut(host, ".")
+	for name, i := range t.state.Ingresses.All() {
+		named := func(r desired.IngressRule) bool { return r.Host != "" && (r.Host == host || r.Host == "*."+rest) }
+		if !t.Serves(name) && slices.ContainsFunc(i.Rules, named) {
+			_, why := t.index.classes.serve(i)
+			all = append(all, Unserved{i.Ref(), why})
+		}
+	}
+	slices.SortFunc(all, func(a, b Unserved) int { return strings.Compare(a.Source.String(), b.Source.String()) })
+	return all
 }
 
 // explainHost returns the name of a host's entry, and why a name belongs to it.

@@ -157,6 +157,9 @@ func render(table Table, listener string, q Request, all bool) string {
 	if route != nil {
 		out.WriteString(details(route, q))
 	}
+	for _, u := range e.Unserved {
+		fmt.Fprintf(&out, "  not served: %s: %s\n", u.Source, u.Why)
+	}
 	if !all {
 		return out.String()
 	}

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -93,6 +94,11 @@ var (
 	testNames = []string{"x", "y", "z"}
 )
 
+var testAnnotations = [][2]string{
+	{"use-regex", "true"}, {"rewrite-target", "/x$1"}, {"app-root", "/home"}, {"canary", "true"}, {"canary-weight", "20"}, {"canary-by-header", "x-c"},
+	{"force-ssl-redirect", "true"}, {"allowlist-source-range", "10.0.0.0/8"}, {"auth-url", "https://a"}, {"temporal-redirect", "https://b/"},
+}
+
 func pick(rng *rand.Rand, of []string) string { return of[rng.IntN(len(of))] }
 
 // randomIngress is one of few, so that they get into each other's way.
@@ -111,6 +117,13 @@ func randomIngress(rng *rand.Rand) *networkingv1.Ingress {
 	if rng.IntN(8) == 0 {
 		class := "other"
 		o.Spec.IngressClassName = &class
+	}
+	if rng.IntN(3) == 0 {
+		o.Annotations = map[string]string{}
+		for range 1 + rng.IntN(2) {
+			pair := testAnnotations[rng.IntN(len(testAnnotations))]
+			o.Annotations[nginx.Prefix+pair[0]] = pair[1]
+		}
 	}
 	return o
 }
@@ -133,10 +146,16 @@ func seen(t Table) []string {
 	for _, host := range hosts {
 		for _, path := range paths {
 			q := Request{Method: "GET", Host: host, Path: path}
+			if len(lines)%2 == 0 {
+				q.Header = []Field{{"x-c", "always"}}
+			}
 			e, route := t.Explain(ListenerHTTPS, q)
 			line := host + path + " " + e.Answer + " " + e.Certificate
 			if route != nil {
-				line += fmt.Sprint(" ", route.Source, route.Rule, route.Status, e.Backends)
+				line += fmt.Sprint(" ", route.Source, route.Rule, route.Status, e.Backends, route.HTTPSRedirect != nil)
+				if route.Rewrite != nil {
+					line += " " + route.Rewrite.Path.Apply(path)
+				}
 			}
 			lines = append(lines, line)
 		}
