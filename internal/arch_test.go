@@ -303,7 +303,7 @@ func TestForbidden(t *testing.T) {
 		{"internal/desired", module + "internal/lb"}, {"internal/lb", module + "internal/dns"},
 		{"internal/dns/server", module + "internal/lb/ebpf"}, {"internal/lb", module + "internal/lb/ebpf"},
 		{"internal/dns/server", module + "internal/kube"}, {"internal/agent", module + "internal/cli"},
-		{"internal/kube", module + "internal/lb"}, {"internal/pmap", module + "internal/desired"},
+		{"internal/l7", module + "internal/l7/proxy"}, {"internal/kube", module + "internal/lb"}, {"internal/pmap", module + "internal/desired"},
 	} {
 		if forbidden(pair[0], pair[1]) == "" {
 			t.Errorf("%s may import %s", pair[0], pair[1])

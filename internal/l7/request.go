@@ -4,7 +4,8 @@ package l7
 // only while a call lasts: nothing keeps them.
 type Request struct {
 	Method string
-	// Host is in lower case, without port and final dot.
+	// Host is in lower case, without port and final dot; an IPv6 address is without
+	// brackets. No rule names an address.
 	Host string
 	// Path is what is matched: decoded and without dots and double slashes, as
 	// Normalize returns it first.
