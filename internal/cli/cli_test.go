@@ -45,6 +45,9 @@ func TestOutput(t *testing.T) {
 		"query-srv":          "dns query _http._tcp.web.demo.svc.cluster.local -t srv",
 		"query-alias":        "dns query payments.demo.svc.cluster.local. -t A",
 		"query-address":      "dns query 10.96.0.20",
+		"request-shop":       "explain request GET https://Shop.example.com:8443//cart/./?x=1#y -H X-Canary:always",
+		"request-missing":    "explain request GET http://shop.example.com/old/%7Ea%2fb",
+		"request-nobody":     "explain request GET http://[2001:db8::1]/",
 		"compile":            "compile",
 		"compile-node":       "compile --node worker-2 --zone west --cluster-domain example.org",
 	} {
@@ -81,11 +84,16 @@ func TestMistakes(t *testing.T) {
 		code int
 		text string
 	}{
-		"dns query":                                  {2, "fairlead: 0 arguments given, wanted NAME\n" + seeHelp},
-		"dns query a..b -f testdata/demo":            {2, "fairlead: \"a..b\" is not a name: labels of 1 to 63 characters with dots between them, 253 in all\n" + seeHelp},
-		"dns query shop -t AAA -f testdata/demo":     {2, "fairlead: --type AAA: there is no such type of records here; use for example A, AAAA, SRV, PTR, TXT or TYPE257\n" + seeHelp},
-		"dns query shop --from a/b -f testdata/demo": {2, "fairlead: pods are not read from a folder; use --namespace\n" + seeHelp},
-		"dns query shop --from a/b -n a":             {2, "fairlead: --from and --namespace both say who asks; use one\n" + seeHelp},
+		"dns query":                                              {2, "fairlead: 0 arguments given, wanted NAME\n" + seeHelp},
+		"dns query a..b -f testdata/demo":                        {2, "fairlead: \"a..b\" is not a name: labels of 1 to 63 characters with dots between them, 253 in all\n" + seeHelp},
+		"dns query shop -t AAA -f testdata/demo":                 {2, "fairlead: --type AAA: there is no such type of records here; use for example A, AAAA, SRV, PTR, TXT or TYPE257\n" + seeHelp},
+		"dns query shop --from a/b -f testdata/demo":             {2, "fairlead: pods are not read from a folder; use --namespace\n" + seeHelp},
+		"dns query shop --from a/b -n a":                         {2, "fairlead: --from and --namespace both say who asks; use one\n" + seeHelp},
+		"explain request GET shop.example.com/ -f testdata/demo": {2, "fairlead: \"shop.example.com/\" does not begin with http:// or https://\n" + seeHelp},
+		"explain request GET http:///x -f testdata/demo":         {2, "fairlead: \"http:///x\" has no host\n" + seeHelp},
+		"explain request GET http://a/../x -f testdata/demo":     {2, "fairlead: a gateway answers this with 400: the path leads above the root\n" + seeHelp},
+		"explain request GET http://a/ -H x -f testdata/demo":    {2, "fairlead: --header \"x\" is not of the form NAME: VALUE\n" + seeHelp},
+		"explain request GET http://a/ --ingress-nginx":          {2, "fairlead: --ingress-nginx goes with -f; a cluster's configuration says it\n" + seeHelp},
 		"colour":                                     {2, "fairlead: unknown command \"colour\" for \"fairlead\"\n" + seeHelp},
 		"servces":                                    {2, "fairlead: unknown command \"servces\" for \"fairlead\"\n\nDid you mean this?\n\tservices\n\n" + seeHelp},
 		"explain servic demo/shop":                   {2, "fairlead: unknown command \"servic\" for \"fairlead explain\"\n" + seeHelp},

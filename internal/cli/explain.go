@@ -22,7 +22,7 @@ func newExplain() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newExplainService(), newExplainConnection())
+	cmd.AddCommand(newExplainService(), newExplainConnection(), newExplainRequest())
 	return cmd
 }
 

@@ -21,6 +21,8 @@ type source struct {
 	dir    string
 	node   string
 	zone   string
+	// ingresses: also read Ingresses and their classes.
+	ingresses bool
 	// config are the administrator's choices, once view has read them.
 	config config.Config
 	stderr func() io.Writer
@@ -67,7 +69,7 @@ func (s *source) view(ctx context.Context) (kube.View, error) {
 		fmt.Fprintf(s.stderr(), "fairlead: defaults are assumed for what fairlead.yaml says: %v\n", err)
 	}
 	s.config = c
-	what := kube.Reads{Addressing: kube.Addressing{Namespace: c.LoadBalancer.Namespace, Claims: true}}
+	what := kube.Reads{Addressing: kube.Addressing{Namespace: c.LoadBalancer.Namespace, Claims: true}, Ingresses: s.ingresses}
 	return client.List(ctx, s.node, what, slog.New(slog.NewTextHandler(s.stderr(), nil)))
 }
 

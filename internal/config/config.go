@@ -33,6 +33,26 @@ type Config struct {
 	LoadBalancer LoadBalancer `yaml:"loadBalancer"`
 	DNS          DNS          `yaml:"dns"`
 	Status       Status       `yaml:"status"`
+	Gateway      Gateway      `yaml:"gateway"`
+	Migration    Migration    `yaml:"migration"`
+}
+
+// Gateway configures what Ingresses are served with.
+type Gateway struct {
+	// ExternalNames lets backends be Services of type ExternalName, which lead to any
+	// name whatever.
+	ExternalNames bool `yaml:"externalNames"`
+	// DefaultCertificate is NAMESPACE/NAME of a Secret, for hosts that have none.
+	DefaultCertificate string `yaml:"defaultCertificate"`
+	// DefaultBackend is NAMESPACE/NAME:PORT of a Service, for requests that no rule
+	// takes; empty means that they get 404.
+	DefaultBackend string `yaml:"defaultBackend"`
+}
+
+// Migration says whose objects are served beside Fairlead's own.
+type Migration struct {
+	// IngressNginx takes over the IngressClasses of ingress-nginx.
+	IngressNginx bool `yaml:"ingressNginx"`
 }
 
 // The values of lb.serviceDataplane.
@@ -130,7 +150,8 @@ func Default() Config {
 			Lameduck: 5 * time.Second, Service: "kube-system/kube-dns",
 			External: External{Apex: "dns", TTL: 5}, // as CoreDNS's k8s_external
 		},
-		Status: Status{LeaseNamespace: "fairlead-system"},
+		Status:  Status{LeaseNamespace: "fairlead-system"},
+		Gateway: Gateway{ExternalNames: true},
 	}
 }
 
@@ -184,5 +205,6 @@ func (c Config) validate() error {
 	c.LoadBalancer.validate(bad)
 	c.DNS.validate(bad)
 	c.DNS.validateZones(c.ClusterDomain, bad)
+	c.Gateway.validate(bad)
 	return errors.Join(problems...)
 }

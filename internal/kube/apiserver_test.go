@@ -285,6 +285,7 @@ func kindOf(resource string) (apiVersion, kind string) {
 		"services": {"v1", "Service"}, "pods": {"v1", "Pod"}, "serviceimports": {"multicluster.x-k8s.io/v1alpha1", "ServiceImport"}, "namespaces": {"v1", "Namespace"}, "nodes": {"v1", "Node"}, "secrets": {"v1", "Secret"},
 		"endpointslices": {"discovery.k8s.io/v1", "EndpointSlice"},
 		"servicecidrs":   {"networking.k8s.io/v1", "ServiceCIDR"}, "ipaddresses": {"networking.k8s.io/v1", "IPAddress"},
+		"ingresses": {"networking.k8s.io/v1", "Ingress"}, "ingressclasses": {"networking.k8s.io/v1", "IngressClass"},
 		"ipaddresspools": {"metallb.io/v1beta1", "IPAddressPool"}, "l2advertisements": {"metallb.io/v1beta1", "L2Advertisement"},
 		"bgpadvertisements": {"metallb.io/v1beta1", "BGPAdvertisement"}, "communities": {"metallb.io/v1beta1", "Community"},
 		"bgppeers": {"metallb.io/v1beta2", "BGPPeer"}, "bfdprofiles": {"metallb.io/v1beta1", "BFDProfile"},

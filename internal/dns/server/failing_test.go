@@ -45,7 +45,7 @@ func TestUnpackable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &exchange{plane: p, tally: p.tallies[0], network: overUDP, client: nobody, request: query("www.example.com.", wire.TypeA)}
+	x := &exchange{plane: p, live: p.live.Load(), tally: p.tallies[0], network: overUDP, client: nobody, request: query("www.example.com.", wire.TypeA)}
 	reply := respond(x.request, wire.RcodeSuccess)
 	reply.Answer = []wire.RR{&wire.CNAME{Hdr: wire.RR_Header{Name: "www.example.com.", Rrtype: wire.TypeCNAME, Class: 1}, Target: strings.Repeat("x", 64) + "."}}
 	expectPacked(t, x.finish(reply, fromUpstream, nil), wire.RcodeServerFailure)

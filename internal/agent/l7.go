@@ -1,0 +1,20 @@
+package agent
+
+import (
+	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/config"
+	"github.com/fairlead-net/fairlead/internal/l7"
+)
+
+// L7Config returns what the configuration says about Ingresses.
+func L7Config(c config.Config) l7.Config {
+	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames}
+	if c.Gateway.DefaultCertificate != "" {
+		made.DefaultCertificate = l7.CertificateID(parseName(c.Gateway.DefaultCertificate))
+	}
+	if service, port, ok := strings.Cut(c.Gateway.DefaultBackend, ":"); ok {
+		made.DefaultBackend = l7.BackendID{Service: parseName(service), Port: port}
+	}
+	return made
+}

@@ -1,0 +1,211 @@
+package l7
+
+import (
+	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+)
+
+// maxHostExpressions is the size of all regular expressions of a host together. They
+// are tried one after the other, so one host could slow down all others.
+const maxHostExpressions = 20_000
+
+// place is what only one Ingress can have of a host. Rules with conditions share it.
+type place struct {
+	kind kind
+	path string
+}
+
+// holder has a place.
+type holder struct {
+	ingress *ingress
+	rule    rule
+	canary  bool // a canary shares it
+}
+
+// hostMaker makes the rules of one host.
+type hostMaker struct {
+	name    string
+	by      []*ingress // the main ones, the oldest first
+	secured bool
+	// regexFrom names, by namespace, an Ingress whose annotations make paths regular
+	// expressions.
+	regexFrom map[string]desired.Name
+	size      int // of all expressions
+	rules     []rule
+	taken     map[place]*holder
+	reasons   []desired.Reason
+}
+
+// host makes the rules of a host of those that the Ingresses have, the oldest first.
+func (b *builder) host(name string, by []*ingress) {
+	from := origin{fromHost, name}
+	if len(by) == 0 {
+		b.setHost(name, nil)
+		b.say(from, nil)
+		return
+	}
+	m := hostMaker{name: name, taken: map[place]*holder{}, regexFrom: map[string]desired.Name{}}
+	var canaries []*ingress
+	for _, i := range by {
+		if i.options.Canary != nil {
+			canaries = append(canaries, i)
+			continue
+		}
+		m.by = append(m.by, i)
+		m.secured = m.secured || i.secures(name)
+		for _, r := range i.rules[name] {
+			if _, has := m.regexFrom[i.source.Name.Namespace]; !has && i.needsRegex(r) && r.kind != fallback {
+				m.regexFrom[i.source.Name.Namespace] = i.source.Name
+			}
+		}
+	}
+	for _, i := range m.by {
+		for _, r := range i.rules[name] {
+			m.add(i, r)
+		}
+	}
+	for _, i := range canaries {
+		for _, r := range i.rules[name] {
+			m.addCanary(i, r)
+		}
+	}
+	m.addAppRoot()
+	m.addSlashes()
+	b.setHost(name, newHost(name, m.rules))
+	b.say(from, m.reasons)
+}
+
+// regex tells whether paths of an Ingress are regular expressions, and whose
+// annotations say so. In ingress-nginx one such Ingress makes them of all paths of its
+// host; here only one in the namespace whose the host is, that of its oldest Ingress.
+// Others do so with the paths of their own namespace.
+func (m *hostMaker) regex(i *ingress) (by desired.Name, has bool) {
+	if by, has = m.regexFrom[m.owners()]; !has {
+		by, has = m.regexFrom[i.source.Name.Namespace]
+	}
+	return by, has
+}
+
+// owners is the namespace whose the host is.
+func (m *hostMaker) owners() string { return m.by[0].source.Name.Namespace }
+
+// add gives a rule its place, unless another has it.
+func (m *hostMaker) add(i *ingress, r rule) {
+	r, ok := m.asRegex(i, r)
+	if !ok {
+		return
+	}
+	at := place{r.kind, r.path}
+	if has := m.taken[at]; has != nil {
+		m.reasons = append(m.reasons, has.refuse(m.name, i, r))
+		return
+	}
+	r.route = i.at(r, m.secured)
+	m.taken[at] = &holder{ingress: i, rule: r}
+	m.rules = append(m.rules, r)
+}
+
+// asRegex makes a rule one of a regular expression where its host is one of them.
+func (m *hostMaker) asRegex(i *ingress, r rule) (rule, bool) {
+	by, regex := m.regex(i)
+	if !regex || r.kind == fallback {
+		return r, true
+	}
+	because := ""
+	if by != i.source.Name {
+		because = ", as Ingress " + by.String() + " makes all paths of the host regular expressions"
+	}
+	expr, err := parseExpression(r.written)
+	if err != nil {
+		m.reasons = append(m.reasons, i.reason("ExpressionInvalid", "spec.%s: path %q is no regular expression that can be used%s: %v; the path is left out", r.route.Rule, r.written, because, err))
+		return r, false
+	}
+	if m.size += expr.size; m.size > maxHostExpressions {
+		m.reasons = append(m.reasons, i.reason("ExpressionsTooMany", "spec.%s: the regular expressions of host %s take too long together; the path is left out", r.route.Rule, hostText(m.name)))
+		return r, false
+	}
+	r.kind, r.path, r.expr = pattern, r.written, expr
+	// A guest may have a longer path than the owners, but no expression that takes
+	// theirs. So it is tried when nothing of theirs takes a request.
+	if _, ownersDo := m.regexFrom[m.owners()]; i.source.Name.Namespace != m.owners() && (!ownersDo || expr.re != nil) {
+		r.kind = guest
+	}
+	return r, true
+}
+
+// addAppRoot sends the root of the host where the oldest Ingress with such an
+// annotation says, as ingress-nginx does for a whole host; here only if the root is
+// not that of another namespace.
+func (m *hostMaker) addAppRoot() {
+	for _, i := range m.by {
+		if i.options.AppRoot == "" || i.options.Closed {
+			continue
+		}
+		if owner := m.owner("/"); owner != nil && owner.source.Name.Namespace != i.source.Name.Namespace {
+			m.reasons = append(m.reasons, i.reason("AppRootTaken", "annotation app-root: the root of host %s belongs to Ingress %s of another namespace; it is left out", hostText(m.name), owner.source.Name))
+			continue
+		}
+		route := &Route{Source: i.source.Ref(), Rule: "app-root", Redirect: &Redirect{Status: 302, Path: i.options.AppRoot}}
+		// In front of whatever else has this path: equal rules stay in their order.
+		m.rules = append([]rule{{kind: exact, path: "/", written: "/", route: route}}, m.rules...)
+		return
+	}
+}
+
+// owner returns the Ingress whose rule takes a path of the host; nil if none does.
+func (m *hostMaker) owner(path string) *ingress {
+	won := newHost(m.name, append([]rule(nil), m.rules...)).match(&Request{Path: path})
+	if won == nil {
+		return nil
+	}
+	return m.taken[place{won.kind, won.path}].ingress
+}
+
+// addSlashes sends /a to /a/ where nginx does: where a path ends in a slash, is no
+// Prefix, and nothing else is exactly /a. Ingresses of ingress-nginx's classes only:
+// no other specification has it.
+func (m *hostMaker) addSlashes() {
+	for _, r := range m.rules {
+		path, slash := strings.CutSuffix(r.path, "/")
+		if r.kind != exact && r.kind != text || !slash || path == "" {
+			continue
+		}
+		has := m.taken[place{r.kind, r.path}]
+		if has == nil || has.ingress.standing != oursNginx {
+			continue
+		}
+		free := true
+		for _, k := range []kind{exact, elements, text} {
+			free = free && m.taken[place{k, path}] == nil
+		}
+		if free {
+			route := &Route{Source: r.route.Source, Rule: r.route.Rule, HTTPSRedirect: r.route.HTTPSRedirect, Access: r.route.Access, Redirect: &Redirect{Status: 301, Path: Encode(r.path)}}
+			m.rules = append(m.rules, rule{kind: exact, path: path, written: path, route: route})
+		}
+	}
+}
+
+// refuse says that a rule has no place any more.
+func (h *holder) refuse(host string, i *ingress, r rule) desired.Reason {
+	if h.ingress == i {
+		return i.reason("PathDuplicate", "spec.%s: path %s of host %s is already that of spec.%s, which counts; remove one of them", r.route.Rule, r.written, hostText(host), h.rule.route.Rule)
+	}
+	return i.reason("PathTaken", "spec.%s: path %s of host %s belongs to Ingress %s, %s, so requests go there; remove one of them", r.route.Rule, r.written, hostText(host), h.ingress.source.Name, earlier(h.ingress, i))
+}
+
+// earlier says why an Ingress goes before another.
+func earlier(first, second *ingress) string {
+	if first.source.Created.Equal(second.source.Created) {
+		return "which is as old and comes first by name"
+	}
+	return "which is older"
+}
+
+// hostText returns a host for people to read.
+func hostText(host string) string {
+	if host == "" {
+		return "(any other)"
+	}
+	return host
+}

@@ -1,0 +1,138 @@
+package nginx
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// reader reads one annotation into Options. A wrong value is an error, which says
+// what is wrong with it.
+type reader struct {
+	read func(value string, o *Options) error
+	// guards: the Ingress is closed if the value is wrong.
+	guards bool
+}
+
+// readers are the annotations that are followed.
+func readers() map[string]reader {
+	return map[string]reader{
+		"use-regex":                {flag(func(o *Options) *bool { return &o.UseRegex }), true},
+		"rewrite-target":           {readRewriteTarget, true},
+		"app-root":                 {readAppRoot, false},
+		"ssl-redirect":             {flag(func(o *Options) *bool { return &o.SSLRedirect }), false},
+		"force-ssl-redirect":       {flag(func(o *Options) *bool { return &o.ForceSSLRedirect }), true},
+		"upstream-vhost":           {readHost, true},
+		"x-forwarded-prefix":       {readForwardedPrefix, false},
+		"backend-protocol":         {readProtocol, true},
+		"proxy-connect-timeout":    {seconds(func(o *Options) *duration { return &o.Connect }), false},
+		"proxy-send-timeout":       {seconds(func(o *Options) *duration { return &o.Send }), false},
+		"proxy-read-timeout":       {seconds(func(o *Options) *duration { return &o.Read }), false},
+		"proxy-body-size":          {readBodySize, false},
+		"whitelist-source-range":   {readAllow, true},
+		"allowlist-source-range":   {readAllow, true},
+		"denylist-source-range":    {readDeny, true},
+		"permanent-redirect":       {nothing, true}, // read together
+		"permanent-redirect-code":  {nothing, true},
+		"temporal-redirect":        {nothing, true},
+		"temporal-redirect-code":   {nothing, true},
+		"canary":                   {nothing, true},
+		"canary-by-header":         {nothing, true},
+		"canary-by-header-value":   {nothing, true},
+		"canary-by-header-pattern": {nothing, true},
+		"canary-by-cookie":         {nothing, true},
+		"canary-weight":            {nothing, true},
+		"canary-weight-total":      {nothing, true},
+	}
+}
+
+func nothing(string, *Options) error { return nil }
+
+// guarding are annotations that are not followed yet and without which a request
+// would reach what its author closed.
+func guarding() []string {
+	return []string{
+		"auth-type", "auth-secret", "auth-url", "auth-tls-secret", "auth-tls-verify-client", "enable-global-auth", "satisfy",
+		"enable-modsecurity", "enable-owasp-core-rules", "ssl-passthrough",
+		"configuration-snippet", "server-snippet", "auth-snippet", "modsecurity-snippet", "stream-snippet",
+	}
+}
+
+// Read reads the annotations with Prefix among all of an Ingress. Without any, an
+// Ingress has ingress-nginx's defaults: requests without TLS are redirected where
+// there is a certificate.
+func Read(annotations map[string]string) (Options, []Problem) {
+	o := Options{SSLRedirect: true}
+	r := report{options: &o}
+	known := readers()
+	given := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		name, ok := strings.CutPrefix(key, Prefix)
+		if !ok {
+			continue
+		}
+		value := annotations[key]
+		how, follows := known[name]
+		switch {
+		case follows:
+			given[name] = value
+			if err := how.read(value, &o); err != nil {
+				r.wrong(name, value, how.guards, err)
+			}
+		case slices.Contains(guarding(), name) && value != "false":
+			o.Closed = true
+			r.add("AnnotationUnsupported", "annotation %s%s is not supported yet; its Ingress gets 503, as it would let in more than it says; remove the annotation if that is meant", Prefix, name)
+		default:
+			r.add("AnnotationUnsupported", "annotation %s%s is not supported and is left out%s", Prefix, name, suggest(name, known))
+		}
+	}
+	r.redirect(given)
+	r.canary(given)
+	return o, r.problems
+}
+
+// report collects Problems.
+type report struct {
+	options  *Options
+	problems []Problem
+}
+
+func (r *report) add(code, format string, args ...any) {
+	r.problems = append(r.problems, Problem{code, fmt.Sprintf(format, args...)})
+}
+
+// wrong notes a value that cannot be followed.
+func (r *report) wrong(name, value string, guards bool, err error) {
+	if guards {
+		r.options.Closed = true
+		r.add("AnnotationInvalid", "annotation %s%s: %q %v; the Ingress gets 503 until it is corrected, as its requests could go where they must not", Prefix, name, value, err)
+		return
+	}
+	r.add("AnnotationInvalid", "annotation %s%s: %q %v; it is left out", Prefix, name, value, err)
+}
+
+// suggest names an annotation that may have been meant: one that differs in a letter.
+func suggest(name string, known map[string]reader) string {
+	for _, other := range slices.Sorted(maps.Keys(known)) {
+		if len(name) > 0 && len(name) < 64 && oneEdit(name, other) {
+			return "; did you mean " + other + "?"
+		}
+	}
+	return ""
+}
+
+// oneEdit tells whether two words differ in one letter, there, missing or other.
+func oneEdit(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if a == b || len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	return a[i:] == b[i+1:] || i < len(a) && a[i+1:] == b[i+1:]
+}
