@@ -76,19 +76,17 @@ func (b *backend) choose(how Balancing, failed *endpoint) *endpoint {
 	if n == 0 {
 		return nil
 	}
-	e := b.endpoints[(b.next.Add(1)-1)%n]
+	i := (b.next.Add(1) - 1) % n
 	if how == LeastRequest && n > 1 {
-		i := rand.Uint32N(n)
-		j := (i + 1 + rand.Uint32N(n-1)) % n
-		e = b.endpoints[i]
-		if b.endpoints[j].active.Load() < e.active.Load() {
-			e = b.endpoints[j]
+		i = rand.Uint32N(n)
+		if j := (i + 1 + rand.Uint32N(n-1)) % n; b.endpoints[j].active.Load() < b.endpoints[i].active.Load() {
+			i = j
 		}
 	}
-	if e == failed {
-		e = b.endpoints[(b.next.Add(1)-1)%n]
+	if b.endpoints[i] == failed {
+		i = (i + 1) % n
 	}
-	return e
+	return b.endpoints[i]
 }
 
 // pick returns the backend that a request of a Route goes to, by weight; nil if there

@@ -22,8 +22,12 @@ type conn struct {
 	shard int
 	// work is there while a request is.
 	work *work
-	// idle is set while no part of a request has come.
+	// idle is set while the client owes nothing: the connection may end then.
 	idle atomic.Bool
+	// at is what time it was when that was last asked; it costs to ask.
+	at int64
+	// until is when an idle connection has been idle for too long.
+	until int64
 	// done ends the connection; waits is set if the request at the head of the buffer
 	// needs more of the client than is there, which cannot be read within Each; linger is
 	// set if the client may still be sending, aborted if an answer cannot be completed.
@@ -52,15 +56,18 @@ func (c *conn) run() {
 			return
 		}
 	}
+	c.tick()
 	c.rest()
 	serve := c.serve
 	for !c.done {
 		err := c.in.Each(serve)
 		switch {
+		case err != nil && c.patient(err):
 		case err != nil:
 			c.fail(err)
 		case c.waits:
 			c.waits = false
+			c.idle.Store(false)
 			c.handle(c.work)
 			c.next()
 		}
@@ -78,14 +85,37 @@ func (c *conn) run() {
 	}
 }
 
+// tick notes what time it is.
+func (c *conn) tick() int64 {
+	c.at = c.proxy.clock.now()
+	return c.at
+}
+
 // rest begins the wait for the next request.
 func (c *conn) rest() {
-	c.idle.Store(true)
-	timeout := c.proxy.config.IdleTimeout
-	if c.listener.draining.Load() {
-		timeout = min(timeout, patience)
+	if !c.idle.Load() {
+		c.idle.Store(true)
 	}
-	c.socket.arm(after(c.proxy.clock.now(), timeout))
+	c.until = after(c.at, c.proxy.config.IdleTimeout)
+	c.socket.arm(min(c.until, after(c.at, lookAgain)))
+}
+
+// lookAgain is when it is looked whether a client has closed its idle connection.
+// Usually the poller says so; but if that came together with a request, it has said
+// all it will when the request is read.
+const lookAgain = 250 * time.Millisecond
+
+// patient reports whether a deadline has passed only for the client to be looked at.
+func (c *conn) patient(err error) bool {
+	if !c.idle.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	until := c.until
+	if c.listener.draining.Load() {
+		until = min(until, after(c.listener.drained.Load(), patience))
+	}
+	c.socket.arm(until)
+	return c.tick() < until
 }
 
 // release gives memory back.
@@ -100,7 +130,7 @@ func (c *conn) release() {
 // serve reads what has come, and handles requests for which that is enough. It
 // reports whether to wait for more.
 func (c *conn) serve() bool {
-	for {
+	for c.requests() {
 		if c.work == nil {
 			c.work = c.proxy.works.Get().(*work)
 		}
@@ -117,25 +147,31 @@ func (c *conn) serve() bool {
 			c.fail(err)
 			return false
 		}
-		if w.in.end += n; c.idle.Load() {
-			c.idle.Store(false)
-			c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
-		}
-		for c.parse() {
-			if c.waits {
-				return false
-			}
-			c.handle(w)
-			c.next()
-		}
-		if c.done {
-			return false
-		}
+		w.in.end += n
 		// Having filled less than there was space for, the next read would find nothing.
 		if n < len(space) {
-			return true
+			return c.requests()
 		}
 	}
+	return false
+}
+
+// requests handles those that are in the buffer, and reports whether to go on
+// reading within Each.
+func (c *conn) requests() bool {
+	for c.parse() {
+		if c.waits {
+			return false
+		}
+		c.handle(c.work)
+		c.next()
+	}
+	if c.work != nil && c.work.in.len() > 0 && c.idle.Load() {
+		// A part of a request: its header has to be complete in time.
+		c.idle.Store(false)
+		c.socket.arm(after(c.tick(), c.proxy.config.HeadTimeout))
+	}
+	return !c.done
 }
 
 // parse reads the next request in the buffer, and reports whether it is there.
@@ -174,7 +210,7 @@ func (c *conn) next() {
 		c.rest()
 		return
 	}
-	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
+	c.idle.Store(true) // until it turns out that there is but a part
 }
 
 // refuse answers a message that is none.
@@ -211,19 +247,15 @@ func (c *conn) lingering() {
 	if c.work == nil {
 		c.work = c.proxy.works.Get().(*work)
 	}
-	for total := 0; total < lingerBytes; {
-		n, err := c.in.Read(c.work.in.b)
-		if err != nil {
+	for {
+		if _, err := c.in.Read(c.work.in.b); err != nil {
 			return
 		}
-		total += n
 	}
 }
 
-const (
-	lingerTimeout = 2 * time.Second
-	lingerBytes   = 1 << 20
-)
+// lingerTimeout bounds that in all.
+const lingerTimeout = 2 * time.Second
 
 // abort ends the connection in the middle of an answer.
 func (c *conn) abort() { c.done, c.aborted = true, true }

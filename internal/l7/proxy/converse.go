@@ -58,7 +58,7 @@ func (x *exchange) send1(up *upstream) error {
 	r, in := &x.request, &x.work.in
 	body := int(max(r.Length, 0))
 	x.out = append(x.out, in.bytes()[:body]...)
-	now := x.proxy.clock.now()
+	now := x.at
 	up.arm(after(now, x.proxy.config.ReadTimeout))
 	suspicious := up.used && (now-up.idle > int64(fresh) || !r.Idempotent())
 	n, err := up.Exchange(x.out, x.up.space(x.limits.Head), suspicious)
@@ -86,7 +86,7 @@ func closed(err error) bool {
 
 // header reads the header of the final answer, and passes on those before it.
 func (x *exchange) header(up *upstream) error {
-	for interim := 0; ; {
+	for {
 		n, err := x.response.Parse(x.up.bytes(), &x.limits)
 		if err != nil {
 			return errors.Join(errAnswer, err)
@@ -95,9 +95,6 @@ func (x *exchange) header(up *upstream) error {
 			x.up.begin += n
 			if !x.response.Interim() {
 				return nil
-			}
-			if interim++; interim > maxInterim {
-				return errAnswer
 			}
 			if err := x.interim(); err != nil {
 				return err
@@ -121,11 +118,13 @@ func (x *exchange) more(up *upstream) error {
 // interim passes on a response that is not the final one (RFC 9110, section 15.2),
 // but leave to send a body that has been sent already.
 func (x *exchange) interim() error {
+	if x.interims++; x.interims > maxInterim {
+		return errAnswer
+	}
 	if x.response.Status == 100 || x.request.Minor == 0 {
 		return nil
 	}
-	x.out = http1.AppendResponse(x.out[:0], &x.response, http1.Answer{Framing: http1.NoBody})
-	if !x.send(x.out) {
+	if !x.send(http1.AppendResponse(nil, &x.response, http1.Answer{Framing: http1.NoBody})) {
 		return errClient
 	}
 	return nil

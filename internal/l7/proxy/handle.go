@@ -26,24 +26,32 @@ type exchange struct {
 	upgrade bool
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
+	// interims counts the responses before the final one.
+	interims int
 }
 
 // handle answers the request that has been parsed, and takes its body off the
 // buffer.
 func (c *conn) handle(w *work) {
-	x := exchange{conn: c, work: w, begin: c.proxy.clock.now()}
+	x := exchange{conn: c, work: w, begin: c.tick()}
 	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
 	x.upgrade = x.mayUpgrade()
 	w.replied = false
 	c.socket.arm(0)
 	var spec *l7.Listener
 	x.state, spec = c.listener.current()
-	x.describe()
-	x.route = c.proxy.match(spec.Routes, &w.query)
-	if x.ready() {
-		x.forward()
+	if err := x.describe(); err != nil {
+		x.answer(400, err.Error())
+	} else {
+		x.route = c.proxy.match(spec.Routes, &w.query)
+		if x.ready() {
+			x.forward()
+		}
 	}
-	c.proxy.tally.count(x.route, x.status, c.proxy.clock.now()-x.begin, x.begin)
+	if c.at == x.begin {
+		c.tick()
+	}
+	c.proxy.tally.count(x.route, x.status, c.at-x.begin, c.at)
 	if x.closes {
 		c.done = true
 	}
@@ -69,19 +77,29 @@ func (x *exchange) ready() bool {
 	return false
 }
 
-// describe tells the Routes what they may know of the request.
-func (x *exchange) describe() {
+// describe tells the Routes what they may know of the request. The error is why its
+// path is refused.
+func (x *exchange) describe() error {
 	r, q := &x.request, &x.query
 	q.Method, q.Host, q.Query = text(r.Method), text(r.Host), text(r.Query)
 	q.Path = text(r.Path)
-	if !plain(r.Path) {
-		x.path = normalize(x.path[:0], r.Path)
-		q.Path = text(x.path)
+	if r.Path[0] == '/' { // not so *
+		match, wire, err := x.proxy.normalize(q.Path)
+		if err != nil {
+			return err
+		}
+		if wire != q.Path {
+			query := r.Target[len(r.Path):]
+			x.target = append(append(x.target[:0], wire...), query...)
+			r.Target = x.target
+		}
+		q.Path = match
 	}
 	q.Header = q.Header[:0]
 	for i := range r.Fields {
 		q.Header = append(q.Header, l7.Field{Name: text(r.Fields[i].Lower), Value: text(r.Fields[i].Value)})
 	}
+	return nil
 }
 
 // text is a string that shares memory with b: it is valid as long as the request.
@@ -168,6 +186,7 @@ func (x *exchange) try(e *endpoint) error {
 	if err != nil {
 		return errors.Join(errRetry, err)
 	}
+	x.tick()
 	return x.over(up)
 }
 
@@ -179,7 +198,7 @@ func (x *exchange) over(up *upstream) error {
 		up.Close()
 		return err
 	}
-	up.endpoint.put(up, x.shard, x.proxy.config.MaxIdle, x.proxy.clock.now())
+	up.endpoint.put(up, x.shard, x.proxy.config.MaxIdle, x.tick())
 	return nil
 }
 
@@ -189,7 +208,7 @@ func (x *exchange) failed(err error) {
 	switch {
 	case x.replied:
 		// Half an answer cannot be taken back, only be broken off.
-		x.closes, x.status = true, max(x.status, 502)
+		x.closes = true
 		x.abort()
 		return
 	case errors.Is(err, errBody):

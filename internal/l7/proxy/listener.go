@@ -41,8 +41,10 @@ type listener struct {
 	// gone goes by that.
 	last     atomic.Pointer[state]
 	draining atomic.Bool
-	tls      *tls.Config
-	count    int
+	// drained is since when.
+	drained atomic.Int64
+	tls     *tls.Config
+	count   int
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -188,14 +190,15 @@ func (l *listener) dismiss(c *conn) {
 // drain makes serve accept what has arrived and then return, every answer the last
 // one of its connection, and idle connections end.
 func (l *listener) drain() {
+	now := l.proxy.clock.now()
+	l.drained.Store(now)
 	l.draining.Store(true)
 	l.listener.SetDeadline(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := after(l.proxy.clock.now(), patience)
 	for c := range l.conns {
 		if c.idle.Load() {
-			c.socket.arm(at)
+			c.socket.arm(after(now, patience))
 		}
 	}
 }

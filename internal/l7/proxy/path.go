@@ -1,9 +1,20 @@
 package proxy
 
+// normalize reads the path of a request. It returns what Routes are matched with,
+// and what is sent on, which is the path as it came. A path that is plain is returned
+// without an allocation.
+func normalize(path string) (match, wire string, err error) {
+	if plain(path) {
+		return path, path, nil
+	}
+	return string(decode(make([]byte, 0, len(path)), path)), path, nil
+}
+
 // plain reports whether a path is normal as it is: nothing escaped, no dots as
 // elements, no empty elements.
-func plain(path []byte) bool {
-	for i, c := range path {
+func plain(path string) bool {
+	for i := 0; i < len(path); i++ {
+		c := path[i]
 		if c == '%' || (c == '/' || c == '.') && i > 0 && path[i-1] == '/' {
 			return false
 		}
@@ -11,10 +22,10 @@ func plain(path []byte) bool {
 	return true
 }
 
-// normalize appends the normal form of a path that begins with a slash and whose
+// decode appends the normal form of a path that begins with a slash and whose
 // escapes are well formed: decoded, without the elements . and .. (RFC 3986, section
 // 5.2.4), and without empty elements but at the end.
-func normalize(dst, path []byte) []byte {
+func decode(dst []byte, path string) []byte {
 	begin := len(dst)
 	element := begin
 	flush := func(last bool) {

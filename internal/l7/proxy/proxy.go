@@ -27,6 +27,8 @@ type Proxy struct {
 	tally  *tallies
 	// match is l7.Routes.Match.
 	match func(*l7.Routes, *l7.Request) *l7.Route
+	// normalize reads a path: what is matched, and what is sent on.
+	normalize func(path string) (match, wire string, err error)
 
 	state        atomic.Pointer[state]
 	certificates atomic.Pointer[Certificates]
@@ -66,7 +68,7 @@ func New(config Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
-		listeners: map[string]*listener{}, match: (*l7.Routes).Match, tally: newTallies(),
+		listeners: map[string]*listener{}, match: (*l7.Routes).Match, normalize: normalize, tally: newTallies(),
 	}
 	limits := config.limits()
 	p.works.New = func() any { return newWork(limits) }

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -99,6 +101,15 @@ func serveHTTP(t testing.TB, handler http.HandlerFunc) netip.AddrPort {
 // serveRaw runs an upstream that does what handle does with each connection.
 func serveRaw(t testing.TB, handle func(net.Conn)) netip.AddrPort {
 	t.Helper()
+	address, stop := startRaw(t, handle)
+	t.Cleanup(stop)
+	return address
+}
+
+// startRaw does the same until it is stopped, which waits for what handles
+// connections.
+func startRaw(t testing.TB, handle func(net.Conn)) (address netip.AddrPort, stop func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -117,11 +128,10 @@ func serveRaw(t testing.TB, handle func(net.Conn)) netip.AddrPort {
 			})
 		}
 	})
-	t.Cleanup(func() {
+	return l.Addr().(*net.TCPAddr).AddrPort(), func() {
 		l.Close()
 		wait.Wait()
-	})
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	}
 }
 
 // says is an upstream that reads a header and then says something fixed, to each
@@ -151,7 +161,10 @@ func talk(t testing.TB, p *Proxy, send string) string {
 		io.WriteString(conn, send)
 		conn.(*net.TCPConn).CloseWrite()
 	}()
-	got, _ := io.ReadAll(conn)
+	got, err := io.ReadAll(conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection stays open after %q", got)
+	}
 	return string(got)
 }
 
@@ -312,4 +325,19 @@ func TestAnswersOfItsOwn(t *testing.T) {
 			t.Errorf("Location: %s", location)
 		}
 	}
+}
+
+// TestHalfClose holds that a client which sends a request together with its last word
+// gets the answer and the end of the connection, however the two arrive.
+func TestHalfClose(t *testing.T) {
+	p := start(t, Config{}, tableFor(serveRaw(t, says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))), toBackend())
+	var wait sync.WaitGroup
+	for range 50 {
+		wait.Go(func() {
+			if got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasSuffix(got, "ok") {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+	wait.Wait()
 }

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"errors"
 	"io"
+	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
@@ -82,6 +84,11 @@ func (x *exchange) copy(up *upstream, remaining int64) error {
 
 // splice has the kernel move so many bytes from one connection to the other.
 func (x *exchange) splice(up *upstream, remaining int64) error {
+	// A deadline that has passed in the meantime would end it, though it holds no more.
+	x.socket.arm(0)
+	if err := errors.Join(up.SetDeadline(time.Time{}), x.socket.SetDeadline(time.Time{})); err != nil {
+		return err
+	}
 	for remaining > 0 {
 		now := x.proxy.clock.now()
 		up.arm(after(now, x.proxy.config.ReadTimeout))
@@ -108,7 +115,7 @@ func (x *exchange) relayStream(up *upstream, from, to http1.Framing) error {
 			if from == http1.ByChunks {
 				var err error
 				if data, n, err = x.answers.Next(data); err != nil {
-					return err
+					return errors.Join(errAnswer, err)
 				}
 				done = x.answers.Done()
 			}

@@ -95,7 +95,7 @@ func (x *exchange) redirect() {
 		if len(r.Query) > 0 {
 			b = append(append(b, '?'), r.Query...)
 		}
-	} else {
+	} else if r.Target[0] == '/' {
 		b = append(b, r.Target...)
 	}
 	b = append(b, "\r\nContent-Length: 0\r\n"...)

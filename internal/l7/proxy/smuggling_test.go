@@ -61,6 +61,8 @@ type recorder struct {
 	mu     sync.Mutex
 	got    bytes.Buffer
 	answer string
+	// once closes a connection after its first answer.
+	once bool
 }
 
 func (r *recorder) serve(conn net.Conn) {
@@ -78,7 +80,7 @@ func (r *recorder) serve(conn net.Conn) {
 			}
 			break
 		}
-		if _, err := io.WriteString(conn, r.answer); err != nil || !strings.Contains(r.answer, "\r\n\r\n") {
+		if _, err := io.WriteString(conn, r.answer); err != nil || r.once {
 			break
 		}
 	}
@@ -121,12 +123,14 @@ func tell(t *testing.T, story string, files map[string][]byte) []txtar.File {
 	up := &recorder{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"}
 	out := []txtar.File{{Name: story + "/client", Data: files["client"]}}
 	if answer, ok := files["answer"]; ok {
-		up.answer = unescape(t, answer)
+		up.answer, up.once = unescape(t, answer), true
 		out = append(out, txtar.File{Name: story + "/answer", Data: answer})
 	}
-	p := start(t, Config{MaxLine: 256, MaxHead: 1024, MaxFields: 20, MaxBody: 4096}, tableFor(serveRaw(t, up.serve)), toBackend())
+	address, stop := startRaw(t, up.serve)
+	p := start(t, Config{MaxLine: 256, MaxHead: 1024, MaxFields: 20, MaxBody: 4096}, tableFor(address), toBackend())
 	got := talk(t, p, unescape(t, files["client"]))
 	p.Close()
+	stop()
 	up.mu.Lock()
 	defer up.mu.Unlock()
 	for _, part := range []struct{ name, got string }{{"upstream", masked(up.got.String())}, {"got", masked(got)}} {

@@ -252,3 +252,10 @@ func send(fd int, p []byte) (int, unix.Errno) {
 		return 0, errno
 	}
 }
+
+// waiting returns how many bytes have come that nobody has read.
+func (s *socket) waiting() int64 {
+	n := 0
+	_ = s.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return int64(n)
+}

@@ -25,13 +25,7 @@ func (x *exchange) tunnel(up *upstream) {
 	}
 	t := tunnel{conn: x.conn, up: up}
 	t.moved()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		t.pump(up, x.conn.in, in.b)
-	}()
-	t.pump(x.conn.in, up, x.work.up.b)
-	<-done
+	t.run(in.b, x.work.up.b)
 	in.reset()
 }
 
@@ -39,6 +33,17 @@ func (x *exchange) tunnel(up *upstream) {
 type tunnel struct {
 	*conn
 	up *upstream
+}
+
+// run passes on both directions.
+func (t *tunnel) run(forth, back []byte) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.pump(t.up.socket, t.in, forth)
+	}()
+	t.pump(t.in, t.up.socket, back)
+	<-done
 }
 
 // moved puts off the end of the tunnel.
@@ -58,6 +63,9 @@ func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte) {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				break
 			}
+			if n == len(buffer) && t.splice(to, from) != nil {
+				break
+			}
 		}
 		if err == io.EOF {
 			if to, ok := to.(interface{ CloseWrite() error }); ok && to.CloseWrite() == nil {
@@ -70,4 +78,20 @@ func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte) {
 	}
 	t.up.Close()
 	t.socket.TCPConn.Close()
+}
+
+// splice has the kernel move what has come, if that is much and nothing is encrypted.
+// It never waits for more, so that what moves is always seen.
+func (t *tunnel) splice(to io.Writer, from io.Reader) error {
+	dst, ok1 := to.(*socket)
+	src, ok2 := from.(*socket)
+	if !ok1 || !ok2 {
+		return nil
+	}
+	n := src.waiting()
+	if n < bufferSize {
+		return nil
+	}
+	_, err := dst.TCPConn.ReadFrom(&io.LimitedReader{R: src.TCPConn, N: n})
+	return err
 }

@@ -32,7 +32,7 @@ func (x *exchange) upload(up *upstream) error {
 		if err != nil {
 			return err
 		}
-		if err := x.deliver(up, x.out); err != nil || x.early || done {
+		if err := x.deliver(up, x.out, done); err != nil || x.early || done {
 			return err
 		}
 		x.out = x.out[:0]
@@ -124,35 +124,59 @@ func (x *exchange) leave() error {
 	return nil
 }
 
-// deliver sends a part of a request, unless the upstream answers instead of taking
-// it.
-func (x *exchange) deliver(up *upstream, b []byte) error {
-	last := x.proxy.clock.now()
+// deliver sends a part of a request, perhaps the last, unless the upstream answers
+// instead of taking it.
+func (x *exchange) deliver(up *upstream, b []byte, last bool) error {
+	moved := x.proxy.clock.now()
 	for {
 		now := x.proxy.clock.now()
 		up.arm(after(now, min(look, x.proxy.config.WriteTimeout)))
 		n, err := up.wait(b)
 		if n > 0 {
-			last = now
+			moved = now
 		}
 		b = b[n:]
 		m, problem := up.Try(x.up.space(x.limits.Head))
-		if x.up.end += m; m > 0 {
-			x.early = len(b) > 0 || !x.finished()
-			return nil
+		x.up.end += m
+		if m > 0 {
+			final, err := x.answered()
+			if err != nil {
+				return err
+			}
+			if final {
+				x.early = len(b) > 0 || !last
+				return nil
+			}
+			problem = errNothing
 		}
 		switch {
 		case err == nil && problem != errNothing:
 			return problem
 		case err == nil:
 			return nil
-		case !timedOut(err), now-last > int64(x.proxy.config.WriteTimeout):
+		case !timedOut(err), now-moved > int64(x.proxy.config.WriteTimeout):
 			return err
 		}
 	}
 }
 
-// finished reports whether the client's body has been read to its end.
-func (x *exchange) finished() bool {
-	return x.request.Chunked && x.chunks.Done()
+// answered reports whether the header of the final answer has come, and passes on
+// the responses before it.
+func (x *exchange) answered() (bool, error) {
+	for {
+		n, err := x.response.Parse(x.up.bytes(), &x.limits)
+		switch {
+		case err != nil:
+			return false, errors.Join(errAnswer, err)
+		case n == 0:
+			return false, nil
+		case !x.response.Interim():
+			x.response.Reset()
+			return true, nil
+		}
+		x.up.begin += n
+		if err := x.interim(); err != nil {
+			return false, err
+		}
+	}
 }

@@ -54,9 +54,10 @@ type work struct {
 
 	request  http1.Request
 	response http1.Response
-	// query is what the Routes see of the request; path is memory for its Path.
-	query l7.Request
-	path  []byte
+	// query is what the Routes see of the request; target is memory for another Target
+	// than the one sent.
+	query  l7.Request
+	target []byte
 	// id is the request's, if it brings none.
 	id [32]byte
 	// chunks are those of the request's body, answers those of the response's.
