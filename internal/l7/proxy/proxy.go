@@ -34,8 +34,8 @@ type Proxy struct {
 	certificates atomic.Pointer[Certificates]
 	// connections is the number of those of clients.
 	connections atomic.Int64
-	// closing is set when readiness is withdrawn, draining when no connection is
-	// accepted any more; halted is closed when time for them is up.
+	// closing is set when readiness is withdrawn, draining when no more connections are
+	// accepted.
 	started, closing, draining atomic.Bool
 
 	// ctx ends what happens in the background; serving are the goroutines of listeners
