@@ -88,7 +88,7 @@ func TestStaleConnections(t *testing.T) {
 	for i := range 30 {
 		size := []int{0, 10, 100000}[i%3]
 		if status, err := post(t, p, size); status != 200 || err != nil {
-			t.Errorf("%d: status %d, error %v", i, status, err)
+			t.Fatalf("%d: status %d, error %v", i, status, err)
 		}
 		<-closed
 	}
