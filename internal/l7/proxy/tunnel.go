@@ -1,0 +1,97 @@
+package proxy
+
+import (
+	"io"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+)
+
+// tunnel tells the client that the protocol changes, and from then on passes on
+// whatever comes from either side, until both have ended or nothing moves for too
+// long (RFC 9110, section 7.8).
+func (x *exchange) tunnel(up *upstream) {
+	x.status, x.closes, x.replied = 101, true, true
+	in := &x.work.in
+	x.out = http1.AppendResponse(x.out[:0], &x.response, http1.Answer{Framing: http1.NoBody, Upgrade: true})
+	x.out = append(x.out, x.up.bytes()...)
+	if !x.send(x.out) {
+		return
+	}
+	if in.len() > 0 {
+		up.arm(after(x.proxy.clock.now(), x.proxy.config.WriteTimeout))
+		if _, err := up.Write(in.bytes()); err != nil {
+			return
+		}
+	}
+	t := tunnel{conn: x.conn, up: up}
+	t.moved()
+	t.run(in.b, x.work.up.b)
+	in.reset()
+}
+
+// tunnel is an upgraded connection.
+type tunnel struct {
+	*conn
+	up *upstream
+}
+
+// run passes on both directions.
+func (t *tunnel) run(forth, back []byte) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.pump(t.up.socket, t.in, forth)
+	}()
+	t.pump(t.in, t.up.socket, back)
+	<-done
+}
+
+// moved puts off the end of the tunnel.
+func (t *tunnel) moved() {
+	at := after(t.proxy.clock.now(), t.proxy.config.TunnelTimeout)
+	t.socket.arm(at)
+	t.up.arm(at)
+}
+
+// pump passes on one direction until its end, and then says so. If it breaks, the
+// other one does too.
+func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte) {
+	for {
+		n, err := from.Read(buffer)
+		t.moved()
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				break
+			}
+			if n == len(buffer) && t.splice(to, from) != nil {
+				break
+			}
+		}
+		if err == io.EOF {
+			if to, ok := to.(interface{ CloseWrite() error }); ok && to.CloseWrite() == nil {
+				return
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	t.up.Close()
+	t.socket.TCPConn.Close()
+}
+
+// splice has the kernel move what has come, if that is much and nothing is encrypted.
+// It never waits for more, so that what moves is always seen.
+func (t *tunnel) splice(to io.Writer, from io.Reader) error {
+	dst, ok1 := to.(*socket)
+	src, ok2 := from.(*socket)
+	if !ok1 || !ok2 {
+		return nil
+	}
+	n := src.waiting()
+	if n < bufferSize {
+		return nil
+	}
+	_, err := dst.TCPConn.ReadFrom(&io.LimitedReader{R: src.TCPConn, N: n})
+	return err
+}
