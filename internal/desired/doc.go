@@ -2,7 +2,7 @@
 // one immutable value, the State, which every feature compiles from.
 //
 // In go Objects (Services and EndpointSlices, parsed when they arrive, and
-// Namespaces as the API server holds them), the Node this process runs on, and the previous State. Out come
+// Namespaces as the API server holds them; Ingresses likewise where a process asks for them), the Node this process runs on, and the previous State. Out come
 // the next State, free of Kubernetes types, and a Status for every object whose
 // reasons changed. Whatever did not change is shared with the previous State by
 // pointer, so the cost of a Build is that of the change.

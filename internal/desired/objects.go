@@ -43,6 +43,9 @@ type Objects struct {
 	Pods pmap.Map[PodID, Pod]
 	// Imports are ServiceImports, empty unless a feature asks for them.
 	Imports pmap.Map[Name, *Service]
+	// Ingresses and IngressClasses are empty unless a feature asks for them.
+	Ingresses      pmap.Map[Name, *Ingress]
+	IngressClasses pmap.Map[string, *IngressClass]
 	// Synced is true once every kind was listed in full. Before that an absent
 	// object may merely not have arrived, so nothing may be concluded from it.
 	Synced bool

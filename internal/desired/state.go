@@ -23,6 +23,9 @@ type State struct {
 	Pods       pmap.Map[PodID, Pod]
 	// Imports are the Services of several clusters.
 	Imports pmap.Map[Name, *Service]
+	// Ingresses are of every class; features choose those that they serve.
+	Ingresses      pmap.Map[Name, *Ingress]
+	IngressClasses pmap.Map[string, *IngressClass]
 	// ServiceCIDRs are the ranges that ClusterIPs come from, sorted.
 	ServiceCIDRs []netip.Prefix
 	// Statuses holds every object that has at least one Reason against it.

@@ -52,6 +52,11 @@ func (c *Client) List(ctx context.Context, node string, what Reads, log *slog.Lo
 	if err := c.listNames(ctx, what.Names, &v.Objects, log); err != nil {
 		return v, err
 	}
+	if what.Ingresses {
+		if err := c.listIngresses(ctx, &v.Objects); err != nil {
+			return v, err
+		}
+	}
 	if v.Objects.Addressing, err = c.listAddressing(ctx, what.Addressing, log); err != nil || node == "" {
 		return v, err
 	}

@@ -118,6 +118,11 @@ func (m *Manifests) add(object runtime.Object) error {
 		m.Objects.Pods = m.Objects.Pods.Set(podID(o), desired.ParsePod(o))
 	case *networkingv1.ServiceCIDR:
 		m.Objects.ServiceCIDRs = m.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
+	case *networkingv1.Ingress:
+		o.Namespace = m.namespace(o.Namespace)
+		m.Objects.Ingresses = m.Objects.Ingresses.Set(namespacedName(o), desired.ParseIngress(o))
+	case *networkingv1.IngressClass:
+		m.Objects.IngressClasses = m.Objects.IngressClasses.Set(o.Name, desired.ParseIngressClass(o))
 	case *corev1.List:
 		for i := range o.Items {
 			if err := m.document(o.Items[i].Raw); err != nil {

@@ -22,6 +22,8 @@ import (
 type Reads struct {
 	Addressing Addressing
 	Names      Names
+	// Ingresses: also Ingresses and IngressClasses.
+	Ingresses bool
 }
 
 // Names says what is read for names in DNS. The zero value means nothing more.

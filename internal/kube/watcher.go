@@ -52,6 +52,7 @@ type Watcher struct {
 	nodes      *store[string, *corev1.Node, *corev1.Node]
 	pods       *store[desired.PodID, *corev1.Pod, desired.Pod]
 	imports    *store[desired.Name, *unstructured.Unstructured, *desired.Service]
+	ingresses  ingresses
 	addressing *addressing
 	names      Names
 
@@ -73,6 +74,7 @@ func NewWatcher(client *Client, node string, what Reads, log *slog.Logger) *Watc
 	w.nodes = &store[string, *corev1.Node, *corev1.Node]{key: clusterName, keep: stripNode, changed: changed, synced: node == ""}
 	w.pods = newPods(w.names, changed)
 	w.imports = newImports(w.names, changed, w.log)
+	w.ingresses = newIngresses(what.Ingresses, changed)
 	return w
 }
 
@@ -102,6 +104,7 @@ func (w *Watcher) Run(ctx context.Context, out chan<- View) error {
 	}
 	w.followAddressing(ctx, &running)
 	w.followNames(ctx, &running)
+	w.followIngresses(ctx, &running)
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,7 +132,7 @@ func (w *Watcher) send(ctx context.Context, out chan<- View) {
 
 func (w *Watcher) view() View {
 	var v View
-	var synced [8]bool
+	var synced [9]bool
 	v.Objects.Services, synced[0] = w.services.snapshot()
 	v.Objects.Slices, synced[1] = w.slices.snapshot()
 	v.Objects.Namespaces, synced[2] = w.namespaces.snapshot()
@@ -139,7 +142,8 @@ func (w *Watcher) view() View {
 	v.Objects.Addressing, synced[5] = w.addressing.snapshot()
 	v.Objects.Pods, synced[6] = w.pods.snapshot()
 	v.Objects.Imports, synced[7] = w.imports.snapshot()
-	v.Objects.Synced = synced == [8]bool{true, true, true, true, true, true, true, true}
+	synced[8] = w.ingresses.snapshot(&v.Objects)
+	v.Objects.Synced = !slices.Contains(synced[:], false)
 	v.Node.Name = w.node
 	if node, ok := nodes.Get(w.node); ok {
 		v.setNode(node)

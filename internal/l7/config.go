@@ -1,0 +1,24 @@
+package l7
+
+// The controllers of IngressClasses whose Ingresses are served.
+const (
+	Controller      = "fairlead.dev/ingress"
+	ControllerNginx = "k8s.io/ingress-nginx"
+)
+
+// Config are the administrator's choices. The zero Config is that of a cluster
+// without any.
+type Config struct {
+	// IngressNginx takes over the IngressClasses of ingress-nginx.
+	IngressNginx bool
+	// NoExternalNames refuses Services of type ExternalName as backends, which lead to
+	// any name whatever.
+	NoExternalNames bool
+	// HTTPPort and HTTPSPort are those of the Listeners; 0 means 80 and 443.
+	HTTPPort, HTTPSPort uint16
+	// DefaultCertificate is for clients that no certificate is for; the zero value:
+	// there is none.
+	DefaultCertificate CertificateID
+	// DefaultBackend takes what no rule takes; the zero value: the answer is 404.
+	DefaultBackend BackendID
+}

@@ -1,0 +1,132 @@
+package l7
+
+import (
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+)
+
+// What a regular expression may cost. The time to match a path is at most its
+// length times the size, whatever the path (package regexp).
+const (
+	maxExpression     = 1024 // octets
+	maxExpressionSize = 1000 // instructions, about
+)
+
+// expression is a regular expression that is compared with the beginning of paths,
+// letters in either case, as ingress-nginx does (location ~* "^PATH").
+type expression struct {
+	text string
+	// plain is the whole text if nothing in it has a meaning; then re is nil.
+	plain string
+	re    *regexp.Regexp
+}
+
+// parseExpression returns the expression for a path as its object has it.
+func parseExpression(text string) (*expression, error) {
+	if len(text) > maxExpression {
+		return nil, fmt.Errorf("it has %d characters, at most %d are allowed", len(text), maxExpression)
+	}
+	e := &expression{text: text}
+	if regexp.QuoteMeta(text) == text && ascii(text) {
+		e.plain = text
+		return e, nil
+	}
+	source := "^(?:" + text + ")"
+	// Repetitions are unfolded only after their cost is known.
+	tree, err := syntax.Parse("(?i)"+source, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	if size := expressionSize(tree); size > maxExpressionSize {
+		return nil, fmt.Errorf("it would take about %d steps for each character of a path, at most %d are allowed", size, maxExpressionSize)
+	}
+	e.re, err = regexp.Compile("(?i)" + source)
+	return e, err
+}
+
+// ascii tells a text whose letters have no relatives outside of ASCII: the long s
+// and the Kelvin sign are case variants of s and k in Unicode.
+func ascii(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if text[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// expressionSize returns about how many instructions an expression compiles to.
+func expressionSize(re *syntax.Regexp) int {
+	size := 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		size = len(re.Rune)
+	case syntax.OpCharClass:
+		size = 1 + len(re.Rune)/64
+	}
+	for _, sub := range re.Sub {
+		size += expressionSize(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		size *= max(re.Min, re.Max, 1)
+	}
+	return min(size, 1<<24) // far above what is allowed, and far from an overflow
+}
+
+// matches tells whether a path begins as the expression says.
+func (e *expression) matches(path string) bool {
+	if e.re != nil {
+		return e.re.MatchString(path)
+	}
+	return len(path) >= len(e.plain) && strings.EqualFold(path[:len(e.plain)], e.plain)
+}
+
+// PathRewrite makes another path of one.
+type PathRewrite struct {
+	// Target is the new path, in which $1 to $9 stand for what the groups of the
+	// rule's expression match.
+	Target string
+	expr   *expression
+}
+
+// Apply returns the path that a Backend gets for a matched path (Request.Path), in
+// the same form; Encode makes what is sent.
+func (r *PathRewrite) Apply(path string) string {
+	var groups []int
+	if r.expr != nil && r.expr.re != nil {
+		groups = r.expr.re.FindStringSubmatchIndex(path)
+	}
+	out := make([]byte, 0, len(r.Target)+len(path))
+	for i := 0; i < len(r.Target); i++ {
+		c := r.Target[i]
+		if c != '$' || i+1 == len(r.Target) || r.Target[i+1] < '1' || r.Target[i+1] > '9' {
+			out = append(out, c)
+			continue
+		}
+		i++
+		if at := 2 * int(r.Target[i]-'0'); at+1 < len(groups) && groups[at] >= 0 {
+			out = append(out, path[groups[at]:groups[at+1]]...)
+		}
+	}
+	// Groups can leave slashes beside slashes, or none at the beginning.
+	return tidy(string(out))
+}
+
+// tidy makes a path normal whose parts were: one slash at its beginning, none beside
+// another. Dot segments that came together anew are followed; one that leads above
+// the root leads to the root.
+func tidy(path string) string {
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") {
+		return path
+	}
+	match, _, err := normalize(path, true)
+	if err != nil {
+		return "/"
+	}
+	return match
+}

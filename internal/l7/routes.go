@@ -1,0 +1,116 @@
+package l7
+
+import (
+	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/pmap"
+)
+
+// Routes are the Routes of a Listener by host. The zero value has none.
+//
+// A request belongs to one host only: to its name, else to *.REST, where the
+// asterisk stands for one label, else to that of every other name. Rules of another
+// host never take what the rules of its own leave.
+type Routes struct {
+	// names are by host name, wildcards by what follows "*." in theirs.
+	names, wildcards pmap.Map[string, *host]
+	others           *host // nil if there is none
+	// standard takes what no rule takes; nil if nothing does.
+	standard *Route
+}
+
+// kind says how a rule's path is compared.
+type kind uint8
+
+// The kinds of paths, in the order in which they are tried; of those that compare
+// prefixes the longest goes first, and of two of one length the earlier kind.
+const (
+	exact    kind = iota
+	pattern       // a regular expression that matches a prefix
+	elements      // a prefix that ends where an element ends
+	text          // any prefix
+	fallback      // everything; after all others
+)
+
+// rule is one way to a Route.
+type rule struct {
+	kind kind
+	// path is in the form of Normalize's match; that of elements is without a final
+	// slash, and empty for the root.
+	path  string
+	expr  *expression // of a pattern
+	when  *Conditions
+	route *Route
+	// written is the path in the words of its object.
+	written string
+}
+
+// host holds the rules of one host name.
+type host struct {
+	name     string
+	tree     *node
+	patterns []rule // in the order in which they are tried
+	fallback []rule
+	rules    []rule // all, in the order of precedence
+}
+
+// Match returns the Route that a request takes; nil if none does. It allocates
+// nothing, but for conditions on headers that a request repeats and on parameters
+// that it encodes.
+func (r *Routes) Match(q *Request) *Route {
+	if h := r.host(q.Host); h != nil {
+		if found := h.match(q); found != nil {
+			return found.route
+		}
+	}
+	return r.standard
+}
+
+// host returns the host that a name belongs to, or nil.
+func (r *Routes) host(name string) *host {
+	if h, ok := r.names.Get(name); ok {
+		return h
+	}
+	if _, rest, ok := strings.Cut(name, "."); ok && r.wildcards.Len() > 0 {
+		if h, ok := r.wildcards.Get(rest); ok {
+			return h
+		}
+	}
+	return r.others
+}
+
+// match returns the rule that a request takes, or nil.
+func (h *host) match(q *Request) *rule {
+	n, whole := h.tree.walk(q.Path)
+	if whole {
+		if r := first(n.rules[exact], q); r != nil {
+			return r
+		}
+	}
+	for i := range h.patterns {
+		if r := &h.patterns[i]; r.expr.matches(q.Path) && r.when.hold(q) {
+			return r
+		}
+	}
+	for ; n != nil; n = n.parent {
+		if n.depth == len(q.Path) || q.Path[n.depth] == '/' {
+			if r := first(n.rules[elements], q); r != nil {
+				return r
+			}
+		}
+		if r := first(n.rules[text], q); r != nil {
+			return r
+		}
+	}
+	return first(h.fallback, q)
+}
+
+// first returns the first rule whose conditions hold, or nil.
+func first(rules []rule, q *Request) *rule {
+	for i := range rules {
+		if rules[i].when.hold(q) {
+			return &rules[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package l7
+
+import (
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/kube"
+)
+
+var update = flag.Bool("update", false, "rewrite what the stories in testdata expect")
+
+// TestStories compiles the manifests of each story and compares what becomes of
+// every request in its file "requests", and its file "reasons". A request is a line
+// "? METHOD URL", with lines "+ NAME: VALUE" for headers; "??" also shows the rules that lost.
+// A line "! SETTING..." changes the configuration for all that follows.
+func TestStories(t *testing.T) {
+	stories, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(stories) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, story := range stories {
+		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
+	}
+}
+
+func tell(t *testing.T, path string) {
+	archive, err := txtar.ParseFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := map[string]string{}
+	for _, file := range archive.Files {
+		parts[file.Name] = string(file.Data)
+	}
+	m, err := kube.ParseManifests([]byte(parts["manifests.yaml"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, _ := desired.Build(m.Objects, desired.Node{}, nil)
+	requests, reasons := ask(t, state, parts["requests"])
+	if *update {
+		archive.Files = []txtar.File{{Name: "manifests.yaml", Data: []byte(parts["manifests.yaml"])}, {Name: "requests", Data: []byte(requests)}, {Name: "reasons", Data: []byte(reasons)}}
+		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for name, got := range map[string]string{"requests": requests, "reasons": reasons} {
+		if diff := cmp.Diff(parts[name], got); diff != "" {
+			t.Errorf("%s: run with -update if this is meant (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// ask returns the text with every answer as it is now, and all reasons.
+func ask(t *testing.T, state *desired.State, text string) (answers, reasons string) {
+	var config Config
+	var all []desired.Reason
+	var table Table
+	var out, said strings.Builder
+	table, all = Compile(state, Table{}, config)
+	lines := strings.Split(text, "\n")
+	for n := 0; n < len(lines); n++ {
+		line := lines[n]
+		mark, rest, _ := strings.Cut(line, " ")
+		switch mark {
+		case "!":
+			set(t, strings.Fields(rest), &config)
+			table, all = Compile(state, Table{}, config)
+			out.WriteString(line + "\n")
+		case "?", "??":
+			out.WriteString(line + "\n")
+			listener, q := request(t, rest)
+			for ; n+1 < len(lines) && strings.HasPrefix(lines[n+1], "+ "); n++ {
+				out.WriteString(lines[n+1] + "\n")
+				name, value, _ := strings.Cut(lines[n+1][2:], ": ")
+				q.Header = append(q.Header, Field{strings.ToLower(name), value})
+			}
+			out.WriteString(render(table, listener, q, mark == "??"))
+		}
+	}
+	for _, r := range all {
+		fmt.Fprintf(&said, "%s: %s: %s\n", r.Object, r.Code, r.Message)
+	}
+	return out.String(), said.String()
+}
+
+func set(t *testing.T, words []string, config *Config) {
+	switch words[0] {
+	case "ingressNginx":
+		config.IngressNginx = true
+	case "noExternalNames":
+		config.NoExternalNames = true
+	case "defaultCertificate":
+		namespace, name, _ := strings.Cut(words[1], "/")
+		config.DefaultCertificate = CertificateID{Namespace: namespace, Name: name}
+	case "defaultBackend":
+		service, port, _ := strings.Cut(words[1], ":")
+		namespace, name, _ := strings.Cut(service, "/")
+		config.DefaultBackend = BackendID{Service: desired.Name{Namespace: namespace, Name: name}, Port: port}
+	default:
+		t.Fatalf("unknown setting %q", words)
+	}
+}
+
+// request reads METHOD URL as an engine would.
+func request(t *testing.T, text string) (listener string, q Request) {
+	t.Helper()
+	method, address, _ := strings.Cut(text, " ")
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, target, _ := strings.Cut(address, "://")
+	_, target, _ = strings.Cut(target, "/")
+	target, query, _ := strings.Cut("/"+target, "?")
+	match, _, err := Normalize(target)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return u.Scheme, Request{Method: method, Host: strings.ToLower(u.Hostname()), Path: match, Query: query}
+}
+
+func render(table Table, listener string, q Request, all bool) string {
+	e, route := table.Explain(listener, q)
+	if matched := table.Listeners[listener].Routes.Match(&q); matched != route {
+		return "  Match and Explain differ\n"
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "  %s\n", e.Answer)
+	for _, c := range e.Rules {
+		if c.Wins {
+			fmt.Fprintf(&out, "  by %s %s: %s %s\n", c.Source, c.Rule, c.Type, c.Path)
+		}
+	}
+	for _, b := range e.Backends {
+		fmt.Fprintf(&out, "  to %s %g%%", b.Backend, b.Share)
+		for _, text := range append(b.Endpoints, b.Note) {
+			if text != "" {
+				out.WriteString(" " + text)
+			}
+		}
+		out.WriteString("\n")
+	}
+	if e.Certificate != "" {
+		fmt.Fprintf(&out, "  certificate %s\n", e.Certificate)
+	}
+	if route != nil {
+		out.WriteString(details(route))
+	}
+	if !all {
+		return out.String()
+	}
+	fmt.Fprintf(&out, "  host %s: %s\n", e.Host, e.Why)
+	for _, c := range e.Rules {
+		fmt.Fprintf(&out, "  # %s %s %s %s: %s\n", c.Source, c.Rule, c.Type, c.Path, c.Why)
+	}
+	return out.String()
+}
+
+// details shows what of a Route Explain has no words for.
+func details(r *Route) string { return "" }

@@ -1,0 +1,115 @@
+package l7
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/pmap"
+)
+
+// The names of the Listeners that Ingresses are served at.
+const (
+	ListenerHTTP  = "http"
+	ListenerHTTPS = "https"
+)
+
+// Table is all that a gateway serves. It and all it points to are immutable. The
+// zero Table serves nothing.
+type Table struct {
+	// Revision is that of the State that it was compiled from.
+	Revision uint64
+	// Synced is false while the State may lack objects.
+	Synced bool
+	// Listeners are by name; each has an address of its own, or a port.
+	Listeners map[string]*Listener
+	// Backends are what the Routes of all Listeners name.
+	Backends pmap.Map[BackendID, *Backend]
+
+	config Config
+	state  *desired.State
+	index  index
+}
+
+// Protocol is what a Listener expects of a new connection.
+type Protocol uint8
+
+// The protocols of Listeners.
+const (
+	HTTP  Protocol = iota + 1 // HTTP/1.1, and HTTP/2 with prior knowledge
+	HTTPS                     // the same within TLS
+)
+
+// Listener is where clients connect to.
+type Listener struct {
+	Name     string
+	Port     uint16
+	Protocol Protocol
+	Routes   *Routes
+	// Certificates are of HTTPS: by host name, exact or *.example.com; "" is what
+	// clients get that name no host, or another one. Values name what a store of
+	// certificates holds.
+	Certificates pmap.Map[string, CertificateID]
+}
+
+// Certificate returns the certificate for a client that asks for a host, in lower
+// case: that of the name, that of *.REST, or the default one; false if there is none.
+func (l *Listener) Certificate(host string) (CertificateID, bool) {
+	if id, ok := l.Certificates.Get(host); ok {
+		return id, true
+	}
+	if _, rest, ok := strings.Cut(host, "."); ok {
+		if id, ok := l.Certificates.Get("*." + rest); ok {
+			return id, true
+		}
+	}
+	return l.Certificates.Get("")
+}
+
+// CertificateID names a Secret of type kubernetes.io/tls.
+type CertificateID desired.Name
+
+// String returns NAMESPACE/NAME.
+func (id CertificateID) String() string { return desired.Name(id).String() }
+
+// BackendID names what answers requests: a port of a Service.
+type BackendID struct {
+	Service desired.Name
+	// Port is the name of the Service's port, or its number in digits.
+	Port string
+}
+
+// String returns NAMESPACE/NAME:PORT.
+func (id BackendID) String() string { return id.Service.String() + ":" + id.Port }
+
+// Compare orders by Service, then by port.
+func (id BackendID) Compare(other BackendID) int {
+	if c := id.Service.Compare(other.Service); c != 0 {
+		return c
+	}
+	return strings.Compare(id.Port, other.Port)
+}
+
+// Backend is what there is of a BackendID at the moment. Without Endpoints and Host
+// the answer is 503.
+type Backend struct {
+	ID        BackendID
+	Endpoints []Endpoint
+	// Host is a name that DNS resolves to the endpoints, of a Service of type
+	// ExternalName; then there are no Endpoints, and HostPort is where to connect.
+	Host     string
+	HostPort uint16
+	// Problem says why there is nothing, if an object is wrong: "there is no
+	// Service demo/shop". Empty where endpoints merely are not there.
+	Problem string
+
+	code string // of the Reason for Problem
+}
+
+// Endpoint is one process that answers.
+type Endpoint struct {
+	Address netip.AddrPort
+	// Draining endpoints get no new sessions as long as there are others.
+	Draining bool
+	Zone     string
+}
