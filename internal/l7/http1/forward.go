@@ -1,0 +1,163 @@
+package http1
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+)
+
+// Hop is what a request is told about the connection that it came on, under the
+// names and with the values of ingress-nginx. It is made once per connection.
+type Hop struct {
+	peer, scheme, port string
+	// trusted is nil if the peer's word about earlier hops counts for nothing.
+	trusted func(netip.Addr) bool
+	// fields are those that are the same for every request.
+	fields []byte
+}
+
+// NewHop returns what is said of a connection: the client's address, the scheme, and
+// the port that was connected to. If trusted holds of the client, the fields that it
+// sends about earlier hops are passed on and added to; else they are dropped.
+func NewHop(peer netip.Addr, scheme string, port uint16, trusted func(netip.Addr) bool) *Hop {
+	h := &Hop{peer: peer.String(), scheme: scheme, port: strconv.Itoa(int(port))}
+	if trusted != nil && trusted(peer) {
+		h.trusted = trusted
+		return h
+	}
+	h.fields = appendLine(h.fields, "X-Real-IP", h.peer)
+	h.fields = appendLine(h.fields, "X-Forwarded-For", h.peer)
+	h.fields = appendLine(h.fields, "X-Forwarded-Port", h.port)
+	h.fields = appendLine(h.fields, "X-Forwarded-Proto", h.scheme)
+	h.fields = appendLine(h.fields, "X-Forwarded-Scheme", h.scheme)
+	h.fields = appendLine(h.fields, "X-Scheme", h.scheme)
+	return h
+}
+
+func appendLine[T, U []byte | string](dst []byte, name T, value U) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, value...)
+	return append(dst, "\r\n"...)
+}
+
+// AppendRequest appends the header of a request as an upstream gets it: written
+// anew, without what was for one hop only, with what the Hop says. The id is for
+// requests that bring no usable one. With upgrade, the request asks for the protocol
+// that the client asked for. The body has to follow in the framing it came in.
+func AppendRequest(dst []byte, r *Request, h *Hop, id []byte, upgrade bool) []byte {
+	dst = append(dst, r.Method...)
+	dst = append(dst, ' ')
+	dst = append(dst, r.Target...)
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	dst = appendLine(dst, "Host", r.Authority)
+	if sent := r.Get("x-request-id"); usableID(sent) {
+		id = sent
+	}
+	dst = appendLine(dst, "X-Request-ID", id)
+	if h.trusted == nil {
+		dst = append(dst, h.fields...)
+		dst = appendLine(dst, "X-Forwarded-Host", r.Authority)
+	} else {
+		dst = h.appendTrusted(dst, r)
+	}
+	for i := range r.Fields {
+		if f := &r.Fields[i]; !f.hop && !withheld(f.Lower) {
+			dst = appendLine(dst, f.Name, f.Value)
+		}
+	}
+	switch {
+	case r.Chunked:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case r.Length >= 0:
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, r.Length, 10)
+		dst = append(dst, "\r\n"...)
+	}
+	if r.Continue {
+		dst = append(dst, "Expect: 100-continue\r\n"...)
+	}
+	if upgrade {
+		dst = appendLine(dst, "Upgrade", r.Upgrade())
+		dst = append(dst, "Connection: upgrade\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// withheld reports whether a client's field is never passed on as it is: those of
+// a Hop; Proxy, which CGI programs take for a setting (CVE-2016-5385); and names with
+// an underscore, which many upstreams take for those with a hyphen.
+func withheld(lower []byte) bool {
+	if lower[0] != 'x' && lower[0] != 'p' {
+		return bytes.IndexByte(lower, '_') >= 0
+	}
+	switch string(lower) {
+	case "x-request-id", "x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
+		"x-forwarded-proto", "x-forwarded-scheme", "x-scheme", "proxy":
+		return true
+	}
+	return bytes.IndexByte(lower, '_') >= 0
+}
+
+// usableID reports whether a client's X-Request-ID is passed on, which
+// ingress-nginx does with any.
+func usableID(id []byte) bool {
+	return len(id) > 0 && len(id) <= 128 && all(id, inTarget)
+}
+
+// appendTrusted adds this hop to what the client says of earlier ones.
+func (h *Hop) appendTrusted(dst []byte, r *Request) []byte {
+	dst = append(dst, "X-Forwarded-For: "...)
+	begin := len(dst)
+	for i := range r.Fields {
+		if f := &r.Fields[i]; string(f.Lower) == "x-forwarded-for" && len(f.Value) > 0 {
+			dst = append(dst, f.Value...)
+			dst = append(dst, ", "...)
+		}
+	}
+	client := h.client(dst[begin:])
+	dst = append(dst, h.peer...)
+	dst = append(dst, "\r\n"...)
+	dst = appendLine(dst, "X-Real-IP", client)
+	dst = appendGiven(dst, r, "x-forwarded-host", "X-Forwarded-Host", r.Authority)
+	dst = appendGiven(dst, r, "x-forwarded-port", "X-Forwarded-Port", h.port)
+	scheme := []byte(h.scheme)
+	if given := r.Get("x-forwarded-proto"); equalFold(given, "http") || equalFold(given, "https") {
+		scheme = given
+	}
+	dst = appendLine(dst, "X-Forwarded-Proto", scheme)
+	dst = appendLine(dst, "X-Forwarded-Scheme", scheme)
+	return appendLine(dst, "X-Scheme", scheme)
+}
+
+func appendGiven[T []byte | string](dst []byte, r *Request, lower, name string, standard T) []byte {
+	if given := r.Get(lower); len(given) > 0 {
+		return appendLine(dst, name, given)
+	}
+	return appendLine(dst, name, standard)
+}
+
+// client returns the last address of a list that is not trusted: it is the first
+// that nobody trusted vouches for.
+func (h *Hop) client(list []byte) string {
+	client := h.peer
+	for len(list) > 0 {
+		var last []byte
+		if i := bytes.LastIndexByte(list, ','); i >= 0 {
+			list, last = list[:i], trim(list[i+1:])
+		} else {
+			list, last = nil, trim(list)
+		}
+		if len(last) == 0 {
+			continue
+		}
+		address, err := netip.ParseAddr(string(last))
+		if err != nil {
+			return client
+		}
+		if client = address.String(); !h.trusted(address.Unmap()) {
+			return client
+		}
+	}
+	return client
+}

@@ -1,0 +1,122 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
+)
+
+// Balancing is how an endpoint is chosen.
+type Balancing uint8
+
+// The ways to choose an endpoint.
+const (
+	// RoundRobin takes one after the other.
+	RoundRobin Balancing = iota
+	// LeastRequest takes of two at random the one with fewer requests under way: "the
+	// power of two choices" (Mitzenmacher, 2001).
+	LeastRequest
+)
+
+// backend is what there is of a Backend at the moment. It is never changed but for
+// its counter.
+type backend struct {
+	// endpoints are those that get requests, all those and those that drain.
+	endpoints, all []*endpoint
+	next           *atomic.Uint32
+}
+
+// newBackend returns what a Backend becomes, with the connections that there are to
+// its endpoints, and closes those to others.
+func newBackend(want *l7.Backend, before *backend, shards int) *backend {
+	known := map[string]*endpoint{}
+	b := &backend{next: new(atomic.Uint32)}
+	if before != nil {
+		b.next = before.next
+		for _, e := range before.all {
+			known[e.address.String()] = e
+		}
+	}
+	var draining []*endpoint
+	for _, w := range want.Endpoints {
+		key := w.Address.String()
+		e := known[key]
+		delete(known, key)
+		if e == nil {
+			e = newEndpoint(w.Address, shards)
+		}
+		b.all = append(b.all, e)
+		if w.Draining {
+			draining = append(draining, e)
+		} else {
+			b.endpoints = append(b.endpoints, e)
+		}
+	}
+	if len(b.endpoints) == 0 {
+		b.endpoints = draining
+	}
+	for _, e := range known {
+		e.close()
+	}
+	return b
+}
+
+// close is for a backend that no Table names.
+func (b *backend) close() {
+	for _, e := range b.all {
+		e.close()
+	}
+}
+
+// choose returns the endpoint for a request, and another one, if there is, for every
+// further try; nil if there is none.
+func (b *backend) choose(how Balancing, failed *endpoint) *endpoint {
+	n := uint32(len(b.endpoints))
+	if n == 0 {
+		return nil
+	}
+	e := b.endpoints[(b.next.Add(1)-1)%n]
+	if how == LeastRequest && n > 1 {
+		i := rand.Uint32N(n)
+		j := (i + 1 + rand.Uint32N(n-1)) % n
+		e = b.endpoints[i]
+		if b.endpoints[j].active.Load() < e.active.Load() {
+			e = b.endpoints[j]
+		}
+	}
+	if e == failed {
+		e = b.endpoints[(b.next.Add(1)-1)%n]
+	}
+	return e
+}
+
+// pick returns the backend that a request of a Route goes to, by weight; nil if there
+// is none.
+func (s *state) pick(route *l7.Route) *backend {
+	var id l7.BackendID
+	if len(route.Backends) == 1 {
+		if route.Backends[0].Weight == 0 {
+			return nil
+		}
+		id = route.Backends[0].Backend
+	} else {
+		total := uint64(0)
+		for _, w := range route.Backends {
+			total += uint64(w.Weight)
+		}
+		if total == 0 {
+			return nil
+		}
+		at := rand.Uint64N(total)
+		for _, w := range route.Backends {
+			if at < uint64(w.Weight) {
+				id = w.Backend
+				break
+			}
+			at -= uint64(w.Weight)
+		}
+	}
+	b, _ := s.backends.Get(id)
+	return b
+}

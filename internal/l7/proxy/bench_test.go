@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"net"
+	"runtime/debug"
+	"strings"
+	"testing"
+)
+
+// answer1K is an answer of 1 KB, without anything that takes time to make.
+var answer1K = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n" + strings.Repeat("x", 1024)
+
+const request1K = "GET /path HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench\r\nAccept: */*\r\nCookie: a=b\r\n\r\n"
+
+// quick answers each read with the same bytes.
+func quick(answer string) func(net.Conn) {
+	reply := []byte(answer)
+	return func(conn net.Conn) {
+		buffer := make([]byte, 16<<10)
+		for {
+			if _, err := conn.Read(buffer); err != nil {
+				return
+			}
+			if _, err := conn.Write(reply); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// roundTrip returns what sends a request and waits for the answer.
+func roundTrip(t testing.TB, p *Proxy) func() {
+	conn, err := net.Dial("tcp", p.Addresses("web")[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	request, buffer := []byte(request1K), make([]byte, 16<<10)
+	return func() {
+		if _, err := conn.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		for total := 0; total < 1024+80; {
+			n, err := conn.Read(buffer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if total += n; string(buffer[:12]) != "HTTP/1.1 200" && total == n {
+				t.Fatalf("%.100s", buffer)
+			}
+			if total >= 1024+80 {
+				return
+			}
+		}
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	up := serveRaw(b, quick(answer1K))
+	once := roundTrip(b, start(b, Config{}, tableFor(up), toBackend()))
+	once()
+	b.ReportAllocs()
+	for b.Loop() {
+		once()
+	}
+}
+
+// TestNoAllocations holds what the engine promises: a usual request allocates
+// nothing, in any goroutine.
+func TestNoAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	up := serveRaw(t, quick(answer1K))
+	once := roundTrip(t, start(t, Config{}, tableFor(up), toBackend()))
+	for range 100 {
+		once()
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would empty the pools
+	if n := testing.AllocsPerRun(2000, once); n != 0 {
+		t.Errorf("%v allocations a request", n)
+	}
+}

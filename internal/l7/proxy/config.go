@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+)
+
+// Config says where to serve and within which bounds. In the zero Config every
+// field has a default; times and sizes are those of ingress-nginx where it has them.
+type Config struct {
+	// Address is what Listeners bind: [::], which takes IPv4 too.
+	Address netip.Addr
+	// TrustedProxies are clients whose word about earlier hops is taken (X-Forwarded-For
+	// and the like): none.
+	TrustedProxies []netip.Prefix
+	// Upgrades are the protocols that connections may change to: websocket, and
+	// SPDY/3.1, which kubectl exec uses. Others are as if not asked for.
+	Upgrades []string
+	// Balancing chooses among the endpoints of a backend: RoundRobin.
+	Balancing Balancing
+
+	// MaxConnections bounds those of clients in all: 16384; more are closed at once.
+	MaxConnections int
+	// MaxLine, MaxHead and MaxFields bound the header of requests and responses: 8 KB,
+	// 32 KB and 100.
+	MaxLine, MaxHead, MaxFields int
+	// MaxBody bounds the body of a request: 1 MB. Negative means not at all.
+	MaxBody int64
+	// MaxIdle bounds the connections to an endpoint that wait for a request: 320.
+	MaxIdle int
+	// Tries is how many endpoints a request is sent to at most: 3.
+	Tries int
+
+	// HeadTimeout is for a request's header from its first byte, and for the handshake
+	// of TLS: 60 s. IdleTimeout is for its first byte: 75 s.
+	HeadTimeout, IdleTimeout time.Duration
+	// BodyTimeout is for the next part of a request's body: 60 s.
+	BodyTimeout time.Duration
+	// ConnectTimeout is for a connection to an endpoint: 5 s. ReadTimeout is for the
+	// next part of its answer, WriteTimeout for a part to be taken, by either side: 60 s.
+	ConnectTimeout, ReadTimeout, WriteTimeout time.Duration
+	// ContinueTimeout is for an endpoint's leave to send a body; after that it is sent: 1 s.
+	ContinueTimeout time.Duration
+	// UpstreamIdleTimeout closes connections to endpoints that wait for a request: 60 s.
+	UpstreamIdleTimeout time.Duration
+	// TunnelTimeout closes an upgraded connection on which nothing moves: 1 h.
+	TunnelTimeout time.Duration
+	// Lameduck is how long Close goes on accepting after readiness is withdrawn, so that
+	// clients find another proxy first. DrainTimeout is how long it then waits for
+	// connections: 30 s. In the meantime every answer says that it is the last.
+	Lameduck, DrainTimeout time.Duration
+
+	Log *slog.Logger
+	// Registry gets the metrics; may be nil.
+	Registry prometheus.Registerer
+}
+
+func (c Config) complete() (Config, error) {
+	for _, n := range []int{c.MaxConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries} {
+		if n < 0 {
+			return c, fmt.Errorf("limits of the proxy must not be negative: %+v", c)
+		}
+	}
+	for _, d := range []*time.Duration{
+		&c.HeadTimeout, &c.BodyTimeout, &c.ReadTimeout, &c.WriteTimeout, &c.UpstreamIdleTimeout, &c.IdleTimeout,
+		&c.ConnectTimeout, &c.ContinueTimeout, &c.TunnelTimeout, &c.DrainTimeout, &c.Lameduck,
+	} {
+		if *d < 0 {
+			return c, fmt.Errorf("times of the proxy must not be negative: %+v", c)
+		}
+	}
+	for _, d := range []*time.Duration{&c.HeadTimeout, &c.BodyTimeout, &c.ReadTimeout, &c.WriteTimeout, &c.UpstreamIdleTimeout} {
+		*d = orDefault(*d, time.Minute)
+	}
+	c.IdleTimeout = orDefault(c.IdleTimeout, 75*time.Second)
+	c.ConnectTimeout = orDefault(c.ConnectTimeout, 5*time.Second)
+	c.ContinueTimeout = orDefault(c.ContinueTimeout, time.Second)
+	c.TunnelTimeout = orDefault(c.TunnelTimeout, time.Hour)
+	c.DrainTimeout = orDefault(c.DrainTimeout, 30*time.Second)
+	c.MaxConnections = orDefault(c.MaxConnections, 16384)
+	c.MaxLine = orDefault(c.MaxLine, 8<<10)
+	c.MaxHead = orDefault(c.MaxHead, 32<<10)
+	c.MaxFields = orDefault(c.MaxFields, 100)
+	c.MaxBody = orDefault(c.MaxBody, 1<<20)
+	c.MaxIdle = orDefault(c.MaxIdle, 320)
+	c.Tries = orDefault(c.Tries, 3)
+	if c.Upgrades == nil {
+		c.Upgrades = []string{"websocket", "SPDY/3.1"}
+	}
+	if !c.Address.IsValid() {
+		c.Address = netip.IPv6Unspecified()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+func (c *Config) limits() http1.Limits {
+	return http1.Limits{Line: c.MaxLine, Head: c.MaxHead, Fields: c.MaxFields}
+}
+
+func (c *Config) trusts(client netip.Addr) bool {
+	for _, prefix := range c.TrustedProxies {
+		if prefix.Contains(client) {
+			return true
+		}
+	}
+	return false
+}
+
+func orDefault[T comparable](value, standard T) T {
+	var zero T
+	if value == zero {
+		return standard
+	}
+	return value
+}

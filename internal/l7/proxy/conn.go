@@ -1,0 +1,229 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+)
+
+// conn is a client's connection.
+type conn struct {
+	listener *listener
+	proxy    *Proxy
+	socket   *socket
+	// in is the socket, or TLS over it.
+	in    stream
+	hop   *http1.Hop
+	shard int
+	// work is there while a request is.
+	work *work
+	// idle is set while no part of a request has come.
+	idle atomic.Bool
+	// done ends the connection; waits is set if the request at the head of the buffer
+	// needs more of the client than is there, which cannot be read within Each; linger is
+	// set if the client may still be sending, aborted if an answer cannot be completed.
+	done, waits, linger, aborted bool
+}
+
+func newConn(l *listener, s *socket, count int) *conn {
+	c := &conn{listener: l, proxy: l.proxy, socket: s, in: s, shard: count}
+	scheme := "http"
+	if l.tls != nil {
+		scheme = "https"
+		c.in = &secure{Conn: tls.Server(s, l.tls), busy: func() bool { return c.work != nil }}
+	}
+	peer := s.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	port := uint16(s.LocalAddr().(*net.TCPAddr).Port)
+	c.hop = http1.NewHop(peer, scheme, port, l.proxy.config.trusts)
+	return c
+}
+
+// run serves the connection until its end.
+func (c *conn) run() {
+	defer c.release()
+	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
+	if s, ok := c.in.(*secure); ok {
+		if s.Handshake() != nil {
+			return
+		}
+	}
+	c.rest()
+	serve := c.serve
+	for !c.done {
+		err := c.in.Each(serve)
+		switch {
+		case err != nil:
+			c.fail(err)
+		case c.waits:
+			c.waits = false
+			c.handle(c.work)
+			c.next()
+		}
+	}
+	switch {
+	case c.linger:
+		c.lingering()
+	case c.aborted:
+		// What was sent is not whole, and the client must not take it for that.
+		_ = c.socket.SetLinger(0)
+	default:
+		if s, ok := c.in.(*secure); ok {
+			_ = s.CloseWrite()
+		}
+	}
+}
+
+// rest begins the wait for the next request.
+func (c *conn) rest() {
+	c.idle.Store(true)
+	timeout := c.proxy.config.IdleTimeout
+	if c.listener.draining.Load() {
+		timeout = min(timeout, patience)
+	}
+	c.socket.arm(after(c.proxy.clock.now(), timeout))
+}
+
+// release gives memory back.
+func (c *conn) release() {
+	if c.work != nil {
+		c.work.reset()
+		c.proxy.works.Put(c.work)
+		c.work = nil
+	}
+}
+
+// serve reads what has come, and handles requests for which that is enough. It
+// reports whether to wait for more.
+func (c *conn) serve() bool {
+	for {
+		if c.work == nil {
+			c.work = c.proxy.works.Get().(*work)
+		}
+		w := c.work
+		space := w.in.space(w.limits.Head)
+		n, err := c.in.Read(space)
+		switch {
+		case err == errNothing:
+			if w.in.len() == 0 {
+				c.release()
+			}
+			return true
+		case err != nil:
+			c.fail(err)
+			return false
+		}
+		if w.in.end += n; c.idle.Load() {
+			c.idle.Store(false)
+			c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
+		}
+		for c.parse() {
+			if c.waits {
+				return false
+			}
+			c.handle(w)
+			c.next()
+		}
+		if c.done {
+			return false
+		}
+		// Having filled less than there was space for, the next read would find nothing.
+		if n < len(space) {
+			return true
+		}
+	}
+}
+
+// parse reads the next request in the buffer, and reports whether it is there.
+func (c *conn) parse() bool {
+	if c.done || c.work == nil {
+		return false
+	}
+	w := c.work
+	if w.in.len() == 0 {
+		return false
+	}
+	n, err := w.request.Parse(w.in.bytes(), &w.limits)
+	if err != nil {
+		c.refuse(err)
+		return false
+	}
+	if n == 0 {
+		return false
+	}
+	w.in.begin += n
+	r := &w.request
+	w.head = string(r.Method) == "HEAD"
+	c.waits = r.Chunked || r.Continue || r.Length > int64(w.in.len()) || r.Upgrade() != nil
+	return true
+}
+
+// next goes on after a request has been answered.
+func (c *conn) next() {
+	if c.done {
+		return
+	}
+	w := c.work
+	w.request.Reset()
+	if w.in.len() == 0 {
+		c.release()
+		c.rest()
+		return
+	}
+	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
+}
+
+// refuse answers a message that is none.
+func (c *conn) refuse(err error) {
+	var reason *http1.Error
+	if !errors.As(err, &reason) {
+		reason = &http1.Error{Status: 400, Reason: err.Error()}
+	}
+	c.proxy.tally.refuse(reason.Status)
+	c.work.request.Minor, c.work.head = 1, false
+	c.reply(reason.Status, reason.Reason, true)
+}
+
+// fail ends the connection after an error of reading. A client that was slow with a
+// request is told so.
+func (c *conn) fail(err error) {
+	c.done = true
+	if c.work != nil && c.work.in.len() > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.proxy.tally.refuse(408)
+		c.work.request.Minor, c.work.head = 1, false
+		c.reply(408, "the request took too long to arrive", true)
+	}
+}
+
+// lingering closes a connection on which the client may still be sending: the
+// kernel would reset it, and the answer could be lost with that (RFC 9112, section
+// 9.6).
+func (c *conn) lingering() {
+	closer, ok := c.in.(interface{ CloseWrite() error })
+	if !ok || closer.CloseWrite() != nil {
+		return
+	}
+	c.socket.arm(after(c.proxy.clock.now(), lingerTimeout))
+	if c.work == nil {
+		c.work = c.proxy.works.Get().(*work)
+	}
+	for total := 0; total < lingerBytes; {
+		n, err := c.in.Read(c.work.in.b)
+		if err != nil {
+			return
+		}
+		total += n
+	}
+}
+
+const (
+	lingerTimeout = 2 * time.Second
+	lingerBytes   = 1 << 20
+)
+
+// abort ends the connection in the middle of an answer.
+func (c *conn) abort() { c.done, c.aborted = true, true }

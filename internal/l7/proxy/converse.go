@@ -1,0 +1,135 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+)
+
+const (
+	// fresh is how long a connection may have been idle to be trusted still to be open;
+	// after that, it is looked at before it is used.
+	fresh = time.Millisecond
+	// maxInterim bounds the responses that come before the final one.
+	maxInterim = 16
+)
+
+// converse sends the request and takes the answer to the client. It reports whether
+// the connection to the upstream can be used again.
+func (x *exchange) converse(up *upstream) (reusable bool, err error) {
+	r := &x.request
+	x.up.reset()
+	x.response.Reset()
+	x.out = http1.AppendRequest(x.out[:0], r, x.hop, x.id[:], x.upgrade)
+	if x.atOnce() {
+		err = x.send1(up)
+	} else {
+		err = x.upload(up)
+	}
+	if err == nil {
+		err = x.header(up)
+	}
+	if err != nil {
+		return false, err
+	}
+	if x.response.Status == 101 {
+		if !x.upgrade || x.early {
+			return false, errAnswer
+		}
+		x.tunnel(up)
+		return false, nil
+	}
+	return x.relay(up)
+}
+
+// atOnce reports whether all of the request is in the buffer.
+func (x *exchange) atOnce() bool {
+	r := &x.request
+	return r.Bodyless() || !r.Chunked && !r.Continue && r.Length <= int64(x.work.in.len())
+}
+
+// send1 sends a request with its body in one piece and reads what comes first of the
+// answer.
+func (x *exchange) send1(up *upstream) error {
+	r, in := &x.request, &x.work.in
+	body := int(max(r.Length, 0))
+	x.out = append(x.out, in.bytes()[:body]...)
+	now := x.proxy.clock.now()
+	up.arm(after(now, x.proxy.config.ReadTimeout))
+	suspicious := up.used && (now-up.idle > int64(fresh) || !r.Idempotent())
+	n, err := up.Exchange(x.out, x.up.space(x.limits.Head), suspicious)
+	if err != nil {
+		return x.broken(err, r.Idempotent())
+	}
+	in.begin += body
+	x.up.end += n
+	return nil
+}
+
+// broken says what an error before any byte of an answer means. A request that may
+// be repeated (RFC 9110, section 9.2.2), or of which nothing was sent, is.
+func (x *exchange) broken(err error, repeatable bool) error {
+	if err == errStale || repeatable && closed(err) {
+		return errors.Join(errRetry, err)
+	}
+	return err
+}
+
+// closed reports whether an error is that the peer has closed the connection.
+func closed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// header reads the header of the final answer, and passes on those before it.
+func (x *exchange) header(up *upstream) error {
+	for interim := 0; ; {
+		n, err := x.response.Parse(x.up.bytes(), &x.limits)
+		if err != nil {
+			return errors.Join(errAnswer, err)
+		}
+		if n > 0 {
+			x.up.begin += n
+			if !x.response.Interim() {
+				return nil
+			}
+			if interim++; interim > maxInterim {
+				return errAnswer
+			}
+			if err := x.interim(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := x.more(up); err != nil {
+			return err
+		}
+	}
+}
+
+// more reads more of the answer.
+func (x *exchange) more(up *upstream) error {
+	up.arm(after(x.proxy.clock.now(), x.proxy.config.ReadTimeout))
+	n, err := up.Read(x.up.space(x.limits.Head))
+	x.up.end += n
+	return err
+}
+
+// interim passes on a response that is not the final one (RFC 9110, section 15.2),
+// but leave to send a body that has been sent already.
+func (x *exchange) interim() error {
+	if x.response.Status == 100 || x.request.Minor == 0 {
+		return nil
+	}
+	x.out = http1.AppendResponse(x.out[:0], &x.response, http1.Answer{Framing: http1.NoBody})
+	if !x.send(x.out) {
+		return errClient
+	}
+	return nil
+}
+
+// timedOut reports whether an error is that of a deadline.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -1,0 +1,213 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"unsafe"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
+)
+
+// exchange is a request under way.
+type exchange struct {
+	*conn
+	*work
+	begin int64
+	state *state
+	route *l7.Route
+	// status is that of the answer.
+	status int
+	// closes is set if the answer is the connection's last.
+	closes bool
+	// upgrade is set if the connection may change to another protocol.
+	upgrade bool
+	// early is set if the answer came before the upstream had all of the request.
+	early bool
+}
+
+// handle answers the request that has been parsed, and takes its body off the
+// buffer.
+func (c *conn) handle(w *work) {
+	x := exchange{conn: c, work: w, begin: c.proxy.clock.now()}
+	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
+	x.upgrade = x.mayUpgrade()
+	w.replied = false
+	c.socket.arm(0)
+	var spec *l7.Listener
+	x.state, spec = c.listener.current()
+	x.describe()
+	x.route = c.proxy.match(spec.Routes, &w.query)
+	if x.ready() {
+		x.forward()
+	}
+	c.proxy.tally.count(x.route, x.status, c.proxy.clock.now()-x.begin, x.begin)
+	if x.closes {
+		c.done = true
+	}
+}
+
+// ready reports whether the request goes to a backend; if not, it has been answered.
+func (x *exchange) ready() bool {
+	r := &x.request
+	limit := x.proxy.config.MaxBody
+	x.newID()
+	switch {
+	case x.route == nil:
+		x.answer(404, "no route matches the request")
+	case x.route.Redirect != nil:
+		x.redirect()
+	case len(x.route.Backends) == 0:
+		x.answer(503, "the route has no backend")
+	case limit >= 0 && !r.Chunked && r.Length > limit:
+		x.answer(413, "the body is larger than allowed")
+	default:
+		return true
+	}
+	return false
+}
+
+// describe tells the Routes what they may know of the request.
+func (x *exchange) describe() {
+	r, q := &x.request, &x.query
+	q.Method, q.Host, q.Query = text(r.Method), text(r.Host), text(r.Query)
+	q.Path = text(r.Path)
+	if !plain(r.Path) {
+		x.path = normalize(x.path[:0], r.Path)
+		q.Path = text(x.path)
+	}
+	q.Header = q.Header[:0]
+	for i := range r.Fields {
+		q.Header = append(q.Header, l7.Field{Name: text(r.Fields[i].Lower), Value: text(r.Fields[i].Value)})
+	}
+}
+
+// text is a string that shares memory with b: it is valid as long as the request.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// newID fills in a random identity for the request.
+func (w *work) newID() {
+	const digits = "0123456789abcdef"
+	for i := 0; i < len(w.id); i += 16 {
+		for j, random := 0, rand.Uint64(); j < 16; j++ {
+			w.id[i+j] = digits[random&15]
+			random >>= 4
+		}
+	}
+}
+
+// mayUpgrade reports whether the client asks for a protocol that is allowed.
+func (x *exchange) mayUpgrade() bool {
+	wanted := x.request.Upgrade()
+	if len(wanted) == 0 || !x.request.Bodyless() || x.request.Minor == 0 {
+		return false
+	}
+	for _, name := range x.proxy.config.Upgrades {
+		if strings.EqualFold(name, text(wanted)) {
+			return true
+		}
+	}
+	return false
+}
+
+// forward has the request answered by an endpoint. Another one is tried if the
+// first cannot have begun to work on it.
+func (x *exchange) forward() {
+	b := x.state.pick(x.route)
+	if b == nil {
+		x.answer(503, "the backend does not exist")
+		return
+	}
+	var (
+		failed *endpoint
+		err    error
+	)
+	for range x.proxy.config.Tries {
+		e := b.choose(x.proxy.config.Balancing, failed)
+		if e == nil {
+			x.answer(503, "the backend has no endpoint that is ready")
+			return
+		}
+		e.active.Add(1)
+		err = x.try(e)
+		e.active.Add(-1)
+		if err == nil || !errors.Is(err, errRetry) {
+			break
+		}
+		failed = e
+	}
+	if err != nil {
+		x.failed(err)
+	}
+}
+
+var (
+	// errRetry is that a request can be sent again: nothing has come of it.
+	errRetry = errors.New("the endpoint did not take the request")
+	// errClient is that the client is to blame, or gone.
+	errClient = errors.New("the client has failed")
+	// errAnswer is that an upstream answers what cannot be passed on.
+	errAnswer = errors.New("the answer of the endpoint is invalid")
+	// errBody is that a body in chunks is larger than allowed.
+	errBody = errors.New("the body is larger than allowed")
+)
+
+// try has one endpoint answer, over an idle connection or a new one.
+func (x *exchange) try(e *endpoint) error {
+	if up := e.take(x.shard); up != nil {
+		err := x.over(up)
+		if err == nil || !errors.Is(err, errRetry) {
+			return err
+		}
+		// Endpoints close idle connections when they like. That says nothing about whether
+		// they take a new one.
+	}
+	up, err := x.proxy.dial(x.proxy.ctx, e)
+	if err != nil {
+		return errors.Join(errRetry, err)
+	}
+	return x.over(up)
+}
+
+// over sends the request over a connection and the answer to the client. The
+// connection is then idle again, or closed.
+func (x *exchange) over(up *upstream) error {
+	reusable, err := x.converse(up)
+	if err != nil || !reusable {
+		up.Close()
+		return err
+	}
+	up.endpoint.put(up, x.shard, x.proxy.config.MaxIdle, x.proxy.clock.now())
+	return nil
+}
+
+// failed answers a request that no endpoint has answered.
+func (x *exchange) failed(err error) {
+	status, reason := 502, "the connection to the backend broke"
+	switch {
+	case x.replied:
+		// Half an answer cannot be taken back, only be broken off.
+		x.closes, x.status = true, max(x.status, 502)
+		x.abort()
+		return
+	case errors.Is(err, errBody):
+		status, reason = 413, errBody.Error()
+	case errors.Is(err, errClient):
+		status, reason = 400, "the body is malformed or has not arrived"
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			status, reason = 408, "the body took too long to arrive"
+		}
+	case errors.Is(err, errConnect):
+		status, reason = 502, "the backend cannot be reached"
+		if errors.Is(err, context.DeadlineExceeded) {
+			status, reason = 504, "the backend cannot be reached in time"
+		}
+	case errors.Is(err, errAnswer):
+		status, reason = 502, "the answer of the backend is invalid"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		status, reason = 504, "the backend did not answer in time"
+	}
+	x.answer(status, reason)
+}

@@ -1,0 +1,201 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
+)
+
+// A listener that closes resets connections that nobody has accepted yet. So it
+// waits until none has come for lastLook, at most lastLooks times.
+const (
+	lastLook  = 2 * time.Millisecond
+	lastLooks = 50
+	// errorPause is how long no connection is accepted after an error.
+	errorPause = 10 * time.Millisecond
+	// patience is how long an idle connection may still bring a request while its
+	// listener drains: its client may have just sent it.
+	patience = time.Second
+)
+
+// listener accepts connections at one port.
+type listener struct {
+	proxy    *Proxy
+	listener *net.TCPListener
+	name     string
+	port     uint16
+	protocol l7.Protocol
+	// last is the last state that had this listener: what still comes in when it is
+	// gone goes by that.
+	last     atomic.Pointer[state]
+	draining atomic.Bool
+	tls      *tls.Config
+	count    int
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+}
+
+// newListener opens the port of a Listener. SO_REUSEPORT lets the next version of
+// the program listen before this one ends.
+func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener) (*listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var failure error
+		if err := raw.Control(func(fd uintptr) {
+			failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		}); err != nil {
+			return err
+		}
+		return failure
+	}}
+	address := netip.AddrPortFrom(p.config.Address, spec.Port)
+	network := "tcp"
+	if address.Addr().Is4() {
+		network = "tcp4"
+	}
+	open, err := config.Listen(ctx, network, address.String())
+	if errors.Is(err, unix.EAFNOSUPPORT) && address.Addr() == netip.IPv6Unspecified() {
+		address = netip.AddrPortFrom(netip.IPv4Unspecified(), spec.Port)
+		open, err = config.Listen(ctx, "tcp4", address.String())
+	}
+	if err != nil {
+		return nil, explain(address, err)
+	}
+	l := &listener{
+		proxy: p, listener: open.(*net.TCPListener), conns: map[*conn]struct{}{},
+		name: name, port: spec.Port, protocol: spec.Protocol,
+	}
+	l.last.Store(p.state.Load())
+	if spec.Protocol == l7.HTTPS {
+		l.tls = l.tlsConfig()
+	}
+	p.config.Log.Info("proxy is listening", "listener", name, "address", l.address())
+	return l, nil
+}
+
+// in returns what a state wants of this listener; nil if that is another one, or none.
+func (l *listener) in(s *state) *l7.Listener {
+	spec := s.table.Listeners[l.name]
+	if spec == nil || spec.Port != l.port || spec.Protocol != l.protocol {
+		return nil
+	}
+	return spec
+}
+
+// current returns the state that a request goes by, and the listener's part of it.
+func (l *listener) current() (*state, *l7.Listener) {
+	s := l.proxy.state.Load()
+	if spec := l.in(s); spec != nil {
+		return s, spec
+	}
+	s = l.last.Load()
+	return s, l.in(s)
+}
+
+// explain adds to an error of binding what to do about it.
+func explain(address netip.AddrPort, err error) error {
+	advice := "the port cannot be used here"
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		advice = "another program serves this port here; stop it, or use another port"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		advice = "ports below 1024 need the capability NET_BIND_SERVICE; grant it, or use a higher port"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		advice = "no interface has this address; use one that exists"
+	}
+	return fmt.Errorf("cannot listen on %s: %s: %w", address, advice, err)
+}
+
+func (l *listener) address() netip.AddrPort {
+	return l.listener.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// serve accepts connections until the listener is drained.
+func (l *listener) serve() {
+	rest, accepted := lastLooks, 0
+	for {
+		open, err := l.listener.AcceptTCP()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			// One more look, for a deadline that has passed hides what waits.
+			if rest--; rest == 0 || rest < lastLooks-1 && accepted == 0 {
+				l.listener.Close()
+				return
+			}
+			accepted = 0
+			l.listener.SetDeadline(time.Now().Add(lastLook))
+			continue
+		case err != nil:
+			time.Sleep(errorPause) // out of file descriptors, most likely
+			continue
+		}
+		accepted++
+		c := l.admit(open)
+		if c == nil {
+			l.proxy.tally.shed.Add(1)
+			open.Close()
+			continue
+		}
+		l.proxy.serving.Go(func() {
+			defer l.dismiss(c)
+			c.run()
+		})
+	}
+}
+
+// admit takes in a connection, or returns nil if there are too many.
+func (l *listener) admit(open *net.TCPConn) *conn {
+	p := l.proxy
+	if p.connections.Add(1) > int64(p.config.MaxConnections) {
+		p.connections.Add(-1)
+		return nil
+	}
+	s, err := newSocket(open, p.clock)
+	if err != nil {
+		p.connections.Add(-1)
+		return nil
+	}
+	l.count++
+	c := newConn(l, s, l.count)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = struct{}{}
+	return c
+}
+
+func (l *listener) dismiss(c *conn) {
+	c.socket.Close()
+	l.proxy.connections.Add(-1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+}
+
+// drain makes serve accept what has arrived and then return, every answer the last
+// one of its connection, and idle connections end.
+func (l *listener) drain() {
+	l.draining.Store(true)
+	l.listener.SetDeadline(time.Now())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := after(l.proxy.clock.now(), patience)
+	for c := range l.conns {
+		if c.idle.Load() {
+			c.socket.arm(at)
+		}
+	}
+}

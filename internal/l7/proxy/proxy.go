@@ -1,0 +1,261 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/pmap"
+)
+
+// Proxy serves Tables. Make one with New, begin with Start, give it Tables with
+// Apply, and end it with Close.
+type Proxy struct {
+	config Config
+	clock  *clock
+	shards int
+	works  sync.Pool
+	bulks  sync.Pool
+	tally  *tallies
+	// match is l7.Routes.Match.
+	match func(*l7.Routes, *l7.Request) *l7.Route
+
+	state        atomic.Pointer[state]
+	certificates atomic.Pointer[Certificates]
+	// connections is the number of those of clients.
+	connections atomic.Int64
+	// closing is set when readiness is withdrawn, draining when no connection is
+	// accepted any more; halted is closed when time for them is up.
+	started, closing, draining atomic.Bool
+
+	// ctx ends what happens in the background; serving are the goroutines of listeners
+	// and connections.
+	ctx                 context.Context
+	cancel              context.CancelFunc
+	background, serving sync.WaitGroup
+
+	// mu guards Start, Apply and Close, and listeners.
+	mu        sync.Mutex
+	listeners map[string]*listener
+	closed    bool
+}
+
+// state is what a Table becomes. It is never changed.
+type state struct {
+	table    l7.Table
+	backends pmap.Map[l7.BackendID, *backend]
+}
+
+// Certificates are what HTTPS listeners show, by the names in Tables.
+type Certificates map[l7.CertificateID]*tls.Certificate
+
+// New returns a proxy that does nothing yet. Errors say which field of the Config
+// to correct.
+func New(config Config) (*Proxy, error) {
+	config, err := config.complete()
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{
+		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
+		listeners: map[string]*listener{}, match: (*l7.Routes).Match, tally: newTallies(),
+	}
+	limits := config.limits()
+	p.works.New = func() any { return newWork(limits) }
+	p.bulks.New = func() any { return new([bulkSize]byte) }
+	p.state.Store(new(state))
+	p.certificates.Store(new(Certificates))
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	if config.Registry != nil {
+		return p, config.Registry.Register(newMetrics(p))
+	}
+	return p, nil
+}
+
+// tick is how exact deadlines have to be.
+func (c *Config) tick() time.Duration {
+	least := min(c.HeadTimeout, c.IdleTimeout, c.BodyTimeout, c.ReadTimeout, c.WriteTimeout, c.ContinueTimeout, c.TunnelTimeout)
+	return min(max(least/8, 5*time.Millisecond), 250*time.Millisecond)
+}
+
+// Start opens the listeners of the Table, if there is one already, and begins to
+// serve. Errors name the listener and what to do; Apply tries again.
+func (p *Proxy) Start(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started.Load() || p.closed {
+		return errors.New("the proxy has been started or closed already")
+	}
+	p.started.Store(true)
+	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick()) })
+	return p.listen(ctx)
+}
+
+// everyTick returns what is done now and then: connections to endpoints that nobody
+// needs are closed, and counters of routes that are gone forgotten.
+func (p *Proxy) everyTick() func(now int64) {
+	next := int64(0)
+	interval := min(time.Second, p.config.UpstreamIdleTimeout)
+	return func(now int64) {
+		if now < next {
+			return
+		}
+		next = after(now, interval)
+		for _, b := range p.state.Load().backends.All() {
+			for _, e := range b.all {
+				e.prune(now - int64(p.config.UpstreamIdleTimeout))
+			}
+		}
+		p.tally.prune(now)
+	}
+}
+
+// Apply makes want what is served, from the next request on. Listeners that are
+// wanted no more close, new ones open; an error names those that cannot, and the rest
+// is served nevertheless.
+func (p *Proxy) Apply(ctx context.Context, want l7.Table) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errors.New("the proxy is closed")
+	}
+	before := p.state.Load()
+	edit := before.backends.Edit()
+	var gone []*backend
+	for change := range pmap.Diff(before.table.Backends, want.Backends) {
+		old, _ := edit.Get(change.Key)
+		if change.HasNew {
+			edit.Set(change.Key, newBackend(change.New, old, p.shards))
+		} else if edit.Delete(change.Key); old != nil {
+			gone = append(gone, old)
+		}
+	}
+	p.state.Store(&state{table: want, backends: edit.Map()})
+	p.tally.turn()
+	for _, b := range gone {
+		b.close()
+	}
+	if !p.started.Load() {
+		return nil
+	}
+	return p.listen(ctx)
+}
+
+// SetCertificates makes these what handshakes show from now on.
+func (p *Proxy) SetCertificates(certificates Certificates) { p.certificates.Store(&certificates) }
+
+// listen opens and closes listeners so that they are those of the Table.
+func (p *Proxy) listen(ctx context.Context) error {
+	now := p.state.Load()
+	for name, l := range p.listeners {
+		if l.in(now) != nil {
+			l.last.Store(now)
+			continue
+		}
+		delete(p.listeners, name)
+		l.drain()
+	}
+	var failures []error
+	for name, spec := range now.table.Listeners {
+		if p.listeners[name] != nil {
+			continue
+		}
+		l, err := p.newListener(ctx, name, spec)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("listener %s: %w", name, err))
+			continue
+		}
+		p.listeners[name] = l
+		p.serving.Go(l.serve)
+	}
+	return errors.Join(failures...)
+}
+
+// Addresses returns where a listener accepts connections; none if it does not.
+func (p *Proxy) Addresses(name string) []netip.AddrPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.listeners[name]; l != nil {
+		return []netip.AddrPort{l.address()}
+	}
+	return nil
+}
+
+// Ready reports whether the proxy serves all listeners of a Table; if not, reasons
+// say why.
+func (p *Proxy) Ready() (ready bool, reasons []string) {
+	if p.closing.Load() {
+		return false, []string{"the proxy is closing"}
+	}
+	if !p.started.Load() {
+		return false, []string{"the proxy has not been started"}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	want := p.state.Load().table
+	if want.Listeners == nil {
+		return false, []string{"no routes have arrived yet"}
+	}
+	for name := range want.Listeners {
+		if p.listeners[name] == nil {
+			reasons = append(reasons, fmt.Sprintf("listener %s is not open", name))
+		}
+	}
+	slices.Sort(reasons)
+	return len(reasons) == 0, reasons
+}
+
+// Close withdraws readiness, goes on for Config.Lameduck, then accepts no more
+// connections and waits for those there are, at most for Config.DrainTimeout.
+func (p *Proxy) Close() error {
+	p.closing.Store(true)
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	listeners := p.listeners
+	p.listeners = map[string]*listener{}
+	p.mu.Unlock()
+	if p.started.Load() {
+		p.config.Log.Info("proxy is closing", "lameduck", p.config.Lameduck, "drain", p.config.DrainTimeout)
+		time.Sleep(p.config.Lameduck)
+	}
+	p.draining.Store(true)
+	for _, l := range listeners {
+		l.drain()
+	}
+	p.wait()
+	p.cancel()
+	p.background.Wait()
+	for _, b := range p.state.Load().backends.All() {
+		b.close()
+	}
+	return nil
+}
+
+// wait waits for all connections, and ends those that take longer than they may.
+func (p *Proxy) wait() {
+	done := make(chan struct{})
+	go func() {
+		p.serving.Wait()
+		close(done)
+	}()
+	timeout := time.NewTimer(p.config.DrainTimeout)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+		p.clock.closeAll()
+		<-done
+	}
+}

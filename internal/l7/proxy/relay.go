@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"io"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+)
+
+const (
+	// spliceFrom is from what size on a body is moved by the kernel alone. Each piece
+	// has to arrive within the timeouts.
+	spliceFrom  = 256 << 10
+	splicePiece = 256 << 10
+)
+
+// relay takes the answer, whose header has been read, to the client. It reports
+// whether the connection to the upstream can be used again.
+func (x *exchange) relay(up *upstream) (reusable bool, err error) {
+	response := &x.response
+	framing := response.Framing(x.head)
+	if x.early {
+		x.closes, x.linger = true, true
+	}
+	a := http1.Answer{Framing: framing, Length: response.Length, Minor: x.request.Minor}
+	if framing == http1.ByChunks || framing == http1.UntilClose {
+		a.Framing = http1.ByChunks
+		if x.request.Minor == 0 {
+			a.Framing, x.closes = http1.UntilClose, true
+		}
+	}
+	x.closes = x.closes || x.listener.draining.Load() || x.proxy.closing.Load()
+	a.Close = x.closes
+	x.status = response.Status
+	reusable = response.Persistent() && framing != http1.UntilClose && !x.early
+	x.out = http1.AppendResponse(x.out[:0], response, a)
+	switch framing {
+	case http1.NoBody:
+		x.send(x.out)
+	case http1.ByLength:
+		err = x.relayLength(up, response.Length)
+	default:
+		err = x.relayStream(up, framing, a.Framing)
+	}
+	// Bytes that no request has asked for would be taken for the answer to the next.
+	return reusable && err == nil && x.up.len() == 0, err
+}
+
+// relayLength passes on a body whose length is known.
+func (x *exchange) relayLength(up *upstream, length int64) error {
+	have := min(int64(x.up.len()), length)
+	x.out = append(x.out, x.up.bytes()[:have]...)
+	x.up.begin += int(have)
+	x.replied = true
+	if !x.send(x.out) {
+		return errClient
+	}
+	if remaining := length - have; remaining >= spliceFrom && x.listener.tls == nil {
+		return x.splice(up, remaining)
+	} else if remaining > 0 {
+		return x.copy(up, remaining)
+	}
+	return nil
+}
+
+// copy passes on so many bytes.
+func (x *exchange) copy(up *upstream, remaining int64) error {
+	bulk := x.proxy.bulks.Get().(*[bulkSize]byte)
+	defer x.proxy.bulks.Put(bulk)
+	for remaining > 0 {
+		up.arm(after(x.proxy.clock.now(), x.proxy.config.ReadTimeout))
+		n, err := up.Read(bulk[:min(remaining, bulkSize)])
+		if err != nil {
+			return err
+		}
+		if !x.send(bulk[:n]) {
+			return errClient
+		}
+		remaining -= int64(n)
+	}
+	return nil
+}
+
+// splice has the kernel move so many bytes from one connection to the other.
+func (x *exchange) splice(up *upstream, remaining int64) error {
+	for remaining > 0 {
+		now := x.proxy.clock.now()
+		up.arm(after(now, x.proxy.config.ReadTimeout))
+		x.socket.arm(after(now, x.proxy.config.WriteTimeout))
+		x.limited.R, x.limited.N = up.TCPConn, min(remaining, splicePiece)
+		n, err := x.socket.TCPConn.ReadFrom(&x.limited)
+		if remaining -= n; err == nil && n == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// relayStream passes on a body that ends with its last chunk, or with the
+// connection, each part when it comes.
+func (x *exchange) relayStream(up *upstream, from, to http1.Framing) error {
+	x.answers = http1.Chunks{}
+	for done := false; ; {
+		for !done && x.up.len() > 0 {
+			data, n := x.up.bytes(), x.up.len()
+			if from == http1.ByChunks {
+				var err error
+				if data, n, err = x.answers.Next(data); err != nil {
+					return err
+				}
+				done = x.answers.Done()
+			}
+			if to == http1.ByChunks {
+				x.out = http1.AppendChunk(x.out, data)
+			} else {
+				x.out = append(x.out, data...)
+			}
+			x.up.begin += n
+		}
+		if done && to == http1.ByChunks {
+			x.out = append(x.out, http1.LastChunk...)
+		}
+		if len(x.out) > 0 {
+			x.replied = true
+			if !x.send(x.out) {
+				return errClient
+			}
+			x.out = x.out[:0]
+		}
+		if done {
+			return nil
+		}
+		if err := x.more(up); err == io.EOF && from == http1.UntilClose {
+			done = true
+		} else if err != nil {
+			return err
+		}
+	}
+}

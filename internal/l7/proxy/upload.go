@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"errors"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+)
+
+// look is how long an upstream may not take any of a request before it is looked
+// whether it has answered already.
+const look = time.Second
+
+// upload sends a request whose body is still coming. It ends early if the upstream
+// answers before it has everything: then the rest is not sent, and both connections
+// end with the answer.
+func (x *exchange) upload(up *upstream) error {
+	if up.used {
+		if _, err := up.Try(x.up.space(x.limits.Head)); err != errNothing {
+			return errors.Join(errRetry, errStale)
+		}
+	}
+	if x.request.Continue {
+		if err := x.await(up); err != nil || x.early {
+			return err
+		}
+	}
+	body := body{remaining: x.request.Length, chunked: x.request.Chunked, limit: x.proxy.config.MaxBody}
+	x.chunks = http1.Chunks{}
+	for {
+		done, err := x.take(&body)
+		if err != nil {
+			return err
+		}
+		if err := x.deliver(up, x.out); err != nil || x.early || done {
+			return err
+		}
+		x.out = x.out[:0]
+		x.socket.arm(after(x.proxy.clock.now(), x.proxy.config.BodyTimeout))
+		n, err := x.conn.in.Read(x.work.in.space(bufferSize))
+		if err != nil {
+			return errors.Join(errClient, err)
+		}
+		x.socket.arm(0)
+		x.work.in.end += n
+	}
+}
+
+// body is what is still to come of a request's body.
+type body struct {
+	remaining, total, limit int64
+	chunked                 bool
+}
+
+// take adds what is in the buffer of the body to what goes out, and reports whether
+// that is the end of it.
+func (x *exchange) take(b *body) (done bool, err error) {
+	in := &x.work.in
+	if !b.chunked {
+		n := min(b.remaining, int64(in.len()))
+		x.out = append(x.out, in.bytes()[:n]...)
+		in.begin += int(n)
+		b.remaining -= n
+		return b.remaining == 0, nil
+	}
+	for in.len() > 0 && !x.chunks.Done() {
+		data, n, err := x.chunks.Next(in.bytes())
+		if err != nil {
+			return false, errors.Join(errClient, err)
+		}
+		if b.total += int64(len(data)); b.limit >= 0 && b.total > b.limit {
+			return false, errBody
+		}
+		x.out = http1.AppendChunk(x.out, data)
+		in.begin += n
+	}
+	if x.chunks.Done() {
+		x.out = append(x.out, http1.LastChunk...)
+	}
+	return x.chunks.Done(), nil
+}
+
+// await sends the header and waits for leave to send the body, or for an answer
+// without it (RFC 9110, section 10.1.1). An upstream that says neither gets it.
+func (x *exchange) await(up *upstream) error {
+	up.arm(after(x.proxy.clock.now(), x.proxy.config.ContinueTimeout))
+	n, err := up.Exchange(x.out, x.up.space(x.limits.Head), false)
+	x.out = x.out[:0]
+	x.up.end += n
+	for err == nil {
+		if n, err = x.response.Parse(x.up.bytes(), &x.limits); err != nil {
+			return errors.Join(errAnswer, err)
+		}
+		switch {
+		case n > 0 && !x.response.Interim():
+			x.early = true // header reads it once more
+			x.response.Reset()
+			return nil
+		case n > 0:
+			x.up.begin += n
+			if x.response.Status == 100 {
+				return x.leave()
+			}
+			if err := x.interim(); err != nil {
+				return err
+			}
+			x.out = x.out[:0]
+		default:
+			n, err = up.Read(x.up.space(x.limits.Head))
+			x.up.end += n
+		}
+	}
+	if !timedOut(err) {
+		return x.broken(err, false)
+	}
+	return x.leave()
+}
+
+// leave tells the client to send the body.
+func (x *exchange) leave() error {
+	if !x.send(append(x.out[:0], "HTTP/1.1 100 Continue\r\n\r\n"...)) {
+		return errClient
+	}
+	return nil
+}
+
+// deliver sends a part of a request, unless the upstream answers instead of taking
+// it.
+func (x *exchange) deliver(up *upstream, b []byte) error {
+	last := x.proxy.clock.now()
+	for {
+		now := x.proxy.clock.now()
+		up.arm(after(now, min(look, x.proxy.config.WriteTimeout)))
+		n, err := up.wait(b)
+		if n > 0 {
+			last = now
+		}
+		b = b[n:]
+		m, problem := up.Try(x.up.space(x.limits.Head))
+		if x.up.end += m; m > 0 {
+			x.early = len(b) > 0 || !x.finished()
+			return nil
+		}
+		switch {
+		case err == nil && problem != errNothing:
+			return problem
+		case err == nil:
+			return nil
+		case !timedOut(err), now-last > int64(x.proxy.config.WriteTimeout):
+			return err
+		}
+	}
+}
+
+// finished reports whether the client's body has been read to its end.
+func (x *exchange) finished() bool {
+	return x.request.Chunked && x.chunks.Done()
+}
