@@ -25,17 +25,13 @@ type loop struct {
 	buffer []byte
 }
 
-// maxSockets is more than 10,000 idle connections need.
-const maxSockets = 1 << 15
+// maxSockets is more than 10,000 idle connections need, and, with those of a proxy to
+// its backends, less than a process may have by default.
+const maxSockets = 1 << 14
 
 func newLoop() (*loop, error) {
-	// Files are what sockets are counted as.
-	limit := unix.Rlimit{Cur: 2 * maxSockets, Max: 2 * maxSockets}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return nil, err
-	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	return &loop{epoll: epoll, socks: make([]sock, 2*maxSockets), buffer: make([]byte, 1<<18)}, err
+	return &loop{epoll: epoll, socks: make([]sock, maxSockets), buffer: make([]byte, 1<<18)}, err
 }
 
 func (l *loop) watch(fd int, s sock) error {

@@ -70,7 +70,7 @@ func measure(w *world, r *report) error {
 	}
 	w.close()
 	all.ratios(r)
-	all.figures(r)
+	all.figures(r, w)
 	return w.sizes(r)
 }
 
@@ -90,7 +90,7 @@ func (w *world) prepare() error {
 // may refuse HTTP/2, which is noted; all else is an error.
 func (w *world) launchAll(all *results) ([]*peer, error) {
 	var proxies []*peer
-	for _, name := range names() {
+	for _, name := range w.names() {
 		p, err := w.launch(name, 1)
 		if err != nil {
 			return nil, err
@@ -183,13 +183,17 @@ func (all *results) ratio(r *report, name string, row row, peer string) {
 		r.missing("ratio "+name, why)
 		return
 	}
+	if len(all.perCPU[k+peer]) == 0 {
+		r.missing("ratio "+name, "the program of "+peer+" was not given")
+		return
+	}
 	r.ratio(name, all.perCPU[k+"fairlead"], all.perCPU[k+peer], row.what+", requests per CPU-second, against "+peer)
 }
 
 // figures are those of every row and proxy.
-func (all *results) figures(r *report) {
+func (all *results) figures(r *report, w *world) {
 	for _, row := range rows() {
-		for _, name := range names() {
+		for _, name := range w.names() {
 			k := row.name + "-" + name
 			if why := all.lacks[k]; why != "" {
 				r.missing("figure l7-"+k, why)

@@ -7,7 +7,7 @@ import (
 
 // sizes measures what proxies have in memory, each started anew for it.
 func (w *world) sizes(r *report) error {
-	for _, name := range names() {
+	for _, name := range w.names() {
 		what := "l7-idle-10k"
 		if name != "fairlead" {
 			what += "-" + name

@@ -32,14 +32,24 @@ func label(i int) string { return fmt.Sprintf("h%04d", i) }
 
 func host(i int) string { return label(i) + "." + domain }
 
-// names are the proxies, in the order in which they take turns.
-func names() []string { return []string{"fairlead", "nginx", "haproxy", "traefik", "caddy"} }
+// names are the proxies, in the order in which they take turns. Of Traefik and Caddy,
+// which take long to build, either may be left out.
+func (o options) names() []string {
+	all := []string{"fairlead", "nginx", "haproxy"}
+	if o.traefik != "" {
+		all = append(all, "traefik")
+	}
+	if o.caddy != "" {
+		all = append(all, "caddy")
+	}
+	return all
+}
 
 // launch starts a proxy with so many routes, each of a host and a backend of its own,
 // and HTTPS; it waits until the last one answers.
 func (w *world) launch(name string, routes int) (*peer, error) {
 	p := &peer{name: name}
-	for i, n := range names() {
+	for i, n := range w.names() {
 		if n == name {
 			p.plain, p.tls = at(uint16(proxyPort+2*i)), at(uint16(proxyPort+2*i+1))
 		}
@@ -161,10 +171,12 @@ http {
 }
 `
 
-// One thread; connections to servers are shared by those of clients.
+// One thread; connections to servers are shared by those of clients. HAProxy would want
+// two files for each connection, which few machines allow by default.
 const haproxyConfig = `global
 	nbthread 1
 	maxconn {{.Connections}}
+	no strict-limits
 	ssl-default-bind-options ssl-min-ver TLSv1.3
 	ssl-default-bind-curves X25519
 defaults

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -64,7 +65,8 @@ func (s *stream) connect(address netip.AddrPort, protocol string) error {
 			}
 			return err
 		}
-		if got := s.tls.ConnectionState().NegotiatedProtocol; got != protocol {
+		// What is agreed on by saying nothing is HTTP/1.1.
+		if got := cmp.Or(s.tls.ConnectionState().NegotiatedProtocol, "http/1.1"); got != protocol {
 			return fmt.Errorf("%w: it chooses %q, not %q", errRefused, got, protocol)
 		}
 	}
