@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // row is one kind of load.
@@ -58,6 +60,9 @@ func measure(w *world, r *report) error {
 	for _, row := range rows() {
 		for round := range w.rounds {
 			say("%s, round %d, %s after the start", row.name, round+1, time.Since(start).Round(time.Second))
+			if err := w.direct(all, row); err != nil {
+				return fmt.Errorf("%s without a proxy: %w", row.name, err)
+			}
 			for _, p := range proxies {
 				if all.lacks[row.name+"-"+p.name] != "" {
 					continue
@@ -160,6 +165,27 @@ func (w *world) round(all *results, row row, p *peer) error {
 	return nil
 }
 
+// direct measures what the load and the backend can without a proxy: with one they do
+// the same, so less than that is the proxy's limit. TLS the backend does not speak.
+func (w *world) direct(all *results, row row) error {
+	if row.task.protocol != "" {
+		return nil
+	}
+	t := row.task
+	t.host, t.address, t.used = host(0), netip.AddrPortFrom(backendAddress, backendPort), usedHere
+	t.warmup, t.length = w.length/4, w.length/2
+	o, err := w.run(t)
+	all.perCPU[row.name+"-direct"] = append(all.perCPU[row.name+"-direct"], o.perCPU())
+	return err
+}
+
+// usedHere returns the CPU time of this process.
+func usedHere() (time.Duration, error) {
+	var u unix.Rusage
+	err := unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
+}
+
 // ratios compares with the better of nginx and HAProxy, which is whose median is
 // higher, and HTTP/1.1 with Traefik and Caddy too.
 func (all *results) ratios(r *report) {
@@ -193,6 +219,9 @@ func (all *results) ratio(r *report, name string, row row, peer string) {
 // figures are those of every row and proxy.
 func (all *results) figures(r *report, w *world) {
 	for _, row := range rows() {
+		if direct := all.perCPU[row.name+"-direct"]; len(direct) > 0 {
+			r.figure("l7-"+row.name+"-direct", direct, "requests", row.what+", per CPU-second of the load, which asks the backend without a proxy")
+		}
 		for _, name := range w.names() {
 			k := row.name + "-" + name
 			if why := all.lacks[k]; why != "" {

@@ -63,6 +63,7 @@ func (w *world) idleMemory(name string) (before, after float64, err error) {
 // once has every connection ask once, underWay of them at a time.
 func (l *load) once() error {
 	left := l.idle.length
+	l.heard = time.Now()
 	for left > 0 || l.open > 0 {
 		for left > 0 && l.open < underWay {
 			c := l.idle.pop()
