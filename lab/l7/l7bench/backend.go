@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -112,7 +113,7 @@ func (a *answerer) ready(events uint32) error {
 		return nil
 	}
 	n, err := read(a.fd, a.buffer)
-	if err == errNothing {
+	if errors.Is(err, errNothing) {
 		return nil
 	}
 	if err != nil { // closed, which a proxy may at any time
@@ -177,7 +178,7 @@ func (a *answerer) sendLarge(again bool) error {
 
 // gone closes a connection that the proxy has closed.
 func (a *answerer) gone(err error) error {
-	if err == unix.EPIPE || err == unix.ECONNRESET {
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 		a.left, a.closed = 0, true
 		a.close(a.fd)
 		return nil

@@ -59,7 +59,7 @@ func plainBlock(fields ...string) []byte {
 func (g *grpcAnswerer) ready(events uint32) error {
 	if events&^unix.EPOLLOUT != 0 {
 		n, err := read(g.fd, g.buffer)
-		if err != nil && err != errNothing {
+		if err != nil && !errors.Is(err, errNothing) {
 			g.close(g.fd)
 			return nil
 		}

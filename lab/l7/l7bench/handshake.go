@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -94,8 +93,8 @@ func shake(t task) error {
 	if _, err := secure.Write(request1(t.host, t.path)); err != nil {
 		return fmt.Errorf("a new connection: %w", err)
 	}
-	if state := secure.ConnectionState(); state.DidResume || state.Version != tls.VersionTLS13 {
-		return errors.New("that was no full handshake of TLS 1.3")
+	if err := same(secure.ConnectionState()); err != nil {
+		return err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(secure), nil)
 	if err != nil {

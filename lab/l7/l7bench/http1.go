@@ -79,7 +79,7 @@ func (c *client1) readPlain() error {
 // broken is what it means that nothing can be read, which is no error if there is
 // nothing yet.
 func (c *client1) broken(err error) error {
-	if err == errNothing {
+	if errors.Is(err, errNothing) {
 		return nil
 	}
 	return fmt.Errorf("a connection to the proxy: %w", err)

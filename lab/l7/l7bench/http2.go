@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -117,7 +118,7 @@ func (c *client2) ready(uint32) error {
 	}
 	for {
 		n, err := c.take(c.buffer[len(c.buffer)/2:])
-		if err == errNothing {
+		if errors.Is(err, errNothing) {
 			return c.flush() // what control frames asked for
 		}
 		if err != nil {
@@ -136,7 +137,7 @@ func (c *client2) ready(uint32) error {
 }
 
 func (c *client2) broken(err error) error {
-	if err == errNothing {
+	if errors.Is(err, errNothing) {
 		return nil
 	}
 	return fmt.Errorf("a connection to the proxy: %w", err)
@@ -190,7 +191,7 @@ func (c *client2) frame(f frame) error {
 		}
 	case http2.FrameData:
 		if f.flags.Has(http2.FlagDataPadded) {
-			return fmt.Errorf("the bench does not know padded data")
+			return errors.New("the bench does not know padded data")
 		}
 		k.body += len(f.payload)
 		c.took(len(f.payload))

@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,6 +30,8 @@ type options struct {
 	length                         time.Duration
 	idle, routes                   int
 	nginx, haproxy, traefik, caddy string
+	// only are the rows to measure, and "memory"; empty means all.
+	only string
 }
 
 const unshared = "FAIRLEAD_L7BENCH_UNSHARED"
@@ -42,11 +45,15 @@ func main() {
 	flag.DurationVar(&o.length, "length", 3*time.Second, "time of each measurement")
 	flag.IntVar(&o.idle, "idle", 10_000, "idle connections whose memory is measured")
 	flag.IntVar(&o.routes, "routes", 5_000, "routes whose memory is measured")
+	flag.StringVar(&o.only, "only", "", "rows to measure, separated by commas: h1, 64k, tls, h2, grpc, handshake, memory; empty means all")
 	flag.StringVar(&o.nginx, "nginx", "/usr/sbin/nginx", "the program of nginx")
 	flag.StringVar(&o.haproxy, "haproxy", "/usr/sbin/haproxy", "the program of HAProxy")
 	flag.StringVar(&o.traefik, "traefik", "", "the program of Traefik")
 	flag.StringVar(&o.caddy, "caddy", "", "the program of Caddy")
 	flag.Parse()
+	if err := o.check(); err != nil {
+		exit(err)
+	}
 	if os.Getenv(unshared) == "" {
 		exit(inNetworkNamespace())
 	}
@@ -65,7 +72,7 @@ func exit(err error) {
 // machine's firewall costs time, and no port is taken.
 func inNetworkNamespace() error {
 	if runtime.NumCPU() < 2 {
-		return fmt.Errorf("a proxy and its load need two processors")
+		return errors.New("a proxy and its load need two processors")
 	}
 	self, err := os.Executable()
 	if err != nil {

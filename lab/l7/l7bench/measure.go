@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +42,30 @@ func rows() []row {
 	}
 }
 
+// wants reports whether a row is to be measured.
+func (o options) wants(row string) bool {
+	return o.only == "" || slices.Contains(strings.Split(o.only, ","), row)
+}
+
+// check refuses names that no row has.
+func (o options) check() error {
+	known := []string{"", "memory"}
+	for _, row := range rows() {
+		known = append(known, row.name)
+	}
+	for name := range strings.SplitSeq(o.only, ",") {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("there is no row %q; there are%s", name, strings.Join(known, " "))
+		}
+	}
+	return nil
+}
+
+// rows are those that are to be measured.
+func (o options) rows() []row {
+	return slices.DeleteFunc(rows(), func(row row) bool { return !o.wants(row.name) })
+}
+
 // results are what the rounds gave, by row and proxy.
 type results struct {
 	perCPU, perSecond, busy, p50, p99 map[string]series
@@ -57,7 +83,7 @@ func measure(w *world, r *report) error {
 		return err
 	}
 	start := time.Now()
-	for _, row := range rows() {
+	for _, row := range w.rows() {
 		for round := range w.rounds {
 			say("%s, round %d, %s after the start", row.name, round+1, time.Since(start).Round(time.Second))
 			if err := w.direct(all, row); err != nil {
@@ -74,8 +100,11 @@ func measure(w *world, r *report) error {
 		}
 	}
 	w.close()
-	all.ratios(r)
+	all.ratios(r, w)
 	all.figures(r, w)
+	if !w.wants("memory") {
+		return nil
+	}
 	return w.sizes(r)
 }
 
@@ -100,7 +129,7 @@ func (w *world) launchAll(all *results) ([]*peer, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range rows() {
+		for _, row := range w.rows() {
 			switch err := w.try(row, p); {
 			case err == nil:
 			case name == "fairlead" && errors.Is(err, errRefused):
@@ -188,8 +217,8 @@ func usedHere() (time.Duration, error) {
 
 // ratios compares with the better of nginx and HAProxy, which is whose median is
 // higher, and HTTP/1.1 with Traefik and Caddy too.
-func (all *results) ratios(r *report) {
-	for _, row := range rows() {
+func (all *results) ratios(r *report, w *world) {
+	for _, row := range w.rows() {
 		k := row.name + "-"
 		better := "nginx"
 		if all.perCPU[k+"haproxy"].median() > all.perCPU[k+"nginx"].median() {
@@ -218,7 +247,7 @@ func (all *results) ratio(r *report, name string, row row, peer string) {
 
 // figures are those of every row and proxy.
 func (all *results) figures(r *report, w *world) {
-	for _, row := range rows() {
+	for _, row := range w.rows() {
 		if direct := all.perCPU[row.name+"-direct"]; len(direct) > 0 {
 			r.figure("l7-"+row.name+"-direct", direct, "requests", row.what+", per CPU-second of the load, which asks the backend without a proxy")
 		}

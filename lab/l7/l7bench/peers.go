@@ -161,6 +161,7 @@ http {
 		ssl_certificate_key {{.Key}};
 		ssl_protocols TLSv1.3;
 		ssl_ecdh_curve X25519;
+		ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
 		location / { proxy_pass http://backend-{{.First}}; }
 		location {{.GRPCPath}} { grpc_pass grpc://grpc; }
 	}
@@ -179,6 +180,7 @@ const haproxyConfig = `global
 	no strict-limits
 	ssl-default-bind-options ssl-min-ver TLSv1.3
 	ssl-default-bind-curves X25519
+	ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
 defaults
 	mode http
 	option forwardfor

@@ -128,22 +128,19 @@ func (p *peer) used() (sum time.Duration, err error) {
 		return 0, err
 	}
 	for _, pid := range family {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return 0, err
+		var t unix.Timespec
+		// As clock_getcpuclockid(3) makes it of a process: /proc counts in hundredths of a
+		// second.
+		if err := unix.ClockGettime(int32(^pid)<<3|cpuClock, &t); err != nil {
+			return 0, fmt.Errorf("the CPU time of %s: %w", p.name, err)
 		}
-		// The name in parentheses may hold anything; after it, utime and stime are the
-		// 12th and 13th fields, in hundredths of a second (proc_pid_stat(5)).
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		user, err := strconv.ParseInt(fields[11], 10, 64)
-		kernel, failure := strconv.ParseInt(fields[12], 10, 64)
-		if err := errors.Join(err, failure); err != nil {
-			return 0, err
-		}
-		sum += time.Duration(user+kernel) * 10 * time.Millisecond
+		sum += time.Duration(t.Nano())
 	}
 	return sum, nil
 }
+
+// cpuClock is the kernel's CPUCLOCK_SCHED, what all threads of a process have run.
+const cpuClock = 2
 
 // memory returns what a proxy has in memory, in bytes. What several processes share
 // counts once.
