@@ -64,7 +64,9 @@ func (w *world) start(p *peer, program string, args ...string) error {
 	}
 	defer log.Close()
 	p.cmd = exec.CommandContext(context.Background(), "taskset", slices.Concat([]string{"-c", strconv.Itoa(proxyCPU), program}, args)...)
-	p.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	// In a session of its own: the kernel gives sessions equal shares (sched(7), autogroup),
+	// and that of this one is used up by the load, which never sleeps.
+	p.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setsid: true}
 	p.cmd.Env = append(os.Environ(), "HOME="+w.directory)
 	p.cmd.Dir = w.directory
 	p.cmd.Stdout, p.cmd.Stderr = log, log
