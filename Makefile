@@ -41,6 +41,10 @@ bench-services: ## Measure Services beside kube-proxy and write docs/benchmarks/
 bench-dns: ## Measure DNS beside CoreDNS, Knot and unbound and write docs/benchmarks/dns.md (as root, ten minutes)
 	@./hack/bench-dns.sh
 
+.PHONY: bench-l7
+bench-l7: ## Measure the L7 engine beside nginx, HAProxy, Traefik and Caddy and write docs/benchmarks/l7.md (as root, twenty minutes)
+	@./hack/bench-l7.sh
+
 .PHONY: bench-loadbalancer
 bench-loadbalancer: up ## Measure failover of LoadBalancers on the lab and write docs/benchmarks/loadbalancer.md (as root, half an hour)
 	@./hack/bench-loadbalancer.sh
@@ -60,6 +64,7 @@ check: generate lint ## Lint, and fail if generated files or go.mod are not up t
 	go mod tidy -diff
 	cd lab && go mod tidy -diff
 	cd lab/dns && go mod tidy -diff
+	cd lab/l7 && go mod tidy -diff
 	@git diff --exit-code --stat -- internal || { echo "generated files differ: commit what 'make generate' made"; exit 1; }
 
 .PHONY: image

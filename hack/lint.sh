@@ -34,4 +34,5 @@ export CGO_ENABLED=0
 lint . ""
 lint lab e2e
 lint lab/dns ""
+lint lab/l7 ""
 step "nothing found"

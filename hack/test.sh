@@ -35,6 +35,9 @@ step "the lab's own tests"
 step "the cluster's DNS beside CoreDNS"
 (cd lab/dns && go vet ./... && go test -timeout 10m ./...)
 
+step "the bench of the L7 engine"
+(cd lab/l7 && go vet ./... && go test -timeout 10m ./...)
+
 step "end-to-end tests on the lab"
 (cd lab && go vet -tags e2e ./e2e/... && go test -count=1 -timeout 60m -tags e2e -v ./e2e/...)
 

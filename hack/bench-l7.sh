@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Measures the L7 engine beside nginx, HAProxy, Traefik and Caddy, and writes
+# docs/benchmarks/l7.md. It takes about twenty minutes; run it as root on a machine that
+# does nothing else. With arguments, which lab/l7/l7bench gets (such as
+# -rounds 1 -length 1s), it tries itself out, and writes nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. hack/bench-machine.sh
+
+./hack/packages.sh nginx:nginx haproxy:haproxy taskset:util-linux patch:patch
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+export CGO_ENABLED=0
+echo "==> building; the first time this fetches the modules of Traefik and Caddy, and compiles them for minutes"
+traefik=$out/traefik
+lab/l7/traefik/build.sh "$traefik" || {
+	echo "Traefik cannot be built; the report says that its figures are missing" >&2
+	traefik=
+}
+(cd lab/l7 && go build -o "$out/l7bench" ./l7bench && go build -ldflags '-s -w' -o "$out/caddy" github.com/caddyserver/caddy/v2/cmd/caddy)
+# Figures of a busy machine mean little: the report says how busy it was.
+load=$(cut -d" " -f1 /proc/loadavg)
+PATH=$PATH:/usr/sbin
+"$out/l7bench" -nginx "$(command -v nginx)" -haproxy "$(command -v haproxy)" -traefik "$traefik" -caddy "$out/caddy" "$@" >"$out/figures"
+if [ $# -gt 0 ]; then
+	cat "$out/figures"
+	exit
+fi
+{
+	cat <<-TXT
+		# The L7 engine, side by side with nginx, HAProxy, Traefik and Caddy
+
+		One run, on loopback in a network namespace, of Fairlead's engine, of nginx $(nginx -v 2>&1 | sed 's,.*/,,'), of HAProxy $(haproxy -v | sed -n '1s/^HAProxy version \([0-9.]*\).*/\1/p'),
+		of Traefik $(sed -n 's/^version=v//p' lab/l7/traefik/build.sh), and of Caddy $(sed -n 's,^.*caddyserver/caddy/v2 v\([0-9.]*\).*$,\1,p' lab/l7/go.mod). All are reverse proxies of one backend. Each value is a median;
+		the line below it says of what, and how far the rounds, in which all proxies take turns, lie apart.
+
+		- Each proxy has one processor, with one worker or thread; the load and the backend, one thread for both, have the other
+		  one. A proxy's CPU time is that of all its processes, user and kernel, by their clocks; answers are counted where they arrive,
+		  and the run ends with an error if any is not what it must be. What share of its processor a proxy used is
+		  stated: below about 95 % the load was the limit, and requests come one by one, which costs a proxy more for each.
+		- On loopback the kernel's work of receiving is done in the sender's system call: that of requests by the load, that of
+		  answers by the proxy.
+		- The load has 64 requests under way: on 64 connections, with HTTP/2 and gRPC on 4 with 16 each. All connections to
+		  clients and to the backend are kept, but for new connections (l7-handshake), of which 32 are under way: each has a full
+		  handshake with X25519 and a P-256 certificate, and one request. TLS is 1.3 with AES-128-GCM everywhere.
+		- To the backend all speak HTTP/1.1, for gRPC HTTP/2, both without TLS. No proxy writes an access log; each adds
+		  X-Forwarded-For. Traefik is as it comes, without its experimental fast proxy. Fairlead has the routes that
+		  Ingresses compile to.
+		- The ratios are against the better of nginx and HAProxy, by the median of the run.
+		- The 99th percentile is at half of the rate that the same proxy reached, counted from when a request was due.
+		- Memory is that of all processes of a proxy, shared pages counted once (Pss); what the kernel has for sockets is not in it.
+
+		A ratio above 1 means that Fairlead is better.
+
+		Made by \`make bench-l7\` on: $(machine). Processes that wanted to run before it: $load.
+
+	TXT
+	cat "$out/figures"
+} >docs/benchmarks/l7.md
+cat docs/benchmarks/l7.md
