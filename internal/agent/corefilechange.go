@@ -48,9 +48,12 @@ func (k *Kept) followKept(c config.Config) (followed, error) {
 	if unusable != nil {
 		k.refuse(f, unusable)
 		if k.corefile != nil && k.name == c.DNS.Corefile {
-			if last, err := followFrom(c, k.corefile.files()); err == nil {
-				f = last
+			last, err := followFrom(c, k.corefile.files())
+			if err != nil {
+				k.version.Reset()
+				return f, unusable // the kept one may be of use again, with another fairlead.yaml
 			}
+			f = last
 		}
 	}
 	k.keep(f)
@@ -109,7 +112,11 @@ func (a *Agent) takeCorefile() (anew bool) {
 	kept.keep(now)
 	kept.changes.Inc()
 	a.noteCorefile(nil)
-	a.log.Info("Corefile changed, the DNS server answers by it", "file", a.base.DNS.Corefile)
+	if now.inForce() {
+		a.log.Info("Corefile changed, the DNS server answers by it", "file", a.base.DNS.Corefile)
+	} else {
+		a.log.Info("there is no Corefile any more, the DNS server answers by section dns of fairlead.yaml", "file", a.base.DNS.Corefile)
+	}
 	return false
 }
 

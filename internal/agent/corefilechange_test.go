@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -44,16 +43,12 @@ type follower struct {
 // startFollower runs one with a Corefile in which words are replaced.
 func startFollower(t *testing.T, words ...string) *follower {
 	t.Helper()
-	free, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := free.LocalAddr().String()
-	free.Close()
+	at := freeAddress(t)
 	c := writeCorefile(t, map[string]string{"Corefile": strings.NewReplacer(words...).Replace(hostCorefile)})
 	a := bare(t, Options{Planes: []string{"dns"}})
 	a.base, a.renewed = c, make(chan struct{}, 1)
-	a.base.DNS.Listen = []netip.AddrPort{netip.MustParseAddrPort(at)}
+	a.base.DNS.Listen = []netip.AddrPort{at}
+	var err error
 	a.corefile, err = a.options.Kept.followKept(a.base)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +64,7 @@ func startFollower(t *testing.T, words ...string) *follower {
 	running.Go(func() { _ = p.run(ctx) })
 	running.Go(func() { _ = a.build(ctx, make(chan kube.View)) })
 	t.Cleanup(func() { cancel(); running.Wait() })
-	return &follower{Agent: a, t: t, file: c.DNS.Corefile, at: at}
+	return &follower{Agent: a, t: t, file: c.DNS.Corefile, at: at.String()}
 }
 
 // write replaces the Corefile as the kubelet does, at once.
@@ -135,7 +130,7 @@ func (f *follower) metric(name string) (sum float64, value string) {
 }
 
 // TestCorefileInPlace changes a Corefile a hundred times under load: every query is
-// answered by one Corefile, readiness stays, and what the cluster's zone says follows.
+// answered by one Corefile, and what the cluster's zone says follows.
 func TestCorefileInPlace(t *testing.T) {
 	f := startFollower(t, "TTL", "1")
 	f.becomes("192.0.2.1")

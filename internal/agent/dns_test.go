@@ -22,14 +22,13 @@ func TestDNSBeforeFirstState(t *testing.T) {
 		return conn
 	}
 	port := func(conn net.PacketConn) netip.AddrPort { return conn.LocalAddr().(*net.UDPAddr).AddrPort() }
-	elsewhere, free := listen(), listen()
+	elsewhere := listen()
 	up := &wire.Server{PacketConn: elsewhere, Handler: wire.HandlerFunc(func(w wire.ResponseWriter, m *wire.Msg) {
 		w.WriteMsg(new(wire.Msg).SetRcode(m, wire.RcodeNameError))
 	})}
 	go up.ActivateAndServe()
 	t.Cleanup(func() { up.Shutdown() })
-	at := port(free)
-	free.Close()
+	at := freeAddress(t)
 
 	a := bare(t, Options{})
 	a.options.Config.DNS.Listen = []netip.AddrPort{at}

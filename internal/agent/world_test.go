@@ -3,8 +3,10 @@ package agent
 import (
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,4 +100,23 @@ func bare(t *testing.T, o Options) *Agent {
 	}
 	a.registerMetrics()
 	return a
+}
+
+// freeAddress returns where nothing listens over UDP or TCP, at a loopback address that
+// other tests' connections do not come from.
+func freeAddress(t *testing.T) netip.AddrPort {
+	t.Helper()
+	for range 100 {
+		udp, err := net.ListenPacket("udp", "127.0.0.77:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer udp.Close()
+		if tcp, err := net.Listen("tcp", udp.LocalAddr().String()); err == nil {
+			tcp.Close()
+			return udp.LocalAddr().(*net.UDPAddr).AddrPort()
+		}
+	}
+	t.Fatal("no port is free over UDP and TCP")
+	return netip.AddrPort{}
 }

@@ -53,6 +53,8 @@ func (r *optionRule) apply(o *Outcome, client Client) bool {
 	case at >= 0 && r.Action != "append":
 		before := opt.Option[at]
 		opt.Option[at] = made
+		// A client must not have a second one taken for what the rule says.
+		opt.Option = slices.DeleteFunc(opt.Option, func(option wire.EDNS0) bool { return r.is(option) && option != made })
 		r.revert(o, func(all []wire.EDNS0) []wire.EDNS0 {
 			if at := slices.IndexFunc(all, r.is); at >= 0 {
 				all[at] = before
@@ -150,23 +152,29 @@ func (o *Outcome) ownOPT() *wire.OPT {
 }
 
 // Options returns, in wire form, the options that go to other servers with the Request;
-// usually none.
+// usually none. Those that are too large, which no rule makes, are left out.
 func (o *Outcome) Options() string {
-	sent := o.options.of(o.Request)
-	if len(sent) == 0 {
-		return ""
+	var all []byte
+	for _, option := range o.options.of(o.Request) {
+		record := &wire.OPT{Hdr: wire.RR_Header{Name: ".", Rrtype: wire.TypeOPT}, Option: []wire.EDNS0{option}}
+		buffer := make([]byte, wire.Len(record)+optHeader)
+		end, err := wire.PackRR(record, buffer, 0, nil, false)
+		if size := end - optHeader; err == nil && size <= maxOption && len(all)+size <= maxOptions {
+			all = append(all, buffer[optHeader:end]...)
+		}
 	}
-	record := &wire.OPT{Hdr: wire.RR_Header{Name: ".", Rrtype: wire.TypeOPT}, Option: sent}
-	buffer := make([]byte, wire.Len(record)+optHeader)
-	end, err := wire.PackRR(record, buffer, 0, nil, false)
-	if err != nil {
-		return "" // what a client has sent can be packed again, so this is for the cautious
-	}
-	return string(buffer[optHeader:end])
+	return string(all)
 }
 
 // optHeader is the size of an OPT record without options.
 const optHeader = 11
+
+// maxOption bounds one option that goes to other servers, with its head, and maxOptions
+// all of them: they are in the cache's keys, and clients have a say in some.
+const (
+	maxOption  = 4 + 255
+	maxOptions = 1024
+)
 
 // of returns the touched options of a message.
 func (s *options) of(m *wire.Msg) []wire.EDNS0 {

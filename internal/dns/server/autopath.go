@@ -20,7 +20,7 @@ type asker func(forward.Query) (*wire.Msg, bool)
 
 // searches finds the names to look for in the place of one that does not exist.
 func (x *exchange) searches(asked dns.Question) {
-	if !x.live.autopath || x.answer.Rcode != dns.NXDomain || x.asked != x.request || x.translates() || x.outcome.Chase != "" {
+	if !x.live.autopath || x.answer.Rcode != dns.NXDomain || x.asked.Question[0] != x.request.Question[0] || x.translates() || x.outcome.Chase != "" {
 		return
 	}
 	looked, suffixes, ok := x.live.table.SearchPath(x.client.address.Unmap(), asked.Name)

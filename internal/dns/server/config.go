@@ -54,7 +54,7 @@ type Config struct {
 	// KernelFastPath lets the kernel answer usual queries about the cluster where they
 	// come in, if it can (package kernel).
 	KernelFastPath bool
-	// Forward configures upstream servers; its Own and Log are set here.
+	// Forward configures upstream servers; its Own, Tap and Log are set here.
 	Forward forward.Config
 	Log     *slog.Logger
 	// Registry gets the metrics; may be nil.

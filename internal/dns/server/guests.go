@@ -66,8 +66,13 @@ func (l *guestListener) Accept() (net.Conn, error) {
 			l.SetDeadline(time.Now().Add(lastLook))
 			continue
 		}
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return nil, err
+		}
+		if err != nil {
+			// Out of file descriptors, most likely: some will be freed.
+			time.Sleep(errorPause)
+			continue
 		}
 		l.accepted++
 		client := unmapped(conn.RemoteAddr()).Addr()

@@ -31,7 +31,7 @@ const (
 	messageType = "application/dns-message"
 	// maxHeader bounds the header of a request in bytes: a query of maxQuery bytes
 	// takes 5462 of them in a GET request.
-	maxHeader = 16 << 10
+	maxHeader = 8 << 10
 )
 
 // httpsServer serves one address by HTTP/1.1 and HTTP/2.
@@ -40,7 +40,7 @@ type httpsServer struct {
 	listener *net.TCPListener
 	server   *http.Server
 	tally    *tally
-	// busy is the number of requests under way.
+	// busy is the number of queries that are being answered.
 	busy   atomic.Int64
 	guests *guests
 	hots   sync.Pool
@@ -53,11 +53,18 @@ func newHTTPSServer(p *Plane, listener *net.TCPListener) *httpsServer {
 	h.server = &http.Server{
 		Handler: h, TLSConfig: p.certificate.config("h2", "http/1.1"), MaxHeaderBytes: maxHeader,
 		ReadTimeout: c.IOTimeout, IdleTimeout: c.IdleTimeout,
-		// From the request's header on, so other servers' time to answer is within.
+		// From the request's header on, so the time that other servers may take for one
+		// question is within.
 		WriteTimeout: c.IOTimeout + p.live.Load().forwarder.Timeout(),
-		HTTP2:        &http.HTTP2Config{MaxConcurrentStreams: c.MaxPipelined},
-		ErrorLog:     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
-		BaseContext:  func(net.Listener) context.Context { return p.ctx },
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: c.MaxPipelined,
+			// WriteTimeout ends streams, but not a connection whose client does not read.
+			WriteByteTimeout: c.IOTimeout,
+			// What is sent ahead is at most this; less than 64 KiB is not allowed.
+			MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: maxQuery,
+		},
+		ErrorLog:    slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return p.ctx },
 	}
 	return h
 }
@@ -82,14 +89,13 @@ func (h *httpsServer) drain() { h.listener.SetDeadline(time.Now()) }
 // ServeHTTP implements http.Handler: it answers one query.
 func (h *httpsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
-	defer h.busy.Add(-1)
-	if h.busy.Add(1) > int64(h.plane.config.MaxWaiting) {
+	if packet, status, why := readRequest(w, r); status != http.StatusOK {
+		h.fail(w, status, why)
+	} else if reply, ok := h.take(r, packet, now); !ok {
 		h.tally.refused.Add(1)
 		w.Header().Set("Retry-After", "1")
 		h.fail(w, http.StatusServiceUnavailable, "too many queries at once; ask another server")
-	} else if packet, status, why := readRequest(w, r); status != http.StatusOK {
-		h.fail(w, status, why)
-	} else if reply := h.answer(r, packet, now); reply == nil {
+	} else if reply == nil {
 		// Rules want no reply, or the packet is none that has one; CoreDNS says the same.
 		h.fail(w, http.StatusInternalServerError, "no reply")
 	} else {
@@ -142,6 +148,16 @@ func readRequest(w http.ResponseWriter, r *http.Request) (packet []byte, status 
 	}
 	w.Header().Set("Allow", "GET, POST")
 	return nil, http.StatusMethodNotAllowed, "use GET or POST"
+}
+
+// take answers a query, unless too many are being answered. A client that is slow to send
+// or to read keeps nobody else out.
+func (h *httpsServer) take(r *http.Request, packet []byte, now time.Time) (reply []byte, ok bool) {
+	defer h.busy.Add(-1)
+	if h.busy.Add(1) > int64(h.plane.config.MaxWaiting) {
+		return nil, false
+	}
+	return h.answer(r, packet, now), true
 }
 
 // answer returns the reply to a query, or nil if there is none.

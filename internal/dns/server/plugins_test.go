@@ -265,6 +265,15 @@ func TestAutopathRetarget(t *testing.T) {
 	}
 }
 
+// TestAutopathOptions expects rules about options to leave search paths as they are.
+func TestAutopathOptions(t *testing.T) {
+	up := upstream(t, searched)
+	config := Config{Autopath: true, Forward: forward.Config{Upstreams: []netip.AddrPort{up}}}
+	config.Blocks = readBlocks(t, ". {\n kubernetes cluster.local\n rewrite edns0 local set 0xffee {client_ip}\n forward . 192.0.2.1\n}")
+	_, at := start(t, config, withPod(t, "127.0.0.1", dns.Config{Pods: dns.PodsVerified}))
+	expect(t, ask(t, "udp", at, query("www.example.com.shop.svc.cluster.local.", wire.TypeA)), 0, "www.example.com.", "192.0.2.1")
+}
+
 // TestAutopathRules expects names that rules have a say about to be left to the pod's
 // resolver, which asks for them, and so reaches the rules.
 func TestAutopathRules(t *testing.T) {

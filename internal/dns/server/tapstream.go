@@ -120,6 +120,8 @@ func (s *tapStream) connected(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	// What is left when ctx ends may take as long as one message, and not each of them.
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(tapTimeout, func() { conn.Close() }) })()
 	writer, err := framestream.NewWriter(conn, &framestream.WriterOptions{
 		ContentTypes: [][]byte{[]byte("protobuf:dnstap.Dnstap")}, Bidirectional: true, Timeout: tapTimeout,
 	})
@@ -167,18 +169,26 @@ func (s *tapStream) dial(ctx context.Context) (net.Conn, error) {
 	return secure, nil
 }
 
-// write sends messages. Those that it cannot send count as left out.
+// write sends messages. If it cannot, all count as left out.
 func (s *tapStream) write(w *framestream.Writer, all []*tap.Dnstap) error {
-	for i, d := range all {
+	err := writeAll(w, all)
+	if err != nil {
+		s.dropped.Add(uint64(len(all)))
+		return err
+	}
+	s.sent.Add(uint64(len(all)))
+	return nil
+}
+
+func writeAll(w *framestream.Writer, all []*tap.Dnstap) error {
+	for _, d := range all {
 		frame, err := proto.Marshal(d)
-		if err == nil {
-			_, err = w.WriteFrame(frame)
-		}
 		if err != nil {
-			s.dropped.Add(uint64(len(all) - i))
 			return err
 		}
-		s.sent.Add(1)
+		if _, err := w.WriteFrame(frame); err != nil {
+			return err
+		}
 	}
 	return w.Flush()
 }

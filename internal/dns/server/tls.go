@@ -75,7 +75,7 @@ func (k *keyPair) look() {
 	if err == nil {
 		k.problem.Store(nil)
 		if before != nil && k.current.Load() != before {
-			k.log.Info("the certificate for DNS over TLS has been replaced", "file", k.certificate)
+			k.log.Info("the certificate for DNS over TLS and HTTPS has been replaced", "file", k.certificate)
 		}
 		return
 	}
@@ -84,9 +84,9 @@ func (k *keyPair) look() {
 		return
 	}
 	if before == nil {
-		k.log.Error("DNS over TLS answers nobody until there is a certificate for it", "error", err)
+		k.log.Error("DNS over TLS and HTTPS answer nobody until there is a certificate: put one into the files, or the Secret that they come from", "error", err)
 	} else {
-		k.log.Error("the certificate for DNS over TLS stays the one before", "error", err)
+		k.log.Error("the certificate for DNS over TLS and HTTPS stays the one before", "error", err)
 	}
 }
 
@@ -97,9 +97,9 @@ func (k *keyPair) describe() []string {
 	case problem == nil:
 		return nil
 	case k.current.Load() == nil:
-		return []string{"DNS over TLS answers nobody until there is a certificate for it: " + *problem}
+		return []string{"DNS over TLS and HTTPS answer nobody until there is a certificate; put one into the files, or the Secret that they come from: " + *problem}
 	}
-	return []string{"the certificate for DNS over TLS stays the one before: " + *problem}
+	return []string{"the certificate for DNS over TLS and HTTPS stays the one before: " + *problem}
 }
 
 // load reads the files and, if they have changed, uses what they hold. The error says
@@ -109,7 +109,7 @@ func (k *keyPair) load() error {
 	for i, name := range []string{k.certificate, k.key} {
 		var err error
 		if texts[i], err = os.ReadFile(name); err != nil {
-			return fmt.Errorf("cannot read the certificate for DNS over TLS: %w", err)
+			return fmt.Errorf("cannot read the certificate for DNS over TLS and HTTPS: %w", err)
 		}
 	}
 	if bytes.Equal(texts[0], k.texts[0]) && bytes.Equal(texts[1], k.texts[1]) {

@@ -129,7 +129,7 @@ func TestTLSWithoutCertificate(t *testing.T) {
 			t.Error("a connection without a certificate")
 		}
 		text := strings.Join(p.Describe(), "\n")
-		if ready, _ := p.Ready(); !ready || !strings.Contains(text, "DNS over TLS answers nobody until there is a certificate for it: ") || !strings.Contains(text, why) {
+		if ready, _ := p.Ready(); !ready || !strings.Contains(text, "DNS over TLS and HTTPS answer nobody until there is a certificate; put one into the files, or the Secret that they come from: ") || !strings.Contains(text, why) {
 			t.Errorf("ready %t: %s", ready, text)
 		}
 	}
@@ -142,7 +142,7 @@ func TestTLSWithoutCertificate(t *testing.T) {
 		p.certificate.look()
 		refused("cannot use the certificate in " + files.Certificate + " with the key in " + files.Key)
 	}
-	if n := strings.Count(log.String(), "answers nobody"); n != 2 {
+	if n := strings.Count(log.String(), "answer nobody"); n != 2 {
 		t.Errorf("%d lines in the log: %s", n, log)
 	}
 	os.WriteFile(files.Key, good, 0o600)

@@ -69,15 +69,18 @@ func (f *Forwarder) findLoop(ctx context.Context, u *upstream) {
 	f.loops.sent[name] = p
 	f.loops.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(ctx, loopWait)
+	within, cancel := context.WithTimeout(ctx, loopWait)
 	defer cancel()
 	// Whether there is a reply does not matter here: queries will find out.
-	_, _ = u.exchange(ctx, Query{Name: name, Type: wire.TypeHINFO, Class: wire.ClassINET})
+	_, _ = u.exchange(within, Query{Name: name, Type: wire.TypeHINFO, Class: wire.ClassINET})
 
 	f.loops.mu.Lock()
 	delete(f.loops.sent, name)
 	own := p.seen || f.own(u.Address)
 	f.loops.mu.Unlock()
+	if ctx.Err() != nil {
+		return // it was broken off, which says nothing
+	}
 	if was := u.own.Swap(own); own && !was {
 		f.log.Error("upstream leads back to this server and is not asked: name another server in its place", "upstream", u)
 	}
