@@ -62,7 +62,7 @@ func AppendRequest(dst []byte, r *Request, h *Hop, id []byte, upgrade bool) []by
 		dst = h.appendTrusted(dst, r)
 	}
 	for i := range r.Fields {
-		if f := &r.Fields[i]; !f.hop && !withheld(f.Lower) {
+		if f := &r.Fields[i]; !f.hop && !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)) {
 			dst = appendLine(dst, f.Name, f.Value)
 		}
 	}
@@ -97,6 +97,17 @@ func withheld(lower []byte) bool {
 		return true
 	}
 	return bytes.IndexByte(lower, '_') >= 0
+}
+
+// aboutHops reports whether a field says what only a proxy in front may say: of
+// earlier hops (RFC 7239 and its forerunners), or what URL was asked for, which
+// frameworks take for the request's own.
+func aboutHops(lower []byte) bool {
+	switch string(lower) {
+	case "forwarded", "x-forwarded-prefix", "x-forwarded-ssl", "x-forwarded-server", "x-original-url", "x-rewrite-url":
+		return true
+	}
+	return false
 }
 
 // usableID reports whether a client's X-Request-ID is passed on, which

@@ -228,5 +228,7 @@ func (x *exchange) failed(err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		status, reason = 504, "the backend did not answer in time"
 	}
+	// Nobody knows how much of the body is off the buffer already.
+	x.closes = x.closes || !x.request.Bodyless()
 	x.answer(status, reason)
 }

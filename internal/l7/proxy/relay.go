@@ -43,6 +43,10 @@ func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	default:
 		err = x.relayStream(up, framing, a.Framing)
 	}
+	// An upstream that announces a body where there is none may send it yet.
+	if framing == http1.NoBody && !x.head && (response.Chunked || response.Length > 0) {
+		reusable = false
+	}
 	// Bytes that no request has asked for would be taken for the answer to the next.
 	return reusable && err == nil && x.up.len() == 0, err
 }
