@@ -53,7 +53,7 @@ func (x *exchange) send1(up *upstream) error {
 	body := int(max(r.Length, 0))
 	x.out = append(x.out, in.bytes()[:body]...)
 	now := x.at
-	up.arm(after(now, x.proxy.config.ReadTimeout))
+	up.arm(after(now, x.readTimeout()))
 	n, err := up.Exchange(x.out, x.up.space(x.limits.Head), up.used)
 	if err != nil {
 		return x.broken(err, r.Idempotent())
@@ -102,7 +102,7 @@ func (x *exchange) header(up *upstream) error {
 
 // more reads more of the answer.
 func (x *exchange) more(up *upstream) error {
-	up.arm(after(x.proxy.clock.now(), x.proxy.config.ReadTimeout))
+	up.arm(after(x.proxy.clock.now(), x.readTimeout()))
 	n, err := up.Read(x.up.space(x.limits.Head))
 	x.up.end += n
 	return err

@@ -73,7 +73,7 @@ func (x *exchange) copy(up *upstream, remaining int64) error {
 	bulk := x.proxy.bulks.Get().(*[bulkSize]byte)
 	defer x.proxy.bulks.Put(bulk)
 	for remaining > 0 {
-		up.arm(after(x.proxy.clock.now(), x.proxy.config.ReadTimeout))
+		up.arm(after(x.proxy.clock.now(), x.readTimeout()))
 		n, err := up.Read(bulk[:min(remaining, bulkSize)])
 		if err != nil {
 			return err
@@ -95,7 +95,7 @@ func (x *exchange) splice(up *upstream, remaining int64) error {
 	}
 	for remaining > 0 {
 		now := x.proxy.clock.now()
-		up.arm(after(now, x.proxy.config.ReadTimeout))
+		up.arm(after(now, x.readTimeout()))
 		x.socket.arm(after(now, x.proxy.config.WriteTimeout))
 		x.limited.R, x.limited.N = up.TCPConn, min(remaining, splicePiece)
 		n, err := x.socket.TCPConn.ReadFrom(&x.limited)
