@@ -257,6 +257,7 @@ func (p *Proxy) wait() {
 	select {
 	case <-done:
 	case <-timeout.C:
+		p.cancel() // nor are connections to upstreams made any more
 		p.clock.closeAll()
 		<-done
 	}
