@@ -25,6 +25,10 @@ type FieldMatch struct {
 	Present bool
 }
 
+// maxMatched is how long a value may be, in octets, that is compared with a regular
+// expression; a longer one does not match.
+const maxMatched = 4 << 10
+
 // String returns the condition as Explain shows it.
 func (m FieldMatch) String() string {
 	switch {
@@ -102,7 +106,7 @@ func (m *FieldMatch) value(v string) bool {
 	case m.Present:
 		return true
 	case m.Regexp != nil:
-		return m.Regexp.MatchString(v)
+		return len(v) <= maxMatched && m.Regexp.MatchString(v)
 	}
 	return v == m.Value
 }

@@ -5,13 +5,15 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 )
 
 // What a regular expression may cost. The time to match a path is at most its
 // length times the size, whatever the path (package regexp).
 const (
-	maxExpression     = 1024 // octets
-	maxExpressionSize = 1000 // instructions, about
+	maxExpression     = 1024                    // octets
+	maxExpressionSize = nginx.MaxExpressionSize // instructions, about
 )
 
 // expression is a regular expression that is compared with the beginning of paths,
@@ -40,7 +42,7 @@ func parseExpression(text string) (*expression, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.size = expressionSize(tree); e.size > maxExpressionSize {
+	if e.size = nginx.ExpressionSize(tree); e.size > maxExpressionSize {
 		return nil, fmt.Errorf("it would take about %d steps for each character of a path, at most %d are allowed", e.size, maxExpressionSize)
 	}
 	e.re, err = regexp.Compile("(?i)" + source)
@@ -56,24 +58,6 @@ func ascii(text string) bool {
 		}
 	}
 	return true
-}
-
-// expressionSize returns about how many instructions an expression compiles to.
-func expressionSize(re *syntax.Regexp) int {
-	size := 1
-	switch re.Op {
-	case syntax.OpLiteral:
-		size = len(re.Rune)
-	case syntax.OpCharClass:
-		size = 1 + len(re.Rune)/64
-	}
-	for _, sub := range re.Sub {
-		size += expressionSize(sub)
-	}
-	if re.Op == syntax.OpRepeat {
-		size *= max(re.Min, re.Max, 1)
-	}
-	return min(size, 1<<24) // far above what is allowed, and far from an overflow
 }
 
 // matches tells whether a path begins as the expression says.

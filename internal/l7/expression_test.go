@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,5 +65,13 @@ func TestPathRewrite(t *testing.T) {
 		if match, _, err := Normalize(Encode(got)); got != c.want || err != nil || match != got {
 			t.Errorf("%+v: %s, sent as %s, %v", c, got, Encode(got), err)
 		}
+	}
+}
+
+// TestLongValue holds that what a value may cost is bounded: a long one is not compared.
+func TestLongValue(t *testing.T) {
+	m := FieldMatch{Name: "x", Regexp: regexp.MustCompile("a")}
+	if !m.value(strings.Repeat("a", maxMatched)) || m.value(strings.Repeat("a", maxMatched+1)) {
+		t.Error("not bounded where it should be")
 	}
 }

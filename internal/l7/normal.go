@@ -12,7 +12,7 @@ var (
 	ErrPathControl   = errors.New("the path has a control character")
 	ErrPathCharacter = errors.New("the path has a space, # or ?, which end a path")
 	ErrPathAboveRoot = errors.New("the path leads above the root")
-	ErrPathAmbiguous = errors.New("the path has a dot segment beside an encoded slash or a backslash, which servers read in two ways")
+	ErrPathAmbiguous = errors.New("the path has a dot segment beside an encoded slash, a backslash or a semicolon, which servers read in two ways")
 	ErrPathOverlong  = errors.New("the path has an overlong encoding of a character")
 )
 
@@ -33,7 +33,8 @@ var (
 // slashes are one, as ingress-nginx has it. Refused is what servers read in
 // different ways: broken escapes, control characters (NUL and line feeds among
 // them, encoded too), paths that lead above the root, dot segments that begin or
-// end at an encoded slash or at a backslash, overlong UTF-8. A path that is normal
+// end at an encoded slash or at a backslash or have a parameter (/..;/, which servlets
+// read as /../), overlong UTF-8. A path that is normal
 // already is returned as it is, without an allocation; the empty path is that of
 // the root (RFC 9110, section 4.2.3).
 func Normalize(path string) (match, wire string, err error) {
@@ -187,14 +188,15 @@ func (p *paths) back(match, wire int, last bool) {
 }
 
 // ambiguous tells a segment in which a server that takes encoded slashes or
-// backslashes for slashes finds a dot segment.
+// backslashes for slashes, or what follows a semicolon for a parameter (RFC 3986,
+// section 3.3), finds a dot segment.
 func ambiguous(segment string) bool {
-	if !strings.Contains(segment, "%2F") && !strings.Contains(segment, `\`) {
+	if !strings.Contains(segment, "%2F") && !strings.ContainsAny(segment, `\;`) {
 		return false
 	}
 	segment = strings.ReplaceAll(segment, "%2F", `\`)
 	for part := range strings.SplitSeq(segment, `\`) {
-		if part == "." || part == ".." {
+		if part, _, _ = strings.Cut(part, ";"); part == "." || part == ".." {
 			return true
 		}
 	}

@@ -44,6 +44,7 @@ func TestNormalize(t *testing.T) {
 		"/a b": ErrPathCharacter, "/a#b": ErrPathCharacter, "/a?b": ErrPathCharacter,
 		"/..": ErrPathAboveRoot, "/a/../../b": ErrPathAboveRoot, "/%2e%2e/": ErrPathAboveRoot,
 		"/a/..%2fb": ErrPathAmbiguous, "/a%2F..": ErrPathAmbiguous, `/a/..\b`: ErrPathAmbiguous, "/x%5c.%2Fy": ErrPathAmbiguous,
+		"/public/..;/admin": ErrPathAmbiguous, "/a/..;x=1": ErrPathAmbiguous, "/a/%2e%2e%3bx/b": ErrPathAmbiguous, "/.;/a": ErrPathAmbiguous, "/a%2f..;": ErrPathAmbiguous,
 		"/%c0%ae%c0%ae/": ErrPathOverlong, "/%e0%80%ae": ErrPathOverlong, "/%f0%80%80%ae": ErrPathOverlong,
 	} {
 		if match, wire, err := Normalize(given); !errors.Is(err, want) {

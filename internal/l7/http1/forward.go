@@ -10,6 +10,7 @@ import (
 // names and with the values of ingress-nginx. It is made once per connection.
 type Hop struct {
 	peer, scheme, port string
+	address            netip.Addr
 	// trusted is nil if the peer's word about earlier hops counts for nothing.
 	trusted func(netip.Addr) bool
 	// fields are those that are the same for every request.
@@ -20,7 +21,7 @@ type Hop struct {
 // the port that was connected to. If trusted holds of the client, the fields that it
 // sends about earlier hops are passed on and added to; else they are dropped.
 func NewHop(peer netip.Addr, scheme string, port uint16, trusted func(netip.Addr) bool) *Hop {
-	h := &Hop{peer: peer.String(), scheme: scheme, port: strconv.Itoa(int(port))}
+	h := &Hop{address: peer, peer: peer.String(), scheme: scheme, port: strconv.Itoa(int(port))}
 	if trusted != nil && trusted(peer) {
 		h.trusted = trusted
 		return h
@@ -62,7 +63,7 @@ func AppendRequest(dst []byte, r *Request, h *Hop, id []byte, upgrade bool) []by
 		dst = h.appendTrusted(dst, r)
 	}
 	for i := range r.Fields {
-		if f := &r.Fields[i]; !f.hop && !withheld(f.Lower) {
+		if f := &r.Fields[i]; !f.hop && !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)) {
 			dst = appendLine(dst, f.Name, f.Value)
 		}
 	}
@@ -99,6 +100,17 @@ func withheld(lower []byte) bool {
 	return bytes.IndexByte(lower, '_') >= 0
 }
 
+// aboutHops reports whether a field says what only a proxy in front may say: of
+// earlier hops (RFC 7239 and its forerunners), or what URL was asked for, which
+// frameworks take for the request's own.
+func aboutHops(lower []byte) bool {
+	switch string(lower) {
+	case "forwarded", "x-forwarded-prefix", "x-forwarded-ssl", "x-forwarded-server", "x-original-url", "x-rewrite-url":
+		return true
+	}
+	return false
+}
+
 // usableID reports whether a client's X-Request-ID is passed on, which
 // ingress-nginx does with any.
 func usableID(id []byte) bool {
@@ -121,13 +133,42 @@ func (h *Hop) appendTrusted(dst []byte, r *Request) []byte {
 	dst = appendLine(dst, "X-Real-IP", client)
 	dst = appendGiven(dst, r, "x-forwarded-host", "X-Forwarded-Host", r.Authority)
 	dst = appendGiven(dst, r, "x-forwarded-port", "X-Forwarded-Port", h.port)
-	scheme := []byte(h.scheme)
-	if given := r.Get("x-forwarded-proto"); equalFold(given, "http") || equalFold(given, "https") {
-		scheme = given
-	}
+	scheme := h.Scheme(r)
 	dst = appendLine(dst, "X-Forwarded-Proto", scheme)
 	dst = appendLine(dst, "X-Forwarded-Scheme", scheme)
 	return appendLine(dst, "X-Scheme", scheme)
+}
+
+// Scheme returns that which the client used, http or https: of the connection, or what
+// a trusted peer says.
+func (h *Hop) Scheme(r *Request) string {
+	if h.trusted != nil {
+		switch given := r.Get("x-forwarded-proto"); {
+		case equalFold(given, "http"):
+			return "http"
+		case equalFold(given, "https"):
+			return "https"
+		}
+	}
+	return h.scheme
+}
+
+// Client returns the client's address: the peer, or the one that a trusted peer says.
+func (h *Hop) Client(r *Request) netip.Addr {
+	if h.trusted == nil {
+		return h.address
+	}
+	var list []byte
+	for i := range r.Fields {
+		if f := &r.Fields[i]; string(f.Lower) == "x-forwarded-for" && len(f.Value) > 0 {
+			list = append(append(list, f.Value...), ", "...)
+		}
+	}
+	client, err := netip.ParseAddr(h.client(list))
+	if err != nil {
+		return h.address
+	}
+	return client.Unmap()
 }
 
 func appendGiven[T []byte | string](dst []byte, r *Request, lower, name string, standard T) []byte {

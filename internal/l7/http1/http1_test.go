@@ -119,3 +119,17 @@ func BenchmarkParse(b *testing.B) {
 		out = AppendRequest(out[:0], &r, hop, text[:4], false)
 	}
 }
+
+// TestEmptyLineAndFullBuffer holds that a header which fills the buffer together with
+// the empty line before it is refused, not waited for.
+func TestEmptyLineAndFullBuffer(t *testing.T) {
+	limits := &Limits{Line: 100, Head: 1000, Fields: 10}
+	text := "\r\nGET / HTTP/1.1\r\nA: " + strings.Repeat("a", 1000)
+	var r Request
+	if n, err := r.Parse([]byte(text[:999]), limits); n != 0 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, err := r.Parse([]byte(text[:1000]), limits); err != errHead {
+		t.Errorf("error %v", err)
+	}
+}

@@ -31,6 +31,9 @@ func (r *Request) Parse(b []byte, limits *Limits) (int, error) {
 		return 0, err
 	}
 	if n == 0 {
+		if len(b) >= limits.Head {
+			return 0, errHead // with the empty line there is no space for more
+		}
 		return 0, nil
 	}
 	if err := r.parse(b[skip:skip+n], limits); err != nil {

@@ -20,7 +20,7 @@ func TestRead(t *testing.T) {
 		"use-regex", "true", "rewrite-target", "/$2/x", "app-root", "/home", "ssl-redirect", "false", "force-ssl-redirect", "true",
 		"upstream-vhost", "inner.example.com:80", "x-forwarded-prefix", "/api", "backend-protocol", "grpcs",
 		"proxy-connect-timeout", "5", "proxy-send-timeout", "60s", "proxy-read-timeout", "3600", "proxy-body-size", "8m",
-		"whitelist-source-range", "10.0.0.0/8, 192.0.2.1", "denylist-source-range", "10.9.0.0/16",
+		"whitelist-source-range", "10.0.0.0/8, 192.0.2.1", "denylist-source-range", "::ffff:10.9.0.0/112",
 		"permanent-redirect", "https://example.com$request_uri", "permanent-redirect-code", "308",
 		"canary", "true", "canary-by-header", "X-Canary", "canary-by-header-value", "yes", "canary-by-cookie", "c", "canary-weight", "30", "canary-weight-total", "200",
 	))
@@ -31,7 +31,7 @@ func TestRead(t *testing.T) {
 		o.ForwardedPrefix != "/api" || o.Protocol != "GRPCS" || o.Connect != 5*time.Second || o.Send != time.Minute || o.Read != time.Hour || o.MaxBody != 8<<20 || !o.HasMaxBody {
 		t.Errorf("%+v", o)
 	}
-	if len(o.Allow) != 2 || o.Allow[1].String() != "192.0.2.1/32" || len(o.Deny) != 1 {
+	if len(o.Allow) != 2 || o.Allow[1].String() != "192.0.2.1/32" || len(o.Deny) != 1 || o.Deny[0].String() != "10.9.0.0/16" {
 		t.Errorf("%v %v", o.Allow, o.Deny)
 	}
 	if r := o.Redirect; r == nil || r.Status != 308 || r.Location != "https://example.com" || !r.AppendURI {
@@ -69,6 +69,7 @@ func TestWrongValues(t *testing.T) {
 		"proxy-body-size=-1":                           {false, "is not a size"},
 		"proxy-body-size=99999999g":                    {false, "is not a size"},
 		"whitelist-source-range=10.0.0.0/8,office":     {true, `has "office"`},
+		"denylist-source-range=::ffff:0.0.0.0/90":      {true, "write two ranges"},
 		"whitelist-source-range=":                      {true, "names no range"},
 		"permanent-redirect=javascript:alert(1)":       {true, "does not begin with"},
 		"permanent-redirect=https://$host$request_uri": {true, `has '$'`},
@@ -86,7 +87,7 @@ func TestWrongValues(t *testing.T) {
 		}
 	}
 	for _, pair := range [][2]string{
-		{"canary-by-header", "a b"}, {"canary-by-header-pattern", "("}, {"canary-by-header-pattern", "((a{100}){100}){100}"}, {"canary-by-cookie", "a;b"}, {"canary-weight", "half"},
+		{"canary-by-header", "a b"}, {"canary-by-header-pattern", "("}, {"canary-by-header-pattern", "((a{100}){100}){100}"}, {"canary-by-header-pattern", "(abcdefghij){101}"}, {"canary-by-cookie", "a;b"}, {"canary-weight", "half"},
 	} {
 		if o, problems := Read(annotated("canary", "true", pair[0], pair[1])); !o.Closed || len(problems) != 1 {
 			t.Errorf("%v: closed %t, %v", pair, o.Closed, problems)

@@ -101,8 +101,8 @@ func token(text string) bool {
 	return len(text) <= 128
 }
 
-// parsePattern reads an expression for a header's value. Its length bounds what it
-// costs, but for repetitions, which have a bound of their own.
+// parsePattern reads an expression for a header's value. Repetitions are
+// unfolded only after their cost is known.
 func parsePattern(text string) (*regexp.Regexp, error) {
 	if len(text) > 256 {
 		return nil, errors.New("has more than 256 characters")
@@ -111,20 +111,30 @@ func parsePattern(text string) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is no regular expression: %w", err)
 	}
-	if repeats(tree) > 1000 {
-		return nil, errors.New("repeats too much")
+	if size := ExpressionSize(tree); size > MaxExpressionSize {
+		return nil, fmt.Errorf("would take about %d steps for each character, at most %d are allowed", size, MaxExpressionSize)
 	}
 	return regexp.Compile(text)
 }
 
-// repeats returns how many copies of something an expression asks for at most.
-func repeats(re *syntax.Regexp) int {
-	most := 1
+// MaxExpressionSize is what ExpressionSize may be. The time to match a text is at most
+// its length times the size, whatever the text (package regexp).
+const MaxExpressionSize = 1000
+
+// ExpressionSize returns about how many instructions an expression compiles to.
+func ExpressionSize(re *syntax.Regexp) int {
+	size := 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		size = len(re.Rune)
+	case syntax.OpCharClass:
+		size = 1 + len(re.Rune)/64
+	}
 	for _, sub := range re.Sub {
-		most = max(most, repeats(sub))
+		size += ExpressionSize(sub)
 	}
 	if re.Op == syntax.OpRepeat {
-		most *= max(re.Min, re.Max, 1)
+		size *= max(re.Min, re.Max, 1)
 	}
-	return min(most, 1<<20)
+	return min(size, 1<<24) // far above what is allowed, and far from an overflow
 }

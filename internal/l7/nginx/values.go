@@ -151,6 +151,12 @@ func readRanges(value string) ([]netip.Prefix, error) {
 			continue
 		}
 		if p, err := netip.ParsePrefix(text); err == nil {
+			if p.Addr().Is4In6() {
+				if p.Bits() < 96 {
+					return nil, fmt.Errorf("has %q, which is partly of IPv4; write two ranges", text)
+				}
+				p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+			}
 			ranges = append(ranges, p.Masked())
 		} else if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 			ranges = append(ranges, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,6 +16,8 @@ type clock struct {
 	tick  time.Duration
 	mu    sync.Mutex
 	all   map[*socket]struct{}
+	// closed is set once no connection may be there any more.
+	closed bool
 }
 
 func newClock(tick time.Duration) *clock {
@@ -26,10 +30,14 @@ func (c *clock) now() int64 { return int64(time.Since(c.epoch)) + 1 }
 // after is the time in nanoseconds, so much later than another.
 func after(now int64, d time.Duration) int64 { return now + int64(d) }
 
-func (c *clock) add(s *socket) {
+// add takes in a connection, and reports whether there may be one still.
+func (c *clock) add(s *socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all[s] = struct{}{}
+	if !c.closed {
+		c.all[s] = struct{}{}
+	}
+	return !c.closed
 }
 
 func (c *clock) remove(s *socket) {
@@ -65,11 +73,15 @@ func (c *clock) poke(now int64) {
 	}
 }
 
-// closeAll closes every connection.
+// closeAll ends every connection, those that come later too. It does not wait: while
+// a request is answered within a read of the client's connection, to close that one
+// takes until the answer has failed, which needs the upstream's to be closed.
 func (c *clock) closeAll() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for s := range c.all {
-		s.TCPConn.Close()
+	c.closed = true
+	all := slices.Collect(maps.Keys(c.all))
+	c.mu.Unlock()
+	for _, s := range all {
+		go s.TCPConn.Close()
 	}
 }

@@ -30,7 +30,8 @@ type Config struct {
 	// MaxLine, MaxHead and MaxFields bound the header of requests and responses: 8 KB,
 	// 32 KB and 100.
 	MaxLine, MaxHead, MaxFields int
-	// MaxBody bounds the body of a request: 1 MB. Negative means not at all.
+	// MaxBody bounds the body of a request whose Route does not say: 1 MB. Negative means
+	// not at all.
 	MaxBody int64
 	// MaxIdle bounds the connections to an endpoint that wait for a request: 320.
 	MaxIdle int

@@ -136,6 +136,11 @@ func (c *conn) serve() bool {
 		}
 		w := c.work
 		space := w.in.space(w.limits.Head)
+		if len(space) == 0 {
+			// The parser refuses what is that large; to read nothing would go on for ever.
+			c.refuse(&http1.Error{Status: 431, Reason: "the header is too large"})
+			return false
+		}
 		n, err := c.in.Read(space)
 		switch {
 		case err == errNothing:

@@ -5,18 +5,12 @@ import (
 	"io"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
-const (
-	// fresh is how long a connection may have been idle to be trusted still to be open;
-	// after that, it is looked at before it is used.
-	fresh = time.Millisecond
-	// maxInterim bounds the responses that come before the final one.
-	maxInterim = 16
-)
+// maxInterim bounds the responses that come before the final one.
+const maxInterim = 16
 
 // converse sends the request and takes the answer to the client. It reports whether
 // the connection to the upstream can be used again.
@@ -59,9 +53,8 @@ func (x *exchange) send1(up *upstream) error {
 	body := int(max(r.Length, 0))
 	x.out = append(x.out, in.bytes()[:body]...)
 	now := x.at
-	up.arm(after(now, x.proxy.config.ReadTimeout))
-	suspicious := up.used && (now-up.idle > int64(fresh) || !r.Idempotent())
-	n, err := up.Exchange(x.out, x.up.space(x.limits.Head), suspicious)
+	up.arm(after(now, x.readTimeout()))
+	n, err := up.Exchange(x.out, x.up.space(x.limits.Head), up.used)
 	if err != nil {
 		return x.broken(err, r.Idempotent())
 	}
@@ -109,7 +102,7 @@ func (x *exchange) header(up *upstream) error {
 
 // more reads more of the answer.
 func (x *exchange) more(up *upstream) error {
-	up.arm(after(x.proxy.clock.now(), x.proxy.config.ReadTimeout))
+	up.arm(after(x.proxy.clock.now(), x.readTimeout()))
 	n, err := up.Read(x.up.space(x.limits.Head))
 	x.up.end += n
 	return err

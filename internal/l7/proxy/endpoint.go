@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // errConnect is that no connection to an endpoint could be made, so that nothing
@@ -104,9 +105,9 @@ func (e *endpoint) close() {
 	}
 }
 
-// dial makes a connection.
-func (p *Proxy) dial(ctx context.Context, e *endpoint) (*upstream, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.config.ConnectTimeout)
+// dial makes a connection within a time.
+func (p *Proxy) dial(ctx context.Context, e *endpoint, timeout time.Duration) (*upstream, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var dialer net.Dialer
 	conn, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, e.address)

@@ -57,26 +57,6 @@ func (c *conn) handle(w *work) {
 	}
 }
 
-// ready reports whether the request goes to a backend; if not, it has been answered.
-func (x *exchange) ready() bool {
-	r := &x.request
-	limit := x.proxy.config.MaxBody
-	x.newID()
-	switch {
-	case x.route == nil:
-		x.answer(404, "no route matches the request")
-	case x.route.Redirect != nil:
-		x.redirect()
-	case len(x.route.Backends) == 0:
-		x.answer(503, "the route has no backend")
-	case limit >= 0 && !r.Chunked && r.Length > limit:
-		x.answer(413, "the body is larger than allowed")
-	default:
-		return true
-	}
-	return false
-}
-
 // describe tells the Routes what they may know of the request. The error is why its
 // path is refused.
 func (x *exchange) describe() error {
@@ -182,7 +162,7 @@ func (x *exchange) try(e *endpoint) error {
 		// Endpoints close idle connections when they like. That says nothing about whether
 		// they take a new one.
 	}
-	up, err := x.proxy.dial(x.proxy.ctx, e)
+	up, err := x.proxy.dial(x.proxy.ctx, e, orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout))
 	if err != nil {
 		return errors.Join(errRetry, err)
 	}
@@ -228,5 +208,7 @@ func (x *exchange) failed(err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		status, reason = 504, "the backend did not answer in time"
 	}
+	// Nobody knows how much of the body is off the buffer already.
+	x.closes = x.closes || !x.request.Bodyless()
 	x.answer(status, reason)
 }

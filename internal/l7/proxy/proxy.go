@@ -68,7 +68,7 @@ func New(config Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
-		listeners: map[string]*listener{}, match: (*l7.Routes).Match, normalize: normalize, tally: newTallies(),
+		listeners: map[string]*listener{}, match: (*l7.Routes).Match, normalize: l7.Normalize, tally: newTallies(),
 	}
 	limits := config.limits()
 	p.works.New = func() any { return newWork(limits) }
@@ -257,6 +257,7 @@ func (p *Proxy) wait() {
 	select {
 	case <-done:
 	case <-timeout.C:
+		p.cancel() // nor are connections to upstreams made any more
 		p.clock.closeAll()
 		<-done
 	}

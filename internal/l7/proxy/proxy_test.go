@@ -110,6 +110,12 @@ func serveRaw(t testing.TB, handle func(net.Conn)) netip.AddrPort {
 // connections.
 func startRaw(t testing.TB, handle func(net.Conn)) (address netip.AddrPort, stop func()) {
 	t.Helper()
+	return startAccepting(t, func() func(net.Conn) { return handle })
+}
+
+// startAccepting asks accept for what handles each connection, one after the other.
+func startAccepting(t testing.TB, accept func() func(net.Conn)) (address netip.AddrPort, stop func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +127,7 @@ func startRaw(t testing.TB, handle func(net.Conn)) (address netip.AddrPort, stop
 			if err != nil {
 				return
 			}
+			handle := accept()
 			wait.Go(func() {
 				defer conn.Close()
 				conn.SetDeadline(time.Now().Add(20 * time.Second))

@@ -43,6 +43,10 @@ func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	default:
 		err = x.relayStream(up, framing, a.Framing)
 	}
+	// An upstream that announces a body where there is none may send it yet.
+	if framing == http1.NoBody && !x.head && (response.Chunked || response.Length > 0) {
+		reusable = false
+	}
 	// Bytes that no request has asked for would be taken for the answer to the next.
 	return reusable && err == nil && x.up.len() == 0, err
 }
@@ -69,7 +73,7 @@ func (x *exchange) copy(up *upstream, remaining int64) error {
 	bulk := x.proxy.bulks.Get().(*[bulkSize]byte)
 	defer x.proxy.bulks.Put(bulk)
 	for remaining > 0 {
-		up.arm(after(x.proxy.clock.now(), x.proxy.config.ReadTimeout))
+		up.arm(after(x.proxy.clock.now(), x.readTimeout()))
 		n, err := up.Read(bulk[:min(remaining, bulkSize)])
 		if err != nil {
 			return err
@@ -91,7 +95,7 @@ func (x *exchange) splice(up *upstream, remaining int64) error {
 	}
 	for remaining > 0 {
 		now := x.proxy.clock.now()
-		up.arm(after(now, x.proxy.config.ReadTimeout))
+		up.arm(after(now, x.readTimeout()))
 		x.socket.arm(after(now, x.proxy.config.WriteTimeout))
 		x.limited.R, x.limited.N = up.TCPConn, min(remaining, splicePiece)
 		n, err := x.socket.TCPConn.ReadFrom(&x.limited)

@@ -58,16 +58,26 @@ func escape(raw string) string {
 
 // recorder is an upstream that reads requests as net/http does, and keeps the bytes.
 type recorder struct {
-	mu     sync.Mutex
-	got    bytes.Buffer
+	mu sync.Mutex
+	// got is what each connection brought, in the order in which they were accepted.
+	got    []*bytes.Buffer
 	answer string
 	// once closes a connection after its first answer.
 	once bool
 }
 
-func (r *recorder) serve(conn net.Conn) {
-	var raw bytes.Buffer
-	reader := bufio.NewReader(io.TeeReader(conn, &raw))
+// accept returns what serves the next connection. Connections end in any order, so
+// each has a place of its own.
+func (r *recorder) accept() func(net.Conn) {
+	raw := new(bytes.Buffer)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = append(r.got, raw)
+	return func(conn net.Conn) { r.serve(conn, raw) }
+}
+
+func (r *recorder) serve(conn net.Conn, raw *bytes.Buffer) {
+	reader := bufio.NewReader(io.TeeReader(conn, raw))
 	refused := ""
 	for {
 		request, err := http.ReadRequest(reader)
@@ -85,10 +95,18 @@ func (r *recorder) serve(conn net.Conn) {
 		}
 	}
 	conn.Close()
+	raw.WriteString(refused)
+}
+
+// all is what came over all connections; none may be open any more.
+func (r *recorder) all() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.got.Write(raw.Bytes())
-	r.got.WriteString(refused)
+	var b strings.Builder
+	for _, raw := range r.got {
+		b.Write(raw.Bytes())
+	}
+	return b.String()
 }
 
 // TestMessages runs the stories of testdata: what a client sends, and perhaps what
@@ -126,14 +144,12 @@ func tell(t *testing.T, story string, files map[string][]byte) []txtar.File {
 		up.answer, up.once = unescape(t, answer), true
 		out = append(out, txtar.File{Name: story + "/answer", Data: answer})
 	}
-	address, stop := startRaw(t, up.serve)
+	address, stop := startAccepting(t, up.accept)
 	p := start(t, Config{MaxLine: 256, MaxHead: 1024, MaxFields: 20, MaxBody: 4096}, tableFor(address), toBackend())
 	got := talk(t, p, unescape(t, files["client"]))
 	p.Close()
 	stop()
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	for _, part := range []struct{ name, got string }{{"upstream", masked(up.got.String())}, {"got", masked(got)}} {
+	for _, part := range []struct{ name, got string }{{"upstream", masked(up.all())}, {"got", masked(got)}} {
 		text := escape(part.got)
 		if text != string(files[part.name]) && !*update {
 			t.Errorf("%s:\n%s\nwant:\n%s", part.name, text, files[part.name])

@@ -59,7 +59,9 @@ func newSocket(conn *net.TCPConn, clock *clock) (*socket, error) {
 	}
 	s := &socket{TCPConn: conn, raw: raw, clock: clock, fd: -1}
 	s.poll = s.ready
-	clock.add(s)
+	if !clock.add(s) {
+		return nil, net.ErrClosed
+	}
 	return s, nil
 }
 

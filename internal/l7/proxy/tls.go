@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"strings"
 )
 
@@ -66,6 +67,9 @@ func (s *secure) Each(serve func() bool) error {
 
 // Read implements stream.
 func (s *secure) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, io.ErrShortBuffer // crypto/tls returns 0 and no error, at once
+	}
 	if s.got {
 		s.got, p[0] = false, s.one[0]
 		return 1, nil

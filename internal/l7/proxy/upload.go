@@ -25,7 +25,7 @@ func (x *exchange) upload(up *upstream) error {
 			return err
 		}
 	}
-	body := body{remaining: x.request.Length, chunked: x.request.Chunked, limit: x.proxy.config.MaxBody}
+	body := body{remaining: x.request.Length, chunked: x.request.Chunked, limit: x.maxBody()}
 	x.chunks = http1.Chunks{}
 	for {
 		done, err := x.take(&body)
@@ -130,7 +130,7 @@ func (x *exchange) deliver(up *upstream, b []byte, last bool) error {
 	moved := x.proxy.clock.now()
 	for {
 		now := x.proxy.clock.now()
-		up.arm(after(now, min(look, x.proxy.config.WriteTimeout)))
+		up.arm(after(now, min(look, x.sendTimeout())))
 		n, err := up.wait(b)
 		if n > 0 {
 			moved = now
@@ -154,7 +154,7 @@ func (x *exchange) deliver(up *upstream, b []byte, last bool) error {
 			return problem
 		case err == nil:
 			return nil
-		case !timedOut(err), now-moved > int64(x.proxy.config.WriteTimeout):
+		case !timedOut(err), now-moved > int64(x.sendTimeout()):
 			return err
 		}
 	}

@@ -295,3 +295,23 @@ func TestMaxConnections(t *testing.T) {
 		}
 	}
 }
+
+// TestBodyWithoutPlace holds that a connection on which an upstream announces a body
+// that an answer cannot have is not used again: the body may come yet, and would be
+// taken for the next answer.
+func TestBodyWithoutPlace(t *testing.T) {
+	for _, answer := range []string{
+		"HTTP/1.1 204 No Content\r\nContent-Length: 40\r\n\r\n", "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+	} {
+		var connections atomic.Int64
+		up := serveRaw(t, func(conn net.Conn) {
+			connections.Add(1)
+			says(answer)(conn)
+		})
+		p := start(t, Config{}, tableFor(up), toBackend())
+		talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if n := connections.Load(); n != 2 {
+			t.Errorf("%q: %d connections for two requests", answer, n)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+)
+
+// ready reports whether the request goes to a backend; if not, it has been answered.
+// What a Route says applies in the order that l7.Route states.
+func (x *exchange) ready() bool {
+	r := &x.request
+	x.newID()
+	switch {
+	case x.route == nil:
+		x.answer(404, "no route matches the request")
+	case x.route.HTTPSRedirect != nil && x.hop.Scheme(r) != "https":
+		x.redirect(x.route.HTTPSRedirect)
+	case x.route.Redirect != nil:
+		x.redirect(x.route.Redirect)
+	case x.route.Access != nil && !x.route.Access.Allows(x.hop.Client(r)):
+		x.answer(403, "the client's address is not let in")
+	case x.maxBody() >= 0 && !r.Chunked && r.Length > x.maxBody():
+		x.answer(413, "the body is larger than allowed")
+	case !served(x.route):
+		x.answer(503, "the route asks for what is not supported yet")
+	case !hasBackend(x.route):
+		x.answer(orDefault(x.route.Status, 503), "the route has no backend")
+	default:
+		return true
+	}
+	return false
+}
+
+// served reports whether all that a Route says of the way to its Backends is acted
+// on. To leave out a part could bring a request where it must not go.
+func served(route *l7.Route) bool {
+	return route.Rewrite == nil && route.Upstream.Protocol == l7.UpstreamHTTP
+}
+
+// hasBackend reports whether a Route has a Backend with a weight.
+func hasBackend(route *l7.Route) bool {
+	for i := range route.Backends {
+		if route.Backends[i].Weight > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// maxBody is how many bytes the request's body may have: what the Route says, else
+// the Config; negative means any.
+func (x *exchange) maxBody() int64 { return orDefault(x.route.MaxBody, x.proxy.config.MaxBody) }
+
+// readTimeout and sendTimeout are for the next part of an answer to come, and for a
+// part of the request to be taken.
+func (x *exchange) readTimeout() time.Duration {
+	return orDefault(x.route.Upstream.Read, x.proxy.config.ReadTimeout)
+}
+
+func (x *exchange) sendTimeout() time.Duration {
+	return orDefault(x.route.Upstream.Send, x.proxy.config.WriteTimeout)
+}
+
+// redirect answers with where else to go.
+func (x *exchange) redirect(to *l7.Redirect) {
+	x.status = to.Status
+	x.closes = x.closes || !x.skipBody()
+	b := http1.AppendStatus(x.out[:0], to.Status, []byte(http.StatusText(to.Status)))
+	b = append(b, "Location: "...)
+	if to.Location != "" {
+		b = x.appendWhole(b, to)
+	} else {
+		b = x.appendReplaced(b, to)
+	}
+	b = append(b, "\r\nContent-Length: 0\r\n"...)
+	b = append(http1.AppendPersistence(b, x.request.Minor, x.closes), "\r\n"...)
+	x.send(b)
+	x.out = b[:0]
+	x.linger = x.linger || x.closes
+}
+
+// appendWhole appends a target that is given as a whole.
+func (x *exchange) appendWhole(b []byte, to *l7.Redirect) []byte {
+	b = append(b, to.Location...)
+	if target := x.request.Target; to.AppendURI && target[0] == '/' {
+		if to.Location == "/" {
+			target = target[1:] // two slashes would begin the name of another host
+		}
+		b = append(b, target...)
+	}
+	return b
+}
+
+// appendReplaced appends the URL of the request with some parts replaced.
+func (x *exchange) appendReplaced(b []byte, to *l7.Redirect) []byte {
+	r := &x.request
+	own := x.hop.Scheme(r)
+	scheme := orDefault(to.Scheme, own)
+	b = append(b, scheme...)
+	b = append(b, "://"...)
+	switch {
+	case to.Host != "":
+		b = append(b, to.Host...)
+	case scheme != own:
+		b = append(b, r.Host...) // the port is another one then
+	default:
+		b = append(b, r.Authority...)
+	}
+	switch {
+	case to.Path != "":
+		b = append(b, to.Path...)
+		if len(r.Query) > 0 {
+			b = append(append(b, '?'), r.Query...)
+		}
+	case r.Target[0] == '/':
+		b = append(b, r.Target...)
+	}
+	return b
+}
