@@ -111,7 +111,7 @@ func main() {
 	path := flag.String("path", "/", "what to ask the HTTP server for")
 	name := flag.String("resolve", "", "look this name up instead of connecting")
 	server := flag.String("server", "", "ADDRESS:PORT of the DNS server to ask, by one UDP packet that is never repeated; without it, as the resolver does")
-	again := flag.Bool("again", false, "ask --server once more, by a new socket, if the first packet has no good answer")
+	again := flag.Duration("again", 0, "ask --server once more, by a new socket, this long after it is known that the first packet has no good answer (0: not at all)")
 	rate := flag.Int("rate", 200, "attempts a second")
 	hold := flag.Int("hold", 0, "connections to hold open, with a request on each every second")
 	serve := flag.Uint("serve", 0, "instead of all this, answer at this port, by HTTP and UDP, with the client's address")
@@ -144,8 +144,8 @@ func main() {
 	switch {
 	case *server != "":
 		once, dial = udp(*server, *name)
-		if *again {
-			once = r.twice(once)
+		if *again > 0 {
+			once = r.twice(once, *again)
 		}
 	case *name != "":
 		once = func() error { return resolve(*name) }

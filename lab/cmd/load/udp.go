@@ -33,15 +33,16 @@ func udp(server, name string) (once func() error, dial func() (session, error)) 
 	return once, open
 }
 
-// twice returns how to make an attempt once more if it fails, as a resolver does, and
-// counts what then succeeds.
-func (r *recorder) twice(once func() error) func() error {
+// twice returns how to make an attempt once more, after a pause, if it fails, as a
+// resolver does, and counts what then succeeds.
+func (r *recorder) twice(once func() error, pause time.Duration) func() error {
 	return func() error {
 		first := once()
 		if first == nil {
 			return nil
 		}
 		at := time.Now()
+		time.Sleep(pause)
 		if err := once(); err != nil {
 			return fmt.Errorf("%w; before that %w", err, first)
 		}
