@@ -31,9 +31,7 @@ var (
 	errChunk         = bad("the chunked body is malformed")
 	errTrailer       = bad("the trailer is malformed or too large")
 	errStatus        = bad("the status line is malformed")
-	errForbidden     = bad("the status is not allowed here")
 
-	errBodyless   = bad("a body with a method that has none")
 	errLongLine   = &Error{414, "the request target is too long"}
 	errHead       = &Error{431, "the header is too large"}
 	errFields     = &Error{431, "there are too many header fields"}

@@ -129,7 +129,7 @@ func TestEmptyLineAndFullBuffer(t *testing.T) {
 	if n, err := r.Parse([]byte(text[:999]), limits); n != 0 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
-	if _, err := r.Parse([]byte(text[:1000]), limits); err != errHead {
+	if _, err := r.Parse([]byte(text[:1000]), limits); !errors.Is(err, errHead) {
 		t.Errorf("error %v", err)
 	}
 }

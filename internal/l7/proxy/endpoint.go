@@ -75,7 +75,7 @@ func (e *endpoint) put(up *upstream, shard, bound int, now int64) {
 	}
 	s.mu.Unlock()
 	if full {
-		up.Close()
+		_ = up.Close()
 	}
 }
 
@@ -86,7 +86,7 @@ func (e *endpoint) prune(before int64) {
 		s.mu.Lock()
 		old := 0
 		for old < len(s.idle) && s.idle[old].idle < before {
-			s.idle[old].Close()
+			_ = s.idle[old].Close()
 			old++
 		}
 		s.idle = append(s.idle[:0], s.idle[old:]...)
@@ -100,7 +100,7 @@ func (e *endpoint) close() {
 	e.closed.Store(true)
 	for i := range e.shards {
 		for up := e.take(i); up != nil; up = e.take(i) {
-			up.Close()
+			_ = up.Close()
 		}
 	}
 }

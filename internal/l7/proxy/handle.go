@@ -175,7 +175,7 @@ func (x *exchange) try(e *endpoint) error {
 func (x *exchange) over(up *upstream) error {
 	reusable, err := x.converse(up)
 	if err != nil || !reusable {
-		up.Close()
+		_ = up.Close()
 		return err
 	}
 	up.endpoint.put(up, x.shard, x.proxy.config.MaxIdle, x.tick())

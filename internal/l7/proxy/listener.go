@@ -180,7 +180,7 @@ func (l *listener) admit(open *net.TCPConn) *conn {
 }
 
 func (l *listener) dismiss(c *conn) {
-	c.socket.Close()
+	_ = c.socket.Close()
 	l.proxy.connections.Add(-1)
 	l.mu.Lock()
 	defer l.mu.Unlock()

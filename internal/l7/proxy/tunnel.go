@@ -76,7 +76,7 @@ func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte) {
 			break
 		}
 	}
-	t.up.Close()
+	_ = t.up.Close()
 	t.socket.TCPConn.Close()
 }
 

@@ -16,7 +16,7 @@ const look = time.Second
 // end with the answer.
 func (x *exchange) upload(up *upstream) error {
 	if up.used {
-		if _, err := up.Try(x.up.space(x.limits.Head)); err != errNothing {
+		if _, err := up.Try(x.up.space(x.limits.Head)); !errors.Is(err, errNothing) {
 			return errors.Join(errRetry, errStale)
 		}
 	}

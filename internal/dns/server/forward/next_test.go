@@ -107,9 +107,9 @@ func TestNextConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endFirst, endNext := run(f), func() {}
+	endFirst := run(f)
 	next.TakeOver()
-	endNext = run(next)
+	endNext := run(next)
 	endFirst()
 	if kept.open() != 1 || gone.open() != 0 {
 		t.Errorf("%d connections to the server that stays, %d to the other", kept.open(), gone.open())
