@@ -173,10 +173,10 @@ func formDecode(text string) string {
 	}
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '+':
+		switch c := text[i]; c {
+		case '+':
 			out = append(out, ' ')
-		case c == '%':
+		case '%':
 			if b, ok := escaped(text[i:]); ok {
 				out = append(out, b)
 				i += 2

@@ -116,7 +116,7 @@ func (r *Request) checkFields() *Error {
 			}
 			if r.Authority == nil {
 				r.Authority = f.Value
-			} else if host, _, ok := splitHost(f.Value); !ok || len(host) == 0 {
+			} else if host, ok := hostOf(f.Value); !ok || len(host) == 0 {
 				return errHost
 			}
 		case "expect":

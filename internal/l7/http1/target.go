@@ -75,7 +75,7 @@ func (r *Request) parseHost() *Error {
 	if r.Authority == nil {
 		return nil // HTTP/1.0
 	}
-	host, _, ok := splitHost(r.Authority)
+	host, ok := hostOf(r.Authority)
 	if !ok || len(host) == 0 {
 		return errHost
 	}
@@ -93,35 +93,28 @@ func (r *Request) parseHost() *Error {
 	return nil
 }
 
-// splitHost cuts a port off a host, and reports whether both are well formed.
-func splitHost(authority []byte) (host, port []byte, ok bool) {
+// hostOf cuts the port off an authority, and reports whether both are well formed.
+func hostOf(authority []byte) (host []byte, ok bool) {
 	host = authority
 	if len(authority) > 0 && authority[0] == '[' {
 		end := bytes.IndexByte(authority, ']')
 		if end < 0 {
-			return nil, nil, false
+			return nil, false
 		}
 		// Brackets are rare, so the string may cost what it does.
 		address, err := netip.ParseAddr(string(authority[1:end]))
 		if err != nil || !address.Is6() || address.Zone() != "" {
-			return nil, nil, false
+			return nil, false
 		}
-		host, port = authority[:end+1], authority[end+1:]
-		if len(port) == 0 {
-			return host, nil, true
-		}
-		if port[0] != ':' {
-			return nil, nil, false
-		}
-		return host, port[1:], validPort(port[1:])
+		host, port := authority[:end+1], authority[end+1:]
+		return host, len(port) == 0 || port[0] == ':' && validPort(port[1:])
 	}
 	if i := bytes.IndexByte(authority, ':'); i >= 0 {
-		host, port = authority[:i], authority[i+1:]
-		if !validPort(port) {
-			return nil, nil, false
+		if host = authority[:i]; !validPort(authority[i+1:]) {
+			return nil, false
 		}
 	}
-	return host, port, len(host) <= 255 && all(host, inHost)
+	return host, len(host) <= 255 && all(host, inHost)
 }
 
 func validPort(port []byte) bool {

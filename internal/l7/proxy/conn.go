@@ -52,7 +52,7 @@ func (c *conn) run() {
 	defer c.release()
 	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
 	if s, ok := c.in.(*secure); ok {
-		if s.Handshake() != nil {
+		if s.HandshakeContext(c.proxy.ctx) != nil {
 			return
 		}
 	}
@@ -143,7 +143,7 @@ func (c *conn) serve() bool {
 		}
 		n, err := c.in.Read(space)
 		switch {
-		case err == errNothing:
+		case errors.Is(err, errNothing):
 			if w.in.len() == 0 {
 				c.release()
 			}

@@ -66,7 +66,7 @@ func (x *exchange) send1(up *upstream) error {
 // broken says what an error before any byte of an answer means. A request that may
 // be repeated (RFC 9110, section 9.2.2), or of which nothing was sent, is.
 func (x *exchange) broken(err error, repeatable bool) error {
-	if err == errStale || repeatable && closed(err) {
+	if errors.Is(err, errStale) || repeatable && closed(err) {
 		return errors.Join(errRetry, err)
 	}
 	return err

@@ -143,7 +143,7 @@ func (x *exchange) relayStream(up *upstream, from, to http1.Framing) error {
 		if done {
 			return nil
 		}
-		if err := x.more(up); err == io.EOF && from == http1.UntilClose {
+		if err := x.more(up); errors.Is(err, io.EOF) && from == http1.UntilClose {
 			done = true
 		} else if err != nil {
 			return err

@@ -150,7 +150,7 @@ func (x *exchange) deliver(up *upstream, b []byte, last bool) error {
 			problem = errNothing
 		}
 		switch {
-		case err == nil && problem != errNothing:
+		case err == nil && !errors.Is(problem, errNothing):
 			return problem
 		case err == nil:
 			return nil
