@@ -29,6 +29,9 @@ go test -race -timeout 20m ./...
 
 # Without cgo, as the lab's programs are built: else Kubernetes is compiled twice.
 export CGO_ENABLED=0
+step "what the race detector hides: allocations of the L7 engine"
+go test -run TestNoAllocations ./internal/l7/proxy
+
 step "the lab's own tests"
 (cd lab && go vet ./... && go test -timeout 10m ./...)
 
