@@ -60,7 +60,7 @@ func (x *exchange) relayLength(up *upstream, length int64) error {
 	if !x.send(x.out) {
 		return errClient
 	}
-	if remaining := length - have; remaining >= spliceFrom && x.listener.tls == nil {
+	if remaining := length - have; remaining >= spliceFrom && x.listener.tls == nil && up.secured == nil {
 		return x.splice(up, remaining)
 	} else if remaining > 0 {
 		return x.copy(up, remaining)
