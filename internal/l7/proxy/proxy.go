@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
@@ -63,7 +65,8 @@ type state struct {
 	backends pmap.Map[l7.BackendID, *backend]
 }
 
-// Certificates are what HTTPS listeners show, by the names in Tables.
+// Certificates are what HTTPS listeners show, by the names in Tables; the zero name's is
+// for clients that none is for.
 type Certificates map[l7.CertificateID]*tls.Certificate
 
 // New returns a proxy that does nothing yet. Errors say which field of the Config
@@ -90,6 +93,9 @@ func New(config Config) (*Proxy, error) {
 	}
 	return p, nil
 }
+
+// Collector reports what the proxy has counted, for a registry of the caller's.
+func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
 
 // tick is how exact deadlines have to be.
 func (c *Config) tick() time.Duration {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
 // ready reports whether the request goes to a backend; if not, it has been answered.
