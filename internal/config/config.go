@@ -42,6 +42,9 @@ type Gateway struct {
 	// ExternalNames lets backends be Services of type ExternalName, which lead to any
 	// name whatever.
 	ExternalNames bool `yaml:"externalNames"`
+	// PathParametersAsSent takes paths with a semicolon as they are sent, though backends
+	// may read another path of them, for which there is another rule.
+	PathParametersAsSent bool `yaml:"pathParametersAsSent"`
 	// DefaultCertificate is NAMESPACE/NAME of a Secret, for hosts that have none.
 	DefaultCertificate string `yaml:"defaultCertificate"`
 	// DefaultBackend is NAMESPACE/NAME:PORT of a Service, for requests that no rule
