@@ -29,8 +29,10 @@ type Route struct {
 	// Backends share the requests by weight. None, or none with a weight: the answer
 	// is Status.
 	Backends []Weighted
-	// Status answers where no Backend does; 0 means 503 (Unavailable).
+	// Status answers where no Backend does; 0 means 503 (Unavailable). Why says to the
+	// client why; empty: that there is no backend.
 	Status   int
+	Why      string
 	Upstream Upstream
 }
 

@@ -98,6 +98,8 @@ func set(t *testing.T, words []string, config *Config) {
 	switch words[0] {
 	case "ingressNginx":
 		config.IngressNginx = true
+	case "parametersAsSent":
+		config.ParametersAsSent = true
 	case "noExternalNames":
 		config.NoExternalNames = true
 	case "defaultCertificate":

@@ -28,7 +28,7 @@ func (x *exchange) ready() bool {
 	case !served(x.route):
 		x.answer(503, "the route asks for what is not supported yet")
 	case !hasBackend(x.route):
-		x.answer(orDefault(x.route.Status, 503), "the route has no backend")
+		x.answer(orDefault(x.route.Status, 503), orDefault(x.route.Why, "the route has no backend"))
 	case !x.rewrite():
 		x.answer(400, "the path cannot be rewritten as the route says")
 	default:
