@@ -102,11 +102,11 @@ func (l *list) start() {
 	l.begun = true
 	switch l.kind {
 	case ofRequest:
-		l.bad = !l.startRequest()
+		l.bad = l.bad || !l.startRequest()
 	case ofResponse:
 		status, err := strconv.Atoi(l.pseudo.status)
 		// 101 has no place here (RFC 9113, section 8.6).
-		if l.bad = err != nil || len(l.pseudo.status) != 3 || status < 100 || status == 101; l.bad {
+		if l.bad = l.bad || err != nil || len(l.pseudo.status) != 3 || status < 100 || status == 101; l.bad {
 			return
 		}
 		l.status = status
