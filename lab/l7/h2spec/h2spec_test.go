@@ -4,6 +4,7 @@ package h2spec
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -18,7 +19,6 @@ import (
 	"github.com/summerwind/h2spec/http2"
 	"github.com/summerwind/h2spec/spec"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,6 +37,7 @@ func TestServer(t *testing.T) {
 	defer backend.Close()
 	for _, secure := range []bool{false, true} {
 		address := serve(t, netip.MustParseAddrPort(backend.Listener.Addr().String()), secure)
+		served(t, address, secure)
 		c := &config.Config{
 			Host: address.Addr().String(), Port: int(address.Port()), Path: "/", Timeout: 2 * time.Second, MaxHeaderLen: 4000,
 			Strict: true, TLS: secure, Insecure: true,
@@ -48,6 +49,21 @@ func TestServer(t *testing.T) {
 				t.Errorf("%s: no case was run", group.Title())
 			}
 		}
+	}
+}
+
+// served holds that requests reach the backend: cases hold of errors too.
+func served(t *testing.T, address netip.AddrPort, secure bool) {
+	scheme := map[bool]string{false: "http", true: "https"}[secure]
+	c := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // httptest's certificate
+	defer c.CloseIdleConnections()
+	response, err := c.Get(scheme + "://" + address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("the engine answers %s", response.Status)
 	}
 }
 
@@ -103,16 +119,6 @@ func tableOf(t *testing.T, backend netip.AddrPort) (l7.Table, proxy.Certificates
 		Type: corev1.ServiceTypeClusterIP, ClusterIP: "10.96.0.1", ClusterIPs: []string{"10.96.0.1"},
 		Ports: []corev1.ServicePort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: 80}},
 	}}))
-	yes, protocol, portName, port := true, corev1.ProtocolTCP, "http", int32(backend.Port())
-	labelled := meta
-	labelled.Labels = map[string]string{discoveryv1.LabelServiceName: name}
-	o.Slices = o.Slices.Set(key, desired.ParseSlice(&discoveryv1.EndpointSlice{
-		ObjectMeta: labelled, AddressType: discoveryv1.AddressTypeIPv4,
-		Ports: []discoveryv1.EndpointPort{{Name: &portName, Port: &port, Protocol: &protocol}},
-		Endpoints: []discoveryv1.Endpoint{{
-			Addresses: []string{backend.Addr().String()}, Conditions: discoveryv1.EndpointConditions{Ready: &yes, Serving: &yes},
-		}},
-	}))
 	className := class
 	o.Ingresses = o.Ingresses.Set(key, desired.ParseIngress(&networkingv1.Ingress{ObjectMeta: meta, Spec: networkingv1.IngressSpec{
 		IngressClassName: &className,
@@ -128,6 +134,9 @@ func tableOf(t *testing.T, backend netip.AddrPort) (l7.Table, proxy.Certificates
 	for _, r := range reasons {
 		t.Error(r)
 	}
+	// No cluster has endpoints on loopback, so this one comes in by hand.
+	id := l7.BackendID{Service: key, Port: "http"}
+	table.Backends = table.Backends.Set(id, &l7.Backend{ID: id, Endpoints: []l7.Endpoint{{Address: backend}}})
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS()
 	t.Cleanup(s.Close)
