@@ -18,7 +18,7 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 	r := &x.request
 	x.up.reset()
 	x.response.Reset()
-	x.out = http1.AppendRequest(x.out[:0], r, x.hop, x.id[:], x.upgrade)
+	x.out = http1.AppendRequest(x.out[:0], r, x.hop, x.onward())
 	if x.atOnce() {
 		err = x.send1(up)
 	} else {
@@ -117,7 +117,7 @@ func (x *exchange) interim() error {
 	if x.response.Status == 100 || x.request.Minor == 0 {
 		return nil
 	}
-	if !x.send(http1.AppendResponse(nil, &x.response, http1.Answer{Framing: http1.NoBody})) {
+	if !x.client.head(&x.response, http1.Answer{Framing: http1.NoBody}) {
 		return errClient
 	}
 	return nil

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -11,17 +10,24 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
-// exchange is a request under way.
+// exchange is a request under way. Of the connection it uses only what never changes,
+// since that may have several.
 type exchange struct {
 	*conn
 	*work
-	begin int64
-	state *state
-	route *l7.Route
+	// client is who asked: the connection, or a part of it.
+	client downstream
+	// begin is when the request came, at what time it was when that was last asked.
+	begin, at int64
+	state     *state
+	route     *l7.Route
 	// status is that of the answer.
 	status int
 	// closes is set if the answer is the connection's last.
 	closes bool
+	// linger is set if the client may still be sending then, aborted if the answer
+	// cannot be completed.
+	linger, aborted bool
 	// upgrade is set if the connection may change to another protocol.
 	upgrade bool
 	// early is set if the answer came before the upstream had all of the request.
@@ -33,28 +39,45 @@ type exchange struct {
 // handle answers the request that has been parsed, and takes its body off the
 // buffer.
 func (c *conn) handle(w *work) {
-	x := exchange{conn: c, work: w, begin: c.tick()}
+	x := exchange{conn: c, work: w, client: c}
 	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
 	x.upgrade = x.mayUpgrade()
-	w.replied = false
 	c.socket.arm(0)
+	x.run()
+	c.at = x.at
+	c.linger = c.linger || x.linger
+	if x.closes {
+		c.done = true
+	}
+	if x.aborted {
+		c.abort()
+	}
+}
+
+// run answers the request.
+func (x *exchange) run() {
+	x.begin = x.tick()
+	x.replied = false
 	var spec *l7.Listener
-	x.state, spec = c.listener.current()
+	x.state, spec = x.listener.current()
 	if err := x.describe(); err != nil {
 		x.answer(400, err.Error())
 	} else {
-		x.route = c.proxy.match(spec.Routes, &w.query)
+		x.route = x.proxy.match(spec.Routes, &x.query)
 		if x.ready() {
 			x.forward()
 		}
 	}
-	if c.at == x.begin {
-		c.tick()
+	if x.at == x.begin {
+		x.tick()
 	}
-	c.proxy.tally.count(x.route, x.status, c.at-x.begin, c.at)
-	if x.closes {
-		c.done = true
-	}
+	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+}
+
+// tick notes what time it is.
+func (x *exchange) tick() int64 {
+	x.at = x.proxy.clock.now()
+	return x.at
 }
 
 // describe tells the Routes what they may know of the request. The error is why its
@@ -154,7 +177,17 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
-	if up := e.take(x.shard); up != nil {
+	secure, err := x.secure(e)
+	if err != nil {
+		return err
+	}
+	from := e.plain
+	if secure != nil {
+		from = secure.pool
+	}
+	if up := from.take(x.shard); up != nil && up.old(x.at) {
+		_ = up.Close()
+	} else if up != nil {
 		err := x.over(up)
 		if err == nil || !errors.Is(err, errRetry) {
 			return err
@@ -162,7 +195,7 @@ func (x *exchange) try(e *endpoint) error {
 		// Endpoints close idle connections when they like. That says nothing about whether
 		// they take a new one.
 	}
-	up, err := x.proxy.dial(x.proxy.ctx, e, orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout))
+	up, err := x.proxy.dial(e, secure, orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout))
 	if err != nil {
 		return errors.Join(errRetry, err)
 	}
@@ -174,11 +207,11 @@ func (x *exchange) try(e *endpoint) error {
 // connection is then idle again, or closed.
 func (x *exchange) over(up *upstream) error {
 	reusable, err := x.converse(up)
-	if err != nil || !reusable {
+	if now := x.tick(); err != nil || !reusable || up.old(now) {
 		_ = up.Close()
 		return err
 	}
-	up.endpoint.put(up, x.shard, x.proxy.config.MaxIdle, x.tick())
+	up.pool.put(up, x.shard, x.proxy.config.MaxIdle, x.at)
 	return nil
 }
 
@@ -188,8 +221,7 @@ func (x *exchange) failed(err error) {
 	switch {
 	case x.replied:
 		// Half an answer cannot be taken back, only be broken off.
-		x.closes = true
-		x.abort()
+		x.closes, x.aborted = true, true
 		return
 	case errors.Is(err, errBody):
 		status, reason = 413, errBody.Error()
@@ -198,11 +230,10 @@ func (x *exchange) failed(err error) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			status, reason = 408, "the body took too long to arrive"
 		}
+	case errors.Is(err, errAuthorities):
+		status, reason = 503, "the authorities to verify the backend with are missing"
 	case errors.Is(err, errConnect):
-		status, reason = 502, "the backend cannot be reached"
-		if errors.Is(err, context.DeadlineExceeded) {
-			status, reason = 504, "the backend cannot be reached in time"
-		}
+		status, reason = unreachable(err)
 	case errors.Is(err, errAnswer):
 		status, reason = 502, "the answer of the backend is invalid"
 	case errors.Is(err, os.ErrDeadlineExceeded):
