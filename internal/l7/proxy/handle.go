@@ -37,8 +37,9 @@ type exchange struct {
 	upgrade bool
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
-	// interims counts the responses before the final one.
-	interims int
+	// interims counts the responses before the final one, sends how often a request has
+	// been sent in vain.
+	interims, sends int
 }
 
 // handle answers the request that has been parsed, and takes its body off the
@@ -48,6 +49,7 @@ func (c *conn) handle(w *work) {
 	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
 	x.upgrade = x.mayUpgrade()
 	c.socket.arm(0)
+	c.pace, c.socket.stalled = pace{}, 0
 	x.run()
 	c.at = x.at
 	c.linger = c.linger || x.linger
@@ -159,7 +161,7 @@ func (x *exchange) forward() {
 		e.active.Add(1)
 		err = x.try(e)
 		e.active.Add(-1)
-		if err == nil || !errors.Is(err, errRetry) {
+		if err == nil || !x.again(err) {
 			break
 		}
 		failed = e
@@ -194,7 +196,7 @@ func (x *exchange) try(e *endpoint) error {
 		_ = up.Close()
 	} else if up != nil {
 		err := x.over(up)
-		if err == nil || !errors.Is(err, errRetry) {
+		if err == nil || !x.again(err) {
 			return err
 		}
 		// Endpoints close idle connections when they like. That says nothing about whether
@@ -208,6 +210,11 @@ func (x *exchange) try(e *endpoint) error {
 	return x.over(up)
 }
 
+// again reports whether the request is sent once more after an error.
+func (x *exchange) again(err error) bool {
+	return errors.Is(err, errRetry) && x.sends < x.proxy.config.Tries
+}
+
 // over sends the request over a connection and the answer to the client. The
 // connection is then idle again, or closed.
 func (x *exchange) over(up *upstream) error {
@@ -218,6 +225,9 @@ func (x *exchange) over(up *upstream) error {
 	reusable, err := x.converse(up)
 	if !x.inbound.hold(nil, nil) {
 		reusable = false // it has been closed
+	}
+	if err != nil && !errors.Is(err, errStale) {
+		x.sends++
 	}
 	if now := x.tick(); err != nil || !reusable || up.old(now) {
 		_ = up.Close()
