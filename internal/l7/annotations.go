@@ -25,6 +25,7 @@ func (i *ingress) readOptions() {
 	if i.standing == oursNginx && !options.HasMaxBody {
 		i.options.MaxBody = nginxMaxBody
 	}
+	i.readFilters()
 }
 
 // apply sets what of the options concerns every Route of the Ingress, at whatever
@@ -42,6 +43,7 @@ func (i *ingress) apply(r *Route) {
 		r.Redirect = &Redirect{Status: o.Redirect.Status, Location: o.Redirect.Location, AppendURI: o.Redirect.AppendURI}
 	}
 	r.MaxBody = o.MaxBody
+	r.Filters = i.filters
 	if o.UpstreamHost != "" {
 		r.Rewrite = &Rewrite{Host: o.UpstreamHost}
 	}
@@ -69,12 +71,16 @@ func (i *ingress) rewrites(r rule) bool {
 // with what depends on the host.
 func (i *ingress) at(r rule, secured bool) *Route {
 	o, route := &i.options, r.route
-	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !strings.HasPrefix(r.path, acmeChallenges)
+	challenges := strings.HasPrefix(r.path, acmeChallenges)
+	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !challenges
 	rewrites := i.rewrites(r) && !o.Closed
-	if !https && !rewrites {
+	if !https && !rewrites && !challenges {
 		return route
 	}
 	made := *route
+	if challenges {
+		made.Filters = withoutAuth(route.Filters) // as ingress-nginx has it: no-auth-locations
+	}
 	if https {
 		made.HTTPSRedirect = &Redirect{Status: 308, Scheme: "https"}
 	}

@@ -179,6 +179,9 @@ func details(r *Route, q Request) string {
 	if r.Access != nil {
 		fmt.Fprintf(&out, "  allow %v deny %v\n", r.Access.Allow, r.Access.Deny)
 	}
+	for _, line := range r.Filters.Says() {
+		fmt.Fprintf(&out, "  %s\n", line)
+	}
 	if r.MaxBody != 0 {
 		fmt.Fprintf(&out, "  body up to %d\n", r.MaxBody)
 	}

@@ -52,10 +52,7 @@ func AppendRequest(dst []byte, r *Request, h *Hop, id []byte, upgrade bool) []by
 	dst = append(dst, r.Target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	dst = appendLine(dst, "Host", r.Authority)
-	if sent := r.Get("x-request-id"); usableID(sent) {
-		id = sent
-	}
-	dst = appendLine(dst, "X-Request-ID", id)
+	dst = appendLine(dst, "X-Request-ID", r.ID(id))
 	if h.trusted == nil {
 		dst = append(dst, h.fields...)
 		dst = appendLine(dst, "X-Forwarded-Host", r.Authority)
@@ -63,7 +60,7 @@ func AppendRequest(dst []byte, r *Request, h *Hop, id []byte, upgrade bool) []by
 		dst = h.appendTrusted(dst, r)
 	}
 	for i := range r.Fields {
-		if f := &r.Fields[i]; !f.hop && !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)) {
+		if f := &r.Fields[i]; h.Passes(f) {
 			dst = appendLine(dst, f.Name, f.Value)
 		}
 	}
@@ -109,6 +106,14 @@ func aboutHops(lower []byte) bool {
 		return true
 	}
 	return false
+}
+
+// ID returns the request's X-Request-ID: the client's if that can be used, else own.
+func (r *Request) ID(own []byte) []byte {
+	if sent := r.Get("x-request-id"); usableID(sent) {
+		return sent
+	}
+	return own
 }
 
 // usableID reports whether a client's X-Request-ID is passed on, which

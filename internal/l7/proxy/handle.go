@@ -55,6 +55,7 @@ func (c *conn) handle(w *work) {
 	if x.closes {
 		c.done = true
 	}
+	w.added = w.added[:0]
 }
 
 // describe tells the Routes what they may know of the request. The error is why its

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/htpasswd"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -32,6 +34,14 @@ type Proxy struct {
 
 	state        atomic.Pointer[state]
 	certificates atomic.Pointer[Certificates]
+	contents     atomic.Pointer[Contents]
+	// passwords checks those of basic authentication, asker asks other servers who is let
+	// in, decisions are what they said; reaches tells where requests of the proxy's own may
+	// go.
+	passwords *htpasswd.Verifier
+	asker     *http.Client
+	decisions decisions
+	reaches   func(netip.Addr) bool
 	// connections is the number of those of clients.
 	connections atomic.Int64
 	// closing is set when readiness is withdrawn, draining when no more connections are
@@ -75,11 +85,21 @@ func New(config Config) (*Proxy, error) {
 	p.bulks.New = func() any { return new([bulkSize]byte) }
 	p.state.Store(new(state))
 	p.certificates.Store(new(Certificates))
+	p.contents.Store(new(Contents))
+	p.filters()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if config.Registry != nil {
 		return p, config.Registry.Register(newMetrics(p))
 	}
 	return p, nil
+}
+
+// filters prepares what Filters of Routes need.
+func (p *Proxy) filters() {
+	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
+	p.decisions.known = map[string]*decision{}
+	p.reaches = reachable
+	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.reaches(a) })
 }
 
 // tick is how exact deadlines have to be.

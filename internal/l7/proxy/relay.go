@@ -34,6 +34,7 @@ func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	a.Close = x.closes
 	x.status = response.Status
 	reusable = response.Persistent() && framing != http1.UntilClose && !x.early
+	x.change()
 	x.out = http1.AppendResponse(x.out[:0], response, a)
 	switch framing {
 	case http1.NoBody:

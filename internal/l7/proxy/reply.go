@@ -42,6 +42,7 @@ func (c *conn) reply(status int, reason string, closes bool) {
 	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
 	b = strconv.AppendInt(b, int64(length), 10)
 	b = append(b, "\r\n"...)
+	b = w.appendAdded(b, status)
 	b = http1.AppendPersistence(b, w.request.Minor, closes)
 	b = append(b, "\r\n"...)
 	if !w.head {

@@ -20,8 +20,7 @@ func (x *exchange) ready() bool {
 		x.redirect(x.route.HTTPSRedirect)
 	case x.route.Redirect != nil:
 		x.redirect(x.route.Redirect)
-	case x.route.Access != nil && !x.route.Access.Allows(x.hop.Client(r)):
-		x.answer(403, "the client's address is not let in")
+	case !x.admitted():
 	case x.maxBody() >= 0 && !r.Chunked && r.Length > x.maxBody():
 		x.answer(413, "the body is larger than allowed")
 	case !served(x.route):
@@ -75,7 +74,7 @@ func (x *exchange) redirect(to *l7.Redirect) {
 	} else {
 		b = x.appendReplaced(b, to)
 	}
-	b = append(b, "\r\nContent-Length: 0\r\n"...)
+	b = x.appendAdded(append(b, "\r\nContent-Length: 0\r\n"...), to.Status)
 	b = append(http1.AppendPersistence(b, x.request.Minor, x.closes), "\r\n"...)
 	x.send(b)
 	x.out = b[:0]
