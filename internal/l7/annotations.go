@@ -74,12 +74,14 @@ func (i *ingress) at(r rule, secured bool) *Route {
 	challenges := strings.HasPrefix(r.path, acmeChallenges)
 	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !challenges
 	rewrites := i.rewrites(r) && !o.Closed
-	if !https && !rewrites && !challenges {
+	session := cookiePath(route.Filters, r)
+	if !https && !rewrites && !challenges && session == route.Filters {
 		return route
 	}
 	made := *route
+	made.Filters = session
 	if challenges {
-		made.Filters = withoutAuth(route.Filters) // as ingress-nginx has it: no-auth-locations
+		made.Filters = withoutAuth(session) // as ingress-nginx has it: no-auth-locations
 	}
 	if https {
 		made.HTTPSRedirect = &Redirect{Status: 308, Scheme: "https"}

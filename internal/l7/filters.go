@@ -59,6 +59,18 @@ func withoutAuth(f *filter.Filters) *filter.Filters {
 	return &made
 }
 
+// cookiePath returns Filters whose session's cookie is for the path of a rule, which is
+// ingress-nginx's default; that of an expression is none, so all paths are meant.
+func cookiePath(f *filter.Filters, r rule) *filter.Filters {
+	if f == nil || f.Balance == nil || f.Balance.Session == nil || f.Balance.Session.Path != "" || r.expr != nil || r.path == "" || r.path == "/" {
+		return f
+	}
+	made, balance, session := *f, *f.Balance, *f.Balance.Session
+	session.Path = Encode(r.path)
+	balance.Session, made.Balance = &session, &balance
+	return &made
+}
+
 // refer notes which objects an Ingress names now; old and now may be nil.
 func (b *builder) refer(name desired.Name, old, now *ingress) {
 	if old != nil {

@@ -13,7 +13,8 @@ package filter
 // Filters are what a Route asks for beside its backends. A nil or zero field asks for
 // nothing.
 type Filters struct {
-	Auth *Auth
+	Auth    *Auth
+	Balance *Balance
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

@@ -1,6 +1,9 @@
 package filter
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Says returns what Filters do, a line for each, in words for people.
 func (f *Filters) Says() []string {
@@ -26,6 +29,19 @@ func (f *Filters) Says() []string {
 				text += ", answers are used again by " + e.CacheKey.String()
 			}
 			say("%s%s", text, how)
+		}
+	}
+	if b := f.Balance; b != nil {
+		for how, name := range map[Algorithm]string{RoundRobin: "one after the other", EWMA: "by how long answers take"} {
+			if b.How == how {
+				say("chooses endpoints %s", name)
+			}
+		}
+		if b.HashBy.String() != "" {
+			say("chooses endpoints by %s, of a subset of %d", b.HashBy, max(b.Subset, 1))
+		}
+		if s := b.Session; s != nil {
+			say("keeps clients at an endpoint by %s", s.Cookie("...", false, "", time.Unix(0, 0)))
 		}
 	}
 	return lines

@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -109,6 +109,7 @@ func Read(annotations map[string]string) (Options, []Problem) {
 	r.redirect(given)
 	r.canary(given)
 	r.auth(given)
+	r.balance(given)
 	return o, r.problems
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // errConnect is that no connection to an endpoint could be made, so that nothing
@@ -26,6 +28,11 @@ type upstream struct {
 // endpoint holds the connections to one process.
 type endpoint struct {
 	address netip.AddrPort
+	// hash stands for the address where requests are spread by hashing.
+	hash uint64
+	// average is how long answers take, observed when that was noted last.
+	average  atomic.Uint64
+	observed atomic.Int64
 	// active is the number of requests that are under way.
 	active atomic.Int64
 	// closed is set once no Table names the endpoint; what is under way goes on.
@@ -42,7 +49,7 @@ type shard struct {
 }
 
 func newEndpoint(address netip.AddrPort, shards int) *endpoint {
-	return &endpoint{address: address, shards: make([]shard, shards)}
+	return &endpoint{address: address, hash: xxhash.Sum64String(address.String()), shards: make([]shard, shards)}
 }
 
 // take returns an idle connection, or nil.

@@ -26,6 +26,10 @@ type exchange struct {
 	upgrade bool
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
+	// backend is set where a session may be with it, stuck once the client has been given
+	// one.
+	backend l7.BackendID
+	stuck   bool
 	// interims counts the responses before the final one.
 	interims int
 }
@@ -114,7 +118,7 @@ func (x *exchange) mayUpgrade() bool {
 // forward has the request answered by an endpoint. Another one is tried if the
 // first cannot have begun to work on it.
 func (x *exchange) forward() {
-	b := x.state.pick(x.route)
+	b := x.pick()
 	if b == nil {
 		x.answer(503, "the backend does not exist")
 		return
@@ -124,13 +128,13 @@ func (x *exchange) forward() {
 		err    error
 	)
 	for range x.proxy.config.Tries {
-		e := b.choose(x.proxy.config.Balancing, failed)
+		e := x.choose(b, failed)
 		if e == nil {
 			x.answer(503, "the backend has no endpoint that is ready")
 			return
 		}
 		e.active.Add(1)
-		err = x.try(e)
+		err = x.observed(e)
 		e.active.Add(-1)
 		if err == nil || !errors.Is(err, errRetry) {
 			break
