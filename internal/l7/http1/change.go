@@ -24,13 +24,13 @@ func (h *head) Remove(lower string) {
 	}
 }
 
-// Add adds a field of the proxy's own.
-func (h *head) Add(f Field) { h.Fields = append(h.Fields, f) }
+// Append adds a field of the proxy's own.
+func (h *head) Append(f Field) { h.Fields = append(h.Fields, f) }
 
 // Set sets a field of the proxy's own in place of those of its name.
 func (h *head) Set(f Field) {
 	h.Remove(string(f.Lower))
-	h.Add(f)
+	h.Append(f)
 }
 
 // Port returns the port that was connected to.
@@ -40,6 +40,3 @@ func (h *Hop) Port() string { return h.port }
 func (h *Hop) Passes(f *Field) bool {
 	return !f.hop && (f.own || !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)))
 }
-
-// AppendField appends a line of a header.
-func AppendField(dst []byte, name, value string) []byte { return appendLine(dst, name, value) }

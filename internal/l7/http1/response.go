@@ -93,3 +93,25 @@ func (r *Response) Framing(toHEAD bool) Framing {
 	}
 	return UntilClose
 }
+
+// Make begins a response of the proxy's own, without fields; its Length is not known.
+func (r *Response) Make(status int, reason string) {
+	r.Reset()
+	r.Status, r.Reason, r.Minor = status, r.keep(reason), 1
+}
+
+// Add appends a field to a response of the proxy's own. Neither part is checked.
+func (r *Response) Add(name, value string) {
+	f := Field{Name: r.keep(name), Value: r.keep(value), Lower: r.keep(name)}
+	for i, c := range f.Lower {
+		f.Lower[i] = lowerToken[c]
+	}
+	r.Fields = append(r.Fields, f)
+}
+
+// keep copies a text to where names are.
+func (h *head) keep(text string) []byte {
+	begin := len(h.lower)
+	h.lower = append(h.lower, text...)
+	return h.lower[begin:len(h.lower):len(h.lower)]
+}

@@ -36,27 +36,17 @@ func (a *addition) fits(status int) bool {
 	return a.when == always || slices.Contains([]int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}, status)
 }
 
-// change makes of a backend's answer what the client gets.
-func (x *exchange) change() {
-	for i := range x.added {
-		a := &x.added[i]
-		if !a.fits(x.response.Status) {
+// change makes of an answer, be it the proxy's own or a backend's, what the client gets.
+func (w *work) change() {
+	for i := range w.added {
+		a := &w.added[i]
+		if !a.fits(w.response.Status) {
 			continue
 		}
 		if string(a.field.Lower) == "set-cookie" || a.when == successful {
-			x.response.Add(a.field)
+			w.response.Append(a.field)
 		} else {
-			x.response.Set(a.field)
+			w.response.Set(a.field)
 		}
 	}
-}
-
-// appendAdded appends the fields that go with an answer of the proxy's own.
-func (w *work) appendAdded(b []byte, status int) []byte {
-	for i := range w.added {
-		if a := &w.added[i]; a.fits(status) {
-			b = http1.AppendField(b, string(a.field.Name), string(a.field.Value))
-		}
-	}
-	return b
 }

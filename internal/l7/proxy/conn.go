@@ -198,7 +198,7 @@ func (c *conn) parse() bool {
 	}
 	w.in.begin += n
 	r := &w.request
-	w.head = string(r.Method) == "HEAD"
+	w.toHEAD = string(r.Method) == "HEAD"
 	c.waits = r.Chunked || r.Continue || r.Length > int64(w.in.len()) || r.Upgrade() != nil
 	return true
 }
@@ -225,7 +225,7 @@ func (c *conn) refuse(err error) {
 		reason = &http1.Error{Status: 400, Reason: err.Error()}
 	}
 	c.proxy.tally.refuse(reason.Status)
-	c.work.request.Minor, c.work.head = 1, false
+	c.work.request.Minor, c.work.toHEAD = 1, false
 	c.reply(reason.Status, reason.Reason, true)
 }
 
@@ -235,7 +235,7 @@ func (c *conn) fail(err error) {
 	c.done = true
 	if c.work != nil && c.work.in.len() > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.proxy.tally.refuse(408)
-		c.work.request.Minor, c.work.head = 1, false
+		c.work.request.Minor, c.work.toHEAD = 1, false
 		c.reply(408, "the request took too long to arrive", true)
 	}
 }

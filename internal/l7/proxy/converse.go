@@ -117,7 +117,7 @@ func (x *exchange) interim() error {
 	if x.response.Status == 100 || x.request.Minor == 0 {
 		return nil
 	}
-	if !x.send(http1.AppendResponse(nil, &x.response, http1.Answer{Framing: http1.NoBody})) {
+	if !x.client.head(&x.response, http1.Answer{Framing: http1.NoBody}) {
 		return errClient
 	}
 	return nil

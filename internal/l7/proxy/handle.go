@@ -11,17 +11,24 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
-// exchange is a request under way.
+// exchange is a request under way. Of the connection it uses only what never changes,
+// since that may have several.
 type exchange struct {
 	*conn
 	*work
-	begin int64
-	state *state
-	route *l7.Route
+	// client is who asked: the connection, or a part of it.
+	client downstream
+	// begin is when the request came, at what time it was when that was last asked.
+	begin, at int64
+	state     *state
+	route     *l7.Route
 	// status is that of the answer.
 	status int
 	// closes is set if the answer is the connection's last.
 	closes bool
+	// linger is set if the client may still be sending then, aborted if the answer
+	// cannot be completed.
+	linger, aborted bool
 	// upgrade is set if the connection may change to another protocol.
 	upgrade bool
 	// early is set if the answer came before the upstream had all of the request.
@@ -37,29 +44,46 @@ type exchange struct {
 // handle answers the request that has been parsed, and takes its body off the
 // buffer.
 func (c *conn) handle(w *work) {
-	x := exchange{conn: c, work: w, begin: c.tick()}
+	x := exchange{conn: c, work: w, client: c}
 	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
 	x.upgrade = x.mayUpgrade()
-	w.replied = false
 	c.socket.arm(0)
+	x.run()
+	c.at = x.at
+	c.linger = c.linger || x.linger
+	if x.closes {
+		c.done = true
+	}
+	if x.aborted {
+		c.abort()
+	}
+}
+
+// run answers the request.
+func (x *exchange) run() {
+	x.begin = x.tick()
+	x.replied = false
 	var spec *l7.Listener
-	x.state, spec = c.listener.current()
+	x.state, spec = x.listener.current()
 	if err := x.describe(); err != nil {
 		x.answer(400, err.Error())
 	} else {
-		x.route = c.proxy.match(spec.Routes, &w.query)
+		x.route = x.proxy.match(spec.Routes, &x.query)
 		if x.ready() {
 			x.forward()
 		}
 	}
-	if c.at == x.begin {
-		c.tick()
+	if x.at == x.begin {
+		x.tick()
 	}
-	c.proxy.tally.count(x.route, x.status, c.at-x.begin, c.at)
-	if x.closes {
-		c.done = true
-	}
-	w.added = w.added[:0]
+	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.added = x.added[:0]
+}
+
+// tick notes what time it is.
+func (x *exchange) tick() int64 {
+	x.at = x.proxy.clock.now()
+	return x.at
 }
 
 // describe tells the Routes what they may know of the request. The error is why its
@@ -193,8 +217,7 @@ func (x *exchange) failed(err error) {
 	switch {
 	case x.replied:
 		// Half an answer cannot be taken back, only be broken off.
-		x.closes = true
-		x.abort()
+		x.closes, x.aborted = true, true
 		return
 	case errors.Is(err, errBody):
 		status, reason = 413, errBody.Error()

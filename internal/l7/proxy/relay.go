@@ -19,7 +19,7 @@ const (
 // whether the connection to the upstream can be used again.
 func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	response := &x.response
-	framing := response.Framing(x.head)
+	framing := response.Framing(x.toHEAD)
 	if x.early {
 		x.closes, x.linger = true, true
 	}
@@ -35,17 +35,16 @@ func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	x.status = response.Status
 	reusable = response.Persistent() && framing != http1.UntilClose && !x.early
 	x.change()
-	x.out = http1.AppendResponse(x.out[:0], response, a)
+	x.client.head(response, a) // else data fails, if there is any
 	switch framing {
 	case http1.NoBody:
-		x.send(x.out)
 	case http1.ByLength:
 		err = x.relayLength(up, response.Length)
 	default:
-		err = x.relayStream(up, framing, a.Framing)
+		err = x.relayStream(up, framing)
 	}
 	// An upstream that announces a body where there is none may send it yet.
-	if framing == http1.NoBody && !x.head && (response.Chunked || response.Length > 0) {
+	if framing == http1.NoBody && !x.toHEAD && (response.Chunked || response.Length > 0) {
 		reusable = false
 	}
 	// Bytes that no request has asked for would be taken for the answer to the next.
@@ -55,19 +54,30 @@ func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 // relayLength passes on a body whose length is known.
 func (x *exchange) relayLength(up *upstream, length int64) error {
 	have := min(int64(x.up.len()), length)
-	x.out = append(x.out, x.up.bytes()[:have]...)
+	data := x.up.bytes()[:have]
 	x.up.begin += int(have)
 	x.replied = true
-	if !x.send(x.out) {
+	if !x.client.data(data, partOf(have == length)) {
 		return errClient
 	}
-	if remaining := length - have; remaining >= spliceFrom && x.listener.tls == nil {
+	if remaining := length - have; remaining >= spliceFrom && x.splices() {
 		return x.splice(up, remaining)
 	} else if remaining > 0 {
 		return x.copy(up, remaining)
 	}
 	return nil
 }
+
+// partOf says how a part is sent that is the last one, or not.
+func partOf(end bool) part {
+	if end {
+		return last
+	}
+	return whole
+}
+
+// splices reports whether the client gets the bytes that the upstream sends.
+func (x *exchange) splices() bool { return x.listener.tls == nil }
 
 // copy passes on so many bytes.
 func (x *exchange) copy(up *upstream, remaining int64) error {
@@ -79,10 +89,10 @@ func (x *exchange) copy(up *upstream, remaining int64) error {
 		if err != nil {
 			return err
 		}
-		if !x.send(bulk[:n]) {
+		remaining -= int64(n)
+		if !x.client.data(bulk[:n], partOf(remaining == 0)) {
 			return errClient
 		}
-		remaining -= int64(n)
 	}
 	return nil
 }
@@ -112,7 +122,7 @@ func (x *exchange) splice(up *upstream, remaining int64) error {
 
 // relayStream passes on a body that ends with its last chunk, or with the
 // connection, each part when it comes.
-func (x *exchange) relayStream(up *upstream, from, to http1.Framing) error {
+func (x *exchange) relayStream(up *upstream, from http1.Framing) error {
 	x.answers = http1.Chunks{}
 	for done := false; ; {
 		for !done && x.up.len() > 0 {
@@ -124,22 +134,14 @@ func (x *exchange) relayStream(up *upstream, from, to http1.Framing) error {
 				}
 				done = x.answers.Done()
 			}
-			if to == http1.ByChunks {
-				x.out = http1.AppendChunk(x.out, data)
-			} else {
-				x.out = append(x.out, data...)
+			if !x.client.data(data, held) {
+				return errClient
 			}
 			x.up.begin += n
 		}
-		if done && to == http1.ByChunks {
-			x.out = append(x.out, http1.LastChunk...)
-		}
-		if len(x.out) > 0 {
-			x.replied = true
-			if !x.send(x.out) {
-				return errClient
-			}
-			x.out = x.out[:0]
+		x.replied = true
+		if !x.client.data(nil, partOf(done)) {
+			return errClient
 		}
 		if done {
 			return nil

@@ -12,7 +12,8 @@ import (
 func (x *exchange) answer(status int, reason string) {
 	x.status = status
 	x.closes = x.closes || !x.skipBody()
-	x.reply(status, reason, x.closes)
+	x.sayPage(x.client, status, reason, x.closes)
+	x.linger = x.linger || x.closes
 }
 
 // skipBody takes the request's body off the buffer, and reports whether all of it
@@ -32,40 +33,38 @@ func (x *exchange) skipBody() bool {
 // in is the buffer of what the client sent.
 func (x *exchange) in() *buffer { return &x.work.in }
 
-// reply sends a page of one line that says what is wrong. It holds nothing that the
-// client sent, and nothing of what lies behind the proxy.
+// reply answers what is no request, or none yet.
 func (c *conn) reply(status int, reason string, closes bool) {
-	w := c.work
-	name := http.StatusText(status)
-	b := http1.AppendStatus(w.out[:0], status, []byte(name))
-	length := 3 + 1 + len(name) + 2 + len(reason) + 1
-	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
-	b = strconv.AppendInt(b, int64(length), 10)
-	b = append(b, "\r\n"...)
-	b = w.appendAdded(b, status)
-	b = http1.AppendPersistence(b, w.request.Minor, closes)
-	b = append(b, "\r\n"...)
-	if !w.head {
-		b = strconv.AppendInt(b, int64(status), 10)
-		b = append(b, ' ')
-		b = append(b, name...)
-		b = append(b, ": "...)
-		b = append(b, reason...)
-		b = append(b, '\n')
-	}
-	c.send(b)
-	w.out = b[:0]
+	c.work.sayPage(c, status, reason, closes)
 	if closes {
 		c.done, c.linger = true, true
 	}
 }
 
-// send writes to the client, and ends the connection if it does not take it in time.
-func (c *conn) send(b []byte) bool {
-	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.WriteTimeout))
-	if _, err := c.in.Write(b); err != nil {
-		c.abort()
-		return false
+// sayPage sends a page of one line that says what is wrong. It holds nothing that the
+// client sent, and nothing of what lies behind the proxy.
+func (w *work) sayPage(to downstream, status int, reason string, closes bool) {
+	name := http.StatusText(status)
+	b := strconv.AppendInt(w.page[:0], int64(status), 10)
+	b = append(b, ' ')
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, reason...)
+	w.page = append(b, '\n')
+	w.response.Make(status, name)
+	w.response.Add("Content-Type", "text/plain; charset=utf-8")
+	w.response.Length = int64(len(w.page))
+	w.say(to, w.page, closes)
+}
+
+// say sends the response that has been made, with a body.
+func (w *work) say(to downstream, body []byte, closes bool) {
+	w.change()
+	a := http1.Answer{Framing: http1.ByLength, Length: int64(len(body)), Minor: w.request.Minor, Close: closes}
+	if w.toHEAD || len(body) == 0 {
+		a.Framing = http1.NoBody
 	}
-	return true
+	if to.head(&w.response, a) && a.Framing != http1.NoBody {
+		to.data(body, last)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
-	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
 // ready reports whether the request goes to a backend; if not, it has been answered.
@@ -67,17 +66,17 @@ func (x *exchange) sendTimeout() time.Duration {
 func (x *exchange) redirect(to *l7.Redirect) {
 	x.status = to.Status
 	x.closes = x.closes || !x.skipBody()
-	b := http1.AppendStatus(x.out[:0], to.Status, []byte(http.StatusText(to.Status)))
-	b = append(b, "Location: "...)
+	b := x.page[:0]
 	if to.Location != "" {
 		b = x.appendWhole(b, to)
 	} else {
 		b = x.appendReplaced(b, to)
 	}
-	b = x.appendAdded(append(b, "\r\nContent-Length: 0\r\n"...), to.Status)
-	b = append(http1.AppendPersistence(b, x.request.Minor, x.closes), "\r\n"...)
-	x.send(b)
-	x.out = b[:0]
+	x.page = b
+	x.response.Make(to.Status, http.StatusText(to.Status))
+	x.response.Add("Location", text(b))
+	x.response.Length = 0
+	x.say(x.client, nil, x.closes)
 	x.linger = x.linger || x.closes
 }
 

@@ -25,59 +25,20 @@ func (x *exchange) upload(up *upstream) error {
 			return err
 		}
 	}
-	body := body{remaining: x.request.Length, chunked: x.request.Chunked, limit: x.maxBody()}
+	body := &x.body
+	*body = bodyOf(&x.request, x.maxBody())
 	x.chunks = http1.Chunks{}
+	// The header is sent with what has come of the body, or without.
+	done, err := false, error(nil)
 	for {
-		done, err := x.take(&body)
-		if err != nil {
+		if x.out, done, err = x.client.receive(x.out, body); err != nil {
 			return err
 		}
 		if err := x.deliver(up, x.out, done); err != nil || x.early || done {
 			return err
 		}
 		x.out = x.out[:0]
-		x.socket.arm(after(x.proxy.clock.now(), x.proxy.config.BodyTimeout))
-		n, err := x.conn.in.Read(x.work.in.space(bufferSize))
-		if err != nil {
-			return errors.Join(errClient, err)
-		}
-		x.socket.arm(0)
-		x.work.in.end += n
 	}
-}
-
-// body is what is still to come of a request's body.
-type body struct {
-	remaining, total, limit int64
-	chunked                 bool
-}
-
-// take adds what is in the buffer of the body to what goes out, and reports whether
-// that is the end of it.
-func (x *exchange) take(b *body) (done bool, err error) {
-	in := &x.work.in
-	if !b.chunked {
-		n := min(b.remaining, int64(in.len()))
-		x.out = append(x.out, in.bytes()[:n]...)
-		in.begin += int(n)
-		b.remaining -= n
-		return b.remaining == 0, nil
-	}
-	for in.len() > 0 && !x.chunks.Done() {
-		data, n, err := x.chunks.Next(in.bytes())
-		if err != nil {
-			return false, errors.Join(errClient, err)
-		}
-		if b.total += int64(len(data)); b.limit >= 0 && b.total > b.limit {
-			return false, errBody
-		}
-		x.out = http1.AppendChunk(x.out, data)
-		in.begin += n
-	}
-	if x.chunks.Done() {
-		x.out = append(x.out, http1.LastChunk...)
-	}
-	return x.chunks.Done(), nil
 }
 
 // await sends the header and waits for leave to send the body, or for an answer
@@ -104,7 +65,6 @@ func (x *exchange) await(up *upstream) error {
 			if err := x.interim(); err != nil {
 				return err
 			}
-			x.out = x.out[:0]
 		default:
 			n, err = up.Read(x.up.space(x.limits.Head))
 			x.up.end += n
@@ -118,7 +78,7 @@ func (x *exchange) await(up *upstream) error {
 
 // leave tells the client to send the body.
 func (x *exchange) leave() error {
-	if !x.send(append(x.out[:0], "HTTP/1.1 100 Continue\r\n\r\n"...)) {
+	if !x.client.head(&http1.Response{Status: 100, Reason: []byte("Continue")}, http1.Answer{Framing: http1.NoBody}) {
 		return errClient
 	}
 	return nil

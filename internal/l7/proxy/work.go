@@ -65,8 +65,13 @@ type work struct {
 	// chunks are those of the request's body, answers those of the response's.
 	chunks, answers http1.Chunks
 	limited         io.LimitedReader
-	// head is set for the method HEAD: the body of a request overwrites its header.
-	head bool
+	// toHEAD is set for the method HEAD: the body of a request overwrites its header.
+	toHEAD bool
+	// framing is that of the answer to a client of HTTP/1.1.
+	framing http1.Framing
+	// body is what is to come of the request's, page the answer that the proxy makes.
+	body body
+	page []byte
 	// replied is set once the client has been sent a part of the answer.
 	replied bool
 }

@@ -40,8 +40,10 @@
 // # Order of writing
 //
 // Each Apply is one transaction: a packet meets the rules before it or after it.
-// The first one replaces all that the table has, but for the clients that
-// affinity remembers; later ones write what differs, in as few slots as possible.
+// Each writes what differs, in as few slots as possible. The first one starts from
+// what an earlier process has left: it reads the elements, and replaces the rules
+// alone. Only a table of another layout, or one that the kernel would not go on with,
+// is made anew, but for the clients that affinity remembers.
 // A transaction is bound to the generation of rules that it was made for, so
 // nothing is written upon what others flushed meanwhile, and a look every second
 // restores what they removed.

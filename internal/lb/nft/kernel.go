@@ -94,12 +94,15 @@ func (s *socket) names(kind uint16, table string) ([]string, error) {
 }
 
 // kernelElement is an element as the kernel has it. The data of a map to
-// verdicts is nil.
-type kernelElement struct{ key, end, data []byte }
+// verdicts is nil; chain is where the verdict leads.
+type kernelElement struct {
+	key, end, data []byte
+	chain          string
+}
 
 // clone keeps an element beyond the visit.
 func (x kernelElement) clone() kernelElement {
-	return kernelElement{slices.Clone(x.key), slices.Clone(x.end), slices.Clone(x.data)}
+	return kernelElement{slices.Clone(x.key), slices.Clone(x.end), slices.Clone(x.data), x.chain}
 }
 
 // eachElement visits what a message about elements has; it is overwritten by the
@@ -107,9 +110,10 @@ func (x kernelElement) clone() kernelElement {
 func eachElement(data []byte, visit func(kernelElement)) {
 	each(find(data, unix.NFTA_SET_ELEM_LIST_ELEMENTS), func(_ uint16, x []byte) {
 		visit(kernelElement{
-			key:  find(x, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE),
-			end:  find(x, elementEnd, unix.NFTA_DATA_VALUE),
-			data: find(x, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE),
+			key:   find(x, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE),
+			end:   find(x, elementEnd, unix.NFTA_DATA_VALUE),
+			data:  find(x, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE),
+			chain: text(find(x, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VERDICT, unix.NFTA_VERDICT_CHAIN)),
 		})
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layoutVersion counts changes of the sets that survive a restart, which are
-// those that remember clients. A table of another version is replaced whole.
+// layoutVersion counts changes of the sets. A table of another version is replaced
+// whole.
 const layoutVersion = 1
 
 // field is a part of a key or value: the number by which nft knows its type, and
@@ -48,7 +48,8 @@ type set struct {
 	flags     uint32 // NFT_SET_*, without those that follow from key and data
 	verdicts  bool
 	size      uint32 // most elements, 0 for no limit
-	// keeps tells that the elements are the kernel's own and survive a restart.
+	// keeps tells that the elements are the kernel's own; even where the table is made
+	// anew they stay.
 	keeps bool
 }
 

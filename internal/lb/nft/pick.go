@@ -50,6 +50,11 @@ func (p pick) action() action {
 	return a
 }
 
+// pickOf is the inverse of pick.action.
+func pickOf(a action, six bool) pick {
+	return pick{six: six, node: a.what&actionNode != 0, outside: a.what&actionOutside != 0, count: a.what & maxBackends, affinity: a.seconds}
+}
+
 func (p pick) chain() string {
 	name := "pick4"
 	if p.six {

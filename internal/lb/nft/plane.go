@@ -54,7 +54,9 @@ type Plane struct {
 	have   *state
 	// written is false until the table in the kernel is ours and whole.
 	written bool
-	table   kernelTable
+	// distrust is set if the table in the kernel must not be adopted.
+	distrust bool
+	table    kernelTable
 	// generation is the last one at which the table was known to be whole.
 	generation uint32
 	want       lb.Table

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netns"
@@ -124,6 +125,10 @@ func TestRestart(t *testing.T) {
 		p.Close()
 		want := anew(t, table)
 		for name := range want {
+			if strings.HasPrefix(name, "actions") {
+				// Chains that nobody uses stay for a while, for packets on their way there.
+				got[name] = slices.DeleteFunc(got[name], func(x string) bool { return !slices.Contains(want[name], x) })
+			}
 			if !slices.Equal(got[name], want[name]) {
 				t.Errorf("round %d: set %s has %q, made anew %q", round, name, got[name], want[name])
 			}

@@ -45,6 +45,7 @@ type update struct {
 	// changed are the frontends that differ, with what becomes of them.
 	changed map[lb.Frontend]changed
 	picks   map[pick]int  // what is added to the number of users
+	fresh   []pick        // chains that come
 	drop    []pick        // chains that go
 	wrong   error         // Entries that cannot be written
 	left    []lb.Frontend // that stay as they are, though they differ
@@ -72,6 +73,7 @@ func newUpdate(t *transaction, have *state, want lb.Table, skip, alone map[lb.Fr
 		u.entry(c.Key, c.Old, c.New)
 	}
 	u.chains()
+	u.strays()
 	u.edits.write(t)
 	return u
 }
@@ -121,7 +123,31 @@ func (u *update) toggle(s set, key []byte, has, will bool) {
 	case has && !will:
 		u.edits.put(u.edits.remove, element{set: s.name, key: key}, nil)
 	case will && !has:
-		u.edits.put(u.edits.add, element{set: s.name, key: key}, nil)
+		u.put(element{set: s.name, key: key}, nil)
+	}
+}
+
+// put adds an element; one that is there with other data is removed first.
+func (u *update) put(x element, owner *lb.Frontend) {
+	data, there := u.present[keyOf(x)]
+	if there {
+		delete(u.present, keyOf(x))
+		if data == string(x.data) {
+			return
+		}
+		u.edits.put(u.edits.remove, element{set: x.set, key: x.key, end: x.end}, nil)
+	}
+	u.edits.put(u.edits.add, x, owner)
+}
+
+// strays removes elements that are there and that nobody wants.
+func (u *update) strays() {
+	for k := range u.present {
+		x := element{set: k.set, key: []byte(k.key)}
+		if k.end != "" {
+			x.end = []byte(k.end)
+		}
+		u.edits.put(u.edits.remove, x, nil)
 	}
 }
 
@@ -144,20 +170,19 @@ func (u *update) entry(f lb.Frontend, old, now *lb.Entry) {
 	}
 	u.changed[f] = c
 	if old == nil {
-		u.layout.elements(f, now, c.order, func(x element) { u.edits.put(u.edits.add, x, &f) })
+		u.layout.elements(f, now, c.order, func(x element) { u.put(x, &f) })
 		return
 	}
 	for _, p := range picks(f, old) {
 		u.picks[p]--
 	}
-	type key struct{ set, key, end string }
-	had := map[key]string{}
+	had := map[elementKey]string{}
 	u.layout.elements(f, old, u.have.orders[f], func(x element) {
-		had[key{x.set, string(x.key), string(x.end)}] = string(x.data)
+		had[keyOf(x)] = string(x.data)
 	})
 	if now != nil {
 		u.layout.elements(f, now, c.order, func(x element) {
-			k := key{x.set, string(x.key), string(x.end)}
+			k := keyOf(x)
 			data, has := had[k]
 			if has && data == string(x.data) {
 				delete(had, k)
@@ -180,10 +205,9 @@ func (u *update) entry(f lb.Frontend, old, now *lb.Entry) {
 func (u *update) chains() {
 	for p, n := range u.picks {
 		if _, exists := u.have.picks[p]; !exists && n > 0 {
+			u.fresh = append(u.fresh, p)
 			u.addPick(p)
-			var list attributes
-			list.verdictElement(p.action(), unix.NFT_GOTO, p.chain())
-			u.elements(unix.NFT_MSG_NEWSETELEM, u.familyOf(p).actions.name, list, nil)
+			u.elements(unix.NFT_MSG_NEWSETELEM, u.familyOf(p).actions.name, p.verdict(), nil)
 		}
 	}
 	if u.have.unused <= manyUnused {
@@ -202,11 +226,18 @@ func (u *update) chains() {
 	}
 }
 
-func (u *update) familyOf(p pick) *family {
+// verdict is the element of the map of actions that leads to the pick's chain.
+func (p pick) verdict() attributes {
+	var list attributes
+	list.verdictElement(p.action(), unix.NFT_GOTO, p.chain())
+	return list
+}
+
+func (t *transaction) familyOf(p pick) *family {
 	if p.six {
-		return u.layout.families[1]
+		return t.layout.families[1]
 	}
-	return u.layout.families[0]
+	return t.layout.families[0]
 }
 
 // verdictElement writes an element of a map of actions.

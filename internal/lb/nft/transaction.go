@@ -24,12 +24,18 @@ type transaction struct {
 	rules  int // that are added
 	// owners are the frontends whose elements a message holds, by its number.
 	owners map[uint32][]lb.Frontend
+	// chains and present are what is there already: chains are kept, and of the elements
+	// only those that differ are written. A transaction that makes a difference, or the
+	// table anew, has none.
+	chains  map[string]bool
+	present map[elementKey]string
+	named   map[string]bool // chains that the transaction wants
 	// spoil changes elements before they are written; tests break them there.
 	spoil func(*element)
 }
 
 func newTransaction(l *layout) *transaction {
-	t := &transaction{layout: l, family: unix.NFPROTO_INET, owners: map[uint32][]lb.Frontend{}}
+	t := &transaction{layout: l, family: unix.NFPROTO_INET, owners: map[uint32][]lb.Frontend{}, named: map[string]bool{}}
 	// The generation is filled in by commit.
 	t.begin(unix.NFNL_MSG_BATCH_BEGIN, 0, 0, unix.NFNL_SUBSYS_NFTABLES)
 	var a attributes
@@ -155,8 +161,12 @@ func (t *transaction) clearSet(name string) {
 	})
 }
 
-// newChain adds a chain; hook is nil unless packets enter by it.
+// newChain adds a chain, unless it is there; hook is nil unless packets enter by it.
 func (t *transaction) newChain(name string, h *hook) {
+	t.named[name] = true
+	if t.chains[name] {
+		return
+	}
 	t.add(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, func(a *attributes) {
 		a.string(unix.NFTA_CHAIN_TABLE, t.layout.table)
 		a.string(unix.NFTA_CHAIN_NAME, name)

@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"errors"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+)
+
+// downstream is the side of an exchange that asked. An exchange says what is to be sent;
+// how that is framed, and when more of the request comes, is the client's matter.
+type downstream interface {
+	// head begins an answer. Its body follows with data, unless a.Framing is NoBody:
+	// then the head is sent at once. Nothing is sent before, so that an answer which
+	// turns out to be broken can still be replaced. It reports whether the client is there.
+	head(r *http1.Response, a http1.Answer) bool
+	// data goes on with the body of the answer.
+	data(b []byte, how part) bool
+	// receive appends to dst what has come of the request's body, as b says, and waits if
+	// nothing has. It reports whether that was the end.
+	receive(dst []byte, b *body) (out []byte, done bool, err error)
+}
+
+// part says how a part of a body is sent.
+type part uint8
+
+const (
+	held  part = iota // with the next one, which follows at once
+	whole             // now
+	last              // now, and nothing follows
+)
+
+// body is what is still to come of a request's body, and how it goes to the upstream.
+type body struct {
+	remaining, total, limit int64
+	chunked                 bool
+}
+
+func bodyOf(r *http1.Request, limit int64) body {
+	return body{remaining: r.Length, chunked: r.Chunked, limit: limit}
+}
+
+// append adds a part of a body whose length is not known.
+func (b *body) append(dst, data []byte) ([]byte, error) {
+	if b.total += int64(len(data)); b.limit >= 0 && b.total > b.limit {
+		return dst, errBody
+	}
+	return http1.AppendChunk(dst, data), nil
+}
+
+// head implements downstream.
+func (c *conn) head(r *http1.Response, a http1.Answer) bool {
+	w := c.work
+	if r.Interim() {
+		// What is being sent to the upstream is in out.
+		return c.send(http1.AppendResponse(nil, r, a))
+	}
+	w.out = http1.AppendResponse(w.out[:0], r, a)
+	w.framing = a.Framing
+	if a.Framing != http1.NoBody {
+		return true
+	}
+	return c.flush()
+}
+
+// data implements downstream.
+func (c *conn) data(b []byte, how part) bool {
+	w := c.work
+	switch {
+	case w.framing == http1.ByChunks:
+		w.out = http1.AppendChunk(w.out, b)
+		if how == last {
+			w.out = append(w.out, http1.LastChunk...)
+		}
+	case how != held && len(w.out) == 0:
+		return len(b) == 0 || c.send(b)
+	default:
+		w.out = append(w.out, b...)
+	}
+	return how == held || c.flush()
+}
+
+// flush sends what has been gathered.
+func (c *conn) flush() bool {
+	w := c.work
+	if len(w.out) == 0 {
+		return true
+	}
+	ok := c.send(w.out)
+	w.out = w.out[:0]
+	return ok
+}
+
+// send writes to the client, and ends the connection if it does not take it in time.
+func (c *conn) send(b []byte) bool {
+	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.WriteTimeout))
+	if _, err := c.in.Write(b); err != nil {
+		c.abort()
+		return false
+	}
+	return true
+}
+
+// receive implements downstream.
+func (c *conn) receive(dst []byte, b *body) (out []byte, done bool, err error) {
+	w := c.work
+	for {
+		if dst, done, err = w.take(dst, b); err != nil || done || len(dst) > 0 {
+			return dst, done, err
+		}
+		c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.BodyTimeout))
+		n, err := c.in.Read(w.in.space(bufferSize))
+		if err != nil {
+			return dst, false, errors.Join(errClient, err)
+		}
+		c.socket.arm(0)
+		w.in.end += n
+	}
+}
+
+// take appends to dst what is in the buffer of the body, and reports whether that is
+// the end of it.
+func (w *work) take(dst []byte, b *body) (out []byte, done bool, err error) {
+	in := &w.in
+	if !b.chunked {
+		n := min(b.remaining, int64(in.len()))
+		dst = append(dst, in.bytes()[:n]...)
+		in.begin += int(n)
+		b.remaining -= n
+		return dst, b.remaining == 0, nil
+	}
+	for in.len() > 0 && !w.chunks.Done() {
+		data, n, err := w.chunks.Next(in.bytes())
+		if err != nil {
+			return dst, false, errors.Join(errClient, err)
+		}
+		if dst, err = b.append(dst, data); err != nil {
+			return dst, false, err
+		}
+		in.begin += n
+	}
+	if w.chunks.Done() {
+		dst = append(dst, http1.LastChunk...)
+	}
+	return dst, w.chunks.Done(), nil
+}
