@@ -12,6 +12,19 @@ func (f *Filters) Says() []string {
 	}
 	var lines []string
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	if l := f.Limits; l != nil {
+		for _, bound := range []struct {
+			n    int
+			text string
+		}{{l.PerSecond, "requests a second"}, {l.PerMinute, "requests a minute"}, {l.Connections, "requests at a time"}} {
+			if bound.n > 0 {
+				say("takes %d %s of a client, burst %d times, but of %v any number", bound.n, bound.text, l.Burst, l.Exempt)
+			}
+		}
+		if l.Rate > 0 {
+			say("sends %d octets a second after %d", l.Rate, l.After)
+		}
+	}
 	if a := f.Auth; a != nil {
 		how := ""
 		if a.Any {

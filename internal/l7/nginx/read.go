@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -110,6 +110,7 @@ func Read(annotations map[string]string) (Options, []Problem) {
 	r.canary(given)
 	r.auth(given)
 	r.balance(given)
+	r.limits(given)
 	return o, r.problems
 }
 

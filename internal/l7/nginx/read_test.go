@@ -83,7 +83,9 @@ func TestWrongValues(t *testing.T) {
 		"configuration-snippet=deny all;":              {true, "not supported yet"},
 		"enable-global-auth=no!":                       {true, "is not true or false"},
 		"ssl-redirct=true":                             {false, "did you mean ssl-redirect?"},
-		"limit-rps=5":                                  {false, "not supported and is left out"},
+		"limit-rps=many":                               {true, "no whole number"},
+		"limit-whitelist=office":                       {true, "neither ADDRESS"},
+		"fastcgi-index=index.php":                      {false, "not supported and is left out"},
 		"canary=yes!":                                  {true, "is not true or false"},
 	} {
 		name, value, _ := strings.Cut(annotation, "=")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"strings"
 	"unsafe"
@@ -37,6 +38,11 @@ type exchange struct {
 	// one.
 	backend l7.BackendID
 	stuck   bool
+	// counted is what counts the request of a client, with its address; nil: nothing.
+	counted   *limiter
+	countedAs netip.Addr
+	// paced is set if the client gets the answer no faster than it may.
+	paced bool
 	// interims counts the responses before the final one.
 	interims int
 }
@@ -78,6 +84,9 @@ func (x *exchange) run() {
 	}
 	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
 	x.added = x.added[:0]
+	if x.counted != nil {
+		x.counted.leave(x.countedAs)
+	}
 }
 
 // tick notes what time it is.

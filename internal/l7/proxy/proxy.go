@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/htpasswd"
 	"github.com/fairlead-net/fairlead/internal/pmap"
@@ -41,6 +42,7 @@ type Proxy struct {
 	passwords *htpasswd.Verifier
 	asker     *http.Client
 	decisions decisions
+	limiters  limiters
 	reaches   func(netip.Addr) bool
 	// connections is the number of those of clients.
 	connections atomic.Int64
@@ -98,6 +100,7 @@ func New(config Config) (*Proxy, error) {
 func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
 	p.decisions.known = map[string]*decision{}
+	p.limiters.of = map[desired.Ref]*limiter{}
 	p.reaches = reachable
 	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.reaches(a) })
 }
@@ -137,6 +140,7 @@ func (p *Proxy) everyTick() func(now int64) {
 			}
 		}
 		p.tally.prune(now)
+		p.limiters.prune(now - int64(forgetLimits))
 	}
 }
 

@@ -19,6 +19,7 @@ func (x *exchange) ready() bool {
 		x.redirect(x.route.HTTPSRedirect)
 	case x.route.Redirect != nil:
 		x.redirect(x.route.Redirect)
+	case x.exceeds():
 	case !x.admitted():
 	case x.maxBody() >= 0 && !r.Chunked && r.Length > x.maxBody():
 		x.answer(413, "the body is larger than allowed")
