@@ -28,6 +28,11 @@ func (i *ingress) readFilters() {
 		}
 		f.Auth = &made
 	}
+	if f.Headers != nil {
+		made := *f.Headers
+		i.refer(&made.Answer, "custom-headers")
+		f.Headers = &made
+	}
 	if f != (filter.Filters{}) {
 		i.filters = &f
 	}

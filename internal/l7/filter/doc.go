@@ -13,6 +13,8 @@ package filter
 // Filters are what a Route asks for beside its backends. A nil or zero field asks for
 // nothing.
 type Filters struct {
+	CORS    *CORS
+	Headers *Headers
 	Limits  *Limits
 	Auth    *Auth
 	Balance *Balance

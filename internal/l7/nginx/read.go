@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -72,7 +72,9 @@ func guarding() []string {
 func withoutEffect() map[string]string {
 	connections := "connections to the server that is asked are always kept and used again"
 	return map[string]string{
-		"auth-keepalive": connections, "auth-keepalive-requests": connections, "auth-keepalive-timeout": connections, "auth-keepalive-share-vars": connections,
+		"connection-proxy-header": "connections to backends are always kept and used again, and those that change to another protocol say so",
+		"preserve-trailing-slash": "redirects always keep a slash at the end",
+		"auth-keepalive":          connections, "auth-keepalive-requests": connections, "auth-keepalive-timeout": connections, "auth-keepalive-share-vars": connections,
 	}
 }
 
@@ -111,6 +113,8 @@ func Read(annotations map[string]string) (Options, []Problem) {
 	r.auth(given)
 	r.balance(given)
 	r.limits(given)
+	r.cors(given)
+	r.headers(given)
 	return o, r.problems
 }
 

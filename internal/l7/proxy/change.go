@@ -15,6 +15,8 @@ const (
 	// successful is with those of nginx's add_header: 200, 201, 204, 206, 301 to 304, 307
 	// and 308.
 	successful
+	// besides is with every answer, beside others of its name.
+	besides
 )
 
 // addition is a field that goes to the client with the answer, be it the proxy's own or
@@ -33,7 +35,7 @@ func field(name, value string) http1.Field { return http1.NewField(name, value) 
 
 // fits reports whether an addition goes with an answer of a status.
 func (a *addition) fits(status int) bool {
-	return a.when == always || slices.Contains([]int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}, status)
+	return a.when != successful || slices.Contains([]int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}, status)
 }
 
 // change makes of an answer, be it the proxy's own or a backend's, what the client gets.
@@ -43,7 +45,7 @@ func (w *work) change() {
 		if !a.fits(w.response.Status) {
 			continue
 		}
-		if string(a.field.Lower) == "set-cookie" || a.when == successful {
+		if string(a.field.Lower) == "set-cookie" || a.when != always {
 			w.response.Append(a.field)
 		} else {
 			w.response.Set(a.field)

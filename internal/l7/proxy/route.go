@@ -17,6 +17,7 @@ func (x *exchange) ready() bool {
 		x.answer(404, "no route matches the request")
 	case x.route.HTTPSRedirect != nil && x.hop.Scheme(r) != "https":
 		x.redirect(x.route.HTTPSRedirect)
+	case !x.headers() || x.preflight():
 	case x.route.Redirect != nil:
 		x.redirect(x.route.Redirect)
 	case x.exceeds():
