@@ -18,6 +18,8 @@ type Filters struct {
 	Limits  *Limits
 	Auth    *Auth
 	Balance *Balance
+	Retry   *Retry
+	Answer  *Answer
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

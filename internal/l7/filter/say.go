@@ -16,6 +16,8 @@ func (f *Filters) Says() []string {
 	f.Limits.say(&s)
 	f.Auth.say(&s)
 	f.Balance.say(&s)
+	f.Retry.say(&s)
+	f.Answer.say(&s)
 	return s.lines
 }
 

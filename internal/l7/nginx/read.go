@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -68,16 +68,6 @@ func guarding() []string {
 	}
 }
 
-// withoutEffect says of annotations that are known why there is nothing to do for them.
-func withoutEffect() map[string]string {
-	connections := "connections to the server that is asked are always kept and used again"
-	return map[string]string{
-		"connection-proxy-header": "connections to backends are always kept and used again, and those that change to another protocol say so",
-		"preserve-trailing-slash": "redirects always keep a slash at the end",
-		"auth-keepalive":          connections, "auth-keepalive-requests": connections, "auth-keepalive-timeout": connections, "auth-keepalive-share-vars": connections,
-	}
-}
-
 // Read reads the annotations with Prefix among all of an Ingress. Without any, an
 // Ingress has ingress-nginx's defaults: requests without TLS are redirected where
 // there is a certificate.
@@ -115,6 +105,8 @@ func Read(annotations map[string]string) (Options, []Problem) {
 	r.limits(given)
 	r.cors(given)
 	r.headers(given)
+	r.answers(given)
+	r.retry(given)
 	return o, r.problems
 }
 

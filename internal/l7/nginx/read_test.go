@@ -85,7 +85,8 @@ func TestWrongValues(t *testing.T) {
 		"ssl-redirct=true":                             {false, "did you mean ssl-redirect?"},
 		"limit-rps=many":                               {true, "no whole number"},
 		"limit-whitelist=office":                       {true, "neither ADDRESS"},
-		"fastcgi-index=index.php":                      {false, "not supported and is left out"},
+		"fastcgi-index=index.php":                      {false, "nothing speaks FastCGI"},
+		"fastcgi-indices=index.php":                    {false, "not supported and is left out"},
 		"canary=yes!":                                  {true, "is not true or false"},
 	} {
 		name, value, _ := strings.Cut(annotation, "=")
