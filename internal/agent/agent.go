@@ -38,7 +38,9 @@ type Options struct {
 	Config config.Config
 	// ConfigFile is watched for changes; empty means none.
 	ConfigFile string
-	// Planes are the names of the planes to run: lb, announce, dns, ipam, status.
+	// Dir is a folder of manifests to serve by, instead of a cluster.
+	Dir string
+	// Planes are the names of the planes to run: lb, announce, dns, gateway, ipam, status.
 	Planes []string
 	// Node is the name of the Node object of this machine.
 	Node string
@@ -64,6 +66,8 @@ func (o Options) reads() kube.Reads {
 		// Other planes need endpoints.
 		reads.Names.NoSlices = reads.Names.NoSlices && len(o.Planes) == 1
 	}
+	reads.IngressStatus = slices.Contains(o.Planes, "status") && o.Config.Gateway.Service != ""
+	reads.Ingresses = reads.IngressStatus || slices.Contains(o.Planes, "gateway")
 	return reads
 }
 
@@ -95,7 +99,8 @@ type Agent struct {
 	// answers tells whether the DNS server of this process is ready.
 	answers func() bool
 	log     *slog.Logger
-	watcher *kube.Watcher
+	objects objects
+	watcher *kube.Watcher // of a cluster; nil for a folder
 	network *network.Watcher
 	// Of a process with plane lb, as kube-proxy has them; else nil.
 	healthz     *health.Healthz
@@ -142,18 +147,17 @@ func New(o Options) (*Agent, error) {
 		corefile, unusable = o.Kept.followKept(o.Config)
 		o.Config = corefile.config
 	}
-	client, err := kube.NewClient(kube.Access{Servers: o.Config.APIServers, UserAgent: "fairlead/" + o.Version})
+	a := &Agent{
+		options: o, base: base, corefile: corefile, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
+		renewed: make(chan struct{}, 1), network: network.New(o.Config.LB.Uplinks, o.Log),
+	}
+	client, err := a.newSource()
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{
-		options: o, base: base, corefile: corefile, log: o.Log, registry: prometheus.NewRegistry(), started: time.Now(),
-		renewed: make(chan struct{}, 1),
-		watcher: kube.NewWatcher(client, o.Node, o.reads(), o.Log), network: network.New(o.Config.LB.Uplinks, o.Log),
-	}
 	a.noteCorefile(unusable)
 	if len(o.Planes) == 0 {
-		return nil, errors.New("no planes to run: name some with --planes (lb, announce, dns, ipam, status)")
+		return nil, errors.New("no planes to run: name some with --planes (lb, announce, dns, gateway, ipam, status)")
 	}
 	for _, name := range o.Planes {
 		made, err := a.newPlane(name, client)
@@ -198,12 +202,18 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 	case "dns":
 		p, err := a.newDNS()
 		return []pipeline{p}, err
+	case "gateway":
+		p, err := a.newGateway(a.newSecrets(client))
+		return []pipeline{p}, err
 	case "status":
-		return []pipeline{a.newStatus(client)}, nil
+		if a.options.Config.Gateway.Service == "" {
+			return []pipeline{a.newStatus(client)}, nil
+		}
+		return []pipeline{a.newStatus(client), a.newIngressStatus(client)}, nil
 	case "ipam":
 		return []pipeline{a.newIPAM(client)}, nil
 	}
-	return nil, errors.New("there is no plane of this name; known are lb, announce, dns, ipam and status")
+	return nil, errors.New("there is no plane of this name; known are lb, announce, dns, gateway, ipam and status")
 }
 
 // watchLiveness listens for the node's other processes. A node where that fails
@@ -222,7 +232,7 @@ func (a *Agent) watchLiveness(ctx context.Context) error {
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	views := make(chan kube.View)
-	group.Go(func() error { return a.watcher.Run(ctx, views) })
+	group.Go(func() error { return a.objects.Run(ctx, views) })
 	group.Go(func() error { return a.build(ctx, views) })
 	group.Go(func() error { return a.serveHTTP(ctx) })
 	group.Go(func() error { return a.watchConfig(ctx) })

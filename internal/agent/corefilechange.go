@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-net/fairlead/internal/config"
+	"github.com/fairlead-net/fairlead/internal/l7/proxy"
 )
 
 // Kept is what a process keeps when it begins anew (ErrConfigChanged). Make one with
@@ -26,6 +27,8 @@ type Kept struct {
 	// As plugin/reload of CoreDNS has them.
 	failures prometheus.Counter
 	version  *prometheus.GaugeVec
+	// proxy is the gateway's; nil in other processes.
+	proxy *proxy.Proxy
 }
 
 // NewKept returns what a process has that has kept nothing yet.

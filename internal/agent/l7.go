@@ -1,15 +1,18 @@
 package agent
 
 import (
+	"log/slog"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/proxy"
 )
 
 // L7Config returns what the configuration says about Ingresses.
 func L7Config(c config.Config) l7.Config {
-	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames}
+	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent}
+	made.HTTPPort, made.HTTPSPort = c.Gateway.HTTPPort, c.Gateway.HTTPSPort
 	if c.Gateway.DefaultCertificate != "" {
 		made.DefaultCertificate = l7.CertificateID(parseName(c.Gateway.DefaultCertificate))
 	}
@@ -17,4 +20,13 @@ func L7Config(c config.Config) l7.Config {
 		made.DefaultBackend = l7.BackendID{Service: parseName(service), Port: port}
 	}
 	return made
+}
+
+// ProxyConfig says how gateways serve.
+func ProxyConfig(c config.Config, log *slog.Logger) proxy.Config {
+	g := c.Gateway
+	return proxy.Config{
+		TrustedProxies: g.TrustedProxies, MaxConnections: g.MaxConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
+		Log: log.With("plane", "gateway"),
+	}
 }

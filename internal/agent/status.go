@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/ipam"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
@@ -47,7 +48,7 @@ func (a *Agent) Status() Status {
 		Node: a.options.Node, Version: a.options.Version, Started: a.started,
 		Revision: a.revision.Load(), Synced: a.synced.Load(),
 	}
-	if problem := a.watcher.Health(); problem != "" {
+	if problem := a.objects.Health(); problem != "" {
 		s.Problems = append(s.Problems, problem)
 	}
 	for _, problem := range []*string{a.configProblem.Load(), a.corefileProblem.Load(), a.livenessProblem.Load()} {
@@ -81,7 +82,9 @@ type reports struct {
 	balancers ipam.Table
 	// announced is what nodes announce.
 	announced announce.Table
-	compiled  []desired.Reason
+	// routes are what gateways serve, if there are any.
+	routes   l7.Table
+	compiled []desired.Reason
 }
 
 // newStatus returns the plane that tells users about their objects by Events.
@@ -95,7 +98,11 @@ func (a *Agent) newStatus(client *kube.Client) pipeline {
 		r.balancers, given = ipam.Compile(s, last.balancers, IPAMOptions(a.options.Config.LoadBalancer))
 		var announced []desired.Reason // the same on every node, so told once, here
 		r.announced, announced = announce.Compile(s, last.announced, AnnounceOptions(a.options.Config))
-		r.compiled = slices.Concat(r.compiled, given, announced)
+		var routed []desired.Reason
+		if a.options.Config.Gateway.Service != "" {
+			r.routes, routed = l7.Compile(s, last.routes, L7Config(a.options.Config))
+		}
+		r.compiled = slices.Concat(r.compiled, given, announced, routed)
 		return r, r.compiled
 	}
 	p := newPipeline("status", plane, compile, func(r reports) uint64 { return r.revision }, a.log)

@@ -35,13 +35,13 @@ func newAgent() *cobra.Command {
 			for {
 				err := runAgent(cmd.Context(), o, level)
 				if !errors.Is(err, agent.ErrConfigChanged) {
-					return err
+					return errors.Join(err, o.Kept.Close())
 				}
 			}
 		},
 	}
 	cmd.Flags().StringVar(&o.ConfigFile, "config", "", "configuration file (default: every setting at its default)")
-	cmd.Flags().StringSliceVar(&o.Planes, "planes", nil, "planes to run: lb, dns, status")
+	cmd.Flags().StringSliceVar(&o.Planes, "planes", nil, "planes to run: lb, announce, dns, gateway, ipam, status")
 	cmd.Flags().StringVar(&o.Node, "node-name", "", "name of this machine's Node object")
 	cmd.Flags().StringVar(&o.HTTP, "http", ":10256", "address for /alive, /livez, /readyz, /healthz, /metrics and /status")
 	cmd.Flags().StringVar(&o.Socket, "node-socket", "/run/fairlead/node.sock", "unix socket by which processes on one node notice each other's end")

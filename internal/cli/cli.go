@@ -70,6 +70,7 @@ func newRoot(streams Streams) *cobra.Command {
 		newTrace(),
 		newCompile(),
 		newAgent(),
+		newRun(),
 		newCleanup(),
 		newVersion(),
 	)

@@ -32,7 +32,6 @@ type explainedRequest struct {
 type asked struct {
 	source
 	headers []string
-	nginx   bool
 }
 
 func newExplainRequest() *cobra.Command {

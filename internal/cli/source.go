@@ -23,6 +23,8 @@ type source struct {
 	zone   string
 	// ingresses: also read Ingresses and their classes.
 	ingresses bool
+	// nginx: also serve the classes of ingress-nginx.
+	nginx bool
 	// config are the administrator's choices, once view has read them.
 	config config.Config
 	stderr func() io.Writer
@@ -94,6 +96,9 @@ func (s *source) folder() (kube.View, error) {
 	m, err := kube.ReadManifests(os.DirFS(s.dir))
 	if err != nil {
 		return kube.View{}, fmt.Errorf("manifests in %s: %w", s.dir, err)
+	}
+	if s.ingresses {
+		m.AddIngressClasses(s.nginx)
 	}
 	return kube.View{Objects: m.Objects, Node: desired.Node{Name: s.node, Zone: s.zone}}, nil
 }

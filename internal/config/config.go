@@ -42,11 +42,30 @@ type Gateway struct {
 	// ExternalNames lets backends be Services of type ExternalName, which lead to any
 	// name whatever.
 	ExternalNames bool `yaml:"externalNames"`
+	// PathParametersAsSent takes paths with a semicolon as they are sent, though backends
+	// may read another path of them, for which there is another rule.
+	PathParametersAsSent bool `yaml:"pathParametersAsSent"`
+	// Service is NAMESPACE/NAME of the Service by which clients reach the gateways:
+	// its addresses are what the status of Ingresses says. Empty: no Ingresses are
+	// served.
+	Service string `yaml:"service"`
 	// DefaultCertificate is NAMESPACE/NAME of a Secret, for hosts that have none.
 	DefaultCertificate string `yaml:"defaultCertificate"`
 	// DefaultBackend is NAMESPACE/NAME:PORT of a Service, for requests that no rule
 	// takes; empty means that they get 404.
 	DefaultBackend string `yaml:"defaultBackend"`
+	// HTTPPort and HTTPSPort are where gateways listen.
+	HTTPPort  uint16 `yaml:"httpPort"`
+	HTTPSPort uint16 `yaml:"httpsPort"`
+	// TrustedProxies are ranges of addresses of load balancers in front, whose word
+	// about the client is taken (X-Forwarded-For and the like).
+	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
+	// MaxConnections bounds the connections of clients of one gateway.
+	MaxConnections int `yaml:"maxConnections"`
+	// Lameduck is how long a gateway that ends goes on accepting, so that clients find
+	// another one first. Drain is how long it then waits for those it has.
+	Lameduck time.Duration `yaml:"lameduck"`
+	Drain    time.Duration `yaml:"drain"`
 }
 
 // Migration says whose objects are served beside Fairlead's own.
@@ -151,7 +170,7 @@ func Default() Config {
 			External: External{Apex: "dns", TTL: 5}, // as CoreDNS's k8s_external
 		},
 		Status:  Status{LeaseNamespace: "fairlead-system"},
-		Gateway: Gateway{ExternalNames: true},
+		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute},
 	}
 }
 

@@ -34,6 +34,9 @@ type Ingress struct {
 	// Annotations are the object's, without those that kubectl writes for itself.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Created     time.Time         `json:"created"`
+	// Status is where the object says that it is served, if that is read: addresses and
+	// host names, in their order.
+	Status []string `json:"status,omitempty"`
 
 	reasons []Reason // against the object
 }
@@ -98,6 +101,15 @@ func ParseIngressClass(o *networkingv1.IngressClass) *IngressClass {
 		c.Parameters = p.Kind + " " + p.Name
 	}
 	return c
+}
+
+// ParseIngressWithStatus is ParseIngress, and keeps the status too.
+func ParseIngressWithStatus(o *networkingv1.Ingress) *Ingress {
+	i := ParseIngress(o)
+	for _, at := range o.Status.LoadBalancer.Ingress {
+		i.Status = append(i.Status, at.IP+at.Hostname)
+	}
+	return i
 }
 
 // ParseIngress turns the object into an Ingress, which knows what of the object

@@ -70,6 +70,12 @@ func (w *EventWriter) write(ctx context.Context, status desired.Status, kind str
 	case "EndpointSlice":
 		ref.APIVersion = "discovery.k8s.io/v1"
 		object, err = w.client.clientset.DiscoveryV1().EndpointSlices(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	case "Ingress":
+		ref.APIVersion = "networking.k8s.io/v1"
+		object, err = w.client.clientset.NetworkingV1().Ingresses(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	case "IngressClass":
+		ref.APIVersion = "networking.k8s.io/v1"
+		object, err = w.client.clientset.NetworkingV1().IngressClasses().Get(ctx, ref.Name, metav1.GetOptions{})
 	default:
 		if resource, known := metallb.ResourceOf(ref.Kind); known {
 			ref.APIVersion = resource.GroupVersion().String()

@@ -2,9 +2,13 @@ package kube
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
@@ -18,11 +22,15 @@ type ingresses struct {
 	classes *store[string, *networkingv1.IngressClass, *desired.IngressClass]
 }
 
-func newIngresses(follow bool, changed func()) ingresses {
+func newIngresses(what Reads, changed func()) ingresses {
+	follow, parse := what.Ingresses, desired.ParseIngress
+	if what.IngressStatus {
+		parse = desired.ParseIngressWithStatus
+	}
 	return ingresses{
 		follow: follow,
 		objects: &store[desired.Name, *networkingv1.Ingress, *desired.Ingress]{
-			key: namespacedName, keep: desired.ParseIngress, changed: changed, synced: !follow,
+			key: namespacedName, keep: parse, changed: changed, synced: !follow,
 		},
 		classes: &store[string, *networkingv1.IngressClass, *desired.IngressClass]{
 			key: clusterName, keep: desired.ParseIngressClass, changed: changed, synced: !follow,
@@ -68,4 +76,37 @@ func (c *Client) listIngresses(ctx context.Context, into *desired.Objects) error
 		into.IngressClasses = into.IngressClasses.Set(classes.Items[n].Name, desired.ParseIngressClass(&classes.Items[n]))
 	}
 	return nil
+}
+
+// SetIngressStatus writes where an Ingress is served: addresses and host names. One
+// that is gone needs nothing. It tells whether the status was written.
+func (c *Client) SetIngressStatus(ctx context.Context, name desired.Name, at []string) (bool, error) {
+	all := c.clientset.NetworkingV1().Ingresses(name.Namespace)
+	o, err := all.Get(ctx, name.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read Ingress %s: %w", name, err)
+	}
+	if slices.Equal(desired.ParseIngressWithStatus(o).Status, at) {
+		return false, nil
+	}
+	var now []networkingv1.IngressLoadBalancerIngress
+	for _, text := range at {
+		entry := networkingv1.IngressLoadBalancerIngress{Hostname: text}
+		if _, err := netip.ParseAddr(text); err == nil {
+			entry = networkingv1.IngressLoadBalancerIngress{IP: text}
+		}
+		now = append(now, entry)
+	}
+	o.Status.LoadBalancer.Ingress = now
+	_, err = all.UpdateStatus(ctx, o, metav1.UpdateOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("write the status of Ingress %s: %w", name, err)
+	}
+	return true, nil
 }

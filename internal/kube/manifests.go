@@ -30,6 +30,7 @@ import (
 // Manifests is what a folder of manifests holds.
 type Manifests struct {
 	Objects desired.Objects
+	Secrets pmap.Map[desired.Name, *Secret]
 	// Ignored counts, per kind, the objects that Fairlead does not read.
 	Ignored map[string]int
 }
@@ -118,6 +119,15 @@ func (m *Manifests) add(object runtime.Object) error {
 		m.Objects.Pods = m.Objects.Pods.Set(podID(o), desired.ParsePod(o))
 	case *networkingv1.ServiceCIDR:
 		m.Objects.ServiceCIDRs = m.Objects.ServiceCIDRs.Set(o.Name, stripServiceCIDR(o))
+	case *corev1.Secret:
+		o.Namespace = m.namespace(o.Namespace)
+		for key, text := range o.StringData {
+			if o.Data == nil {
+				o.Data = map[string][]byte{}
+			}
+			o.Data[key] = []byte(text)
+		}
+		m.Secrets = m.Secrets.Set(namespacedName(o), parseSecret(o))
 	case *networkingv1.Ingress:
 		o.Namespace = m.namespace(o.Namespace)
 		m.Objects.Ingresses = m.Objects.Ingresses.Set(namespacedName(o), desired.ParseIngress(o))
@@ -172,6 +182,20 @@ func addMetalLB[T any, V comparable](to *pmap.Map[desired.Name, V], o *unstructu
 		*to = to.Set(namespacedName(o), parse(typed))
 	}
 	return err
+}
+
+// AddIngressClasses adds the IngressClasses that installing Fairlead makes, if there are
+// none: fairlead, which is the default one, and nginx if that is taken over. A folder
+// that has none means these.
+func (m *Manifests) AddIngressClasses(nginx bool) {
+	all := &m.Objects.IngressClasses
+	if all.Len() > 0 {
+		return
+	}
+	*all = all.Set("fairlead", &desired.IngressClass{Name: "fairlead", Controller: "fairlead.dev/ingress", Default: true})
+	if nginx {
+		*all = all.Set("nginx", &desired.IngressClass{Name: "nginx", Controller: "k8s.io/ingress-nginx"})
+	}
 }
 
 // namespace returns the namespace that an object without one lands in, and

@@ -24,6 +24,8 @@ type Reads struct {
 	Names      Names
 	// Ingresses: also Ingresses and IngressClasses.
 	Ingresses bool
+	// IngressStatus: also what the status of Ingresses says.
+	IngressStatus bool
 }
 
 // Names says what is read for names in DNS. The zero value means nothing more.

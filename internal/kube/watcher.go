@@ -74,15 +74,12 @@ func NewWatcher(client *Client, node string, what Reads, log *slog.Logger) *Watc
 	w.nodes = &store[string, *corev1.Node, *corev1.Node]{key: clusterName, keep: stripNode, changed: changed, synced: node == ""}
 	w.pods = newPods(w.names, changed)
 	w.imports = newImports(w.names, changed, w.log)
-	w.ingresses = newIngresses(what.Ingresses, changed)
+	w.ingresses = newIngresses(what, changed)
 	return w
 }
 
 func (w *Watcher) changed() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	poke(w.wake)
 }
 
 // Run sends the current View whenever it changed, until ctx ends. A reader that
@@ -194,12 +191,15 @@ func (w *Watcher) follow(ctx context.Context, running *sync.WaitGroup, client re
 // reflect keeps store equal to what lw lists and watches.
 func (w *Watcher) reflect(ctx context.Context, running *sync.WaitGroup, resource string, lw *cache.ListWatch, kind runtime.Object, store cache.ReflectorStore) {
 	reflector := cache.NewReflectorWithOptions(w.health.observe(resource, lw), kind, store, cache.ReflectorOptions{
-		Name: resource,
-		// An API server that comes back is found within seconds, and a thousand
-		// nodes do not all come at once.
-		Backoff: &wait.Backoff{Duration: 300 * time.Millisecond, Cap: 5 * time.Second, Steps: 5, Factor: 2, Jitter: 1},
+		Name: resource, Backoff: patientBackoff(),
 	})
 	running.Go(func() { reflector.RunWithContext(ctx) })
+}
+
+// patientBackoff is how often it is tried to list and watch again. An API server that
+// comes back is found within seconds, and a thousand nodes do not all come at once.
+func patientBackoff() *wait.Backoff {
+	return &wait.Backoff{Duration: 300 * time.Millisecond, Cap: 5 * time.Second, Steps: 5, Factor: 2, Jitter: 1}
 }
 
 // Health returns the reason why the objects may be out of date, or "".

@@ -41,7 +41,9 @@ func (i *ingress) apply(r *Route) {
 	if o.Redirect != nil {
 		r.Redirect = &Redirect{Status: o.Redirect.Status, Location: o.Redirect.Location, AppendURI: o.Redirect.AppendURI}
 	}
-	r.MaxBody = o.MaxBody
+	if r.MaxBody = o.MaxBody; o.HasMaxBody && o.MaxBody == 0 {
+		r.MaxBody = -1
+	}
 	if o.UpstreamHost != "" {
 		r.Rewrite = &Rewrite{Host: o.UpstreamHost}
 	}

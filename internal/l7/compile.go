@@ -209,7 +209,7 @@ func (b *builder) table(last Table) Table {
 	if t.index.reasons != last.index.reasons {
 		t.reasons = t.index.allReasons()
 	}
-	routes := &Routes{names: b.names.Map(), wildcards: b.wildcards.Map(), others: b.others, standard: b.standard}
+	routes := &Routes{names: b.names.Map(), wildcards: b.wildcards.Map(), others: b.others, standard: b.standard, parametersAsSent: b.config.ParametersAsSent}
 	certificates := b.certificates.Map()
 	if l := last.Listeners[ListenerHTTPS]; l != nil && *l.Routes == *routes && l.Certificates == certificates {
 		t.Listeners = last.Listeners

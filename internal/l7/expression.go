@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -76,42 +77,43 @@ type PathRewrite struct {
 	expr   *expression
 }
 
+// errRewritten is why there is no rewritten path; the answer is 400.
+var errRewritten = errors.New("the path that the rewrite makes of this one leads elsewhere than it says")
+
 // Apply returns the path that a Backend gets for a matched path (Request.Path), in
-// the same form; Encode makes what is sent.
-func (r *PathRewrite) Apply(path string) string {
+// the same form; Encode makes what is sent. The error is that what groups match gets
+// another meaning in the new path: it has dot segments, or escapes, that neither Target
+// nor the path had (/x(.*) to /in/$1, and /x..). To follow them would lead out of where
+// Target leads.
+func (r *PathRewrite) Apply(path string) (string, error) {
 	var groups []int
 	if r.expr != nil && r.expr.re != nil {
 		groups = r.expr.re.FindStringSubmatchIndex(path)
 	}
-	out := make([]byte, 0, len(r.Target)+len(path))
+	out := make([]byte, 1, 1+len(r.Target)+len(path))
+	out[0] = '/'
+	add := func(text string) {
+		for i := range len(text) {
+			// Groups can leave slashes beside slashes, or none at the beginning.
+			if text[i] != '/' || out[len(out)-1] != '/' {
+				out = append(out, text[i])
+			}
+		}
+	}
 	for i := 0; i < len(r.Target); i++ {
 		c := r.Target[i]
 		if c != '$' || i+1 == len(r.Target) || r.Target[i+1] < '1' || r.Target[i+1] > '9' {
-			out = append(out, c)
+			add(r.Target[i : i+1])
 			continue
 		}
 		i++
 		if at := 2 * int(r.Target[i]-'0'); at+1 < len(groups) && groups[at] >= 0 {
-			out = append(out, path[groups[at]:groups[at+1]]...)
+			add(path[groups[at]:groups[at+1]])
 		}
 	}
-	// Groups can leave slashes beside slashes, or none at the beginning.
-	return tidy(string(out))
-}
-
-// tidy makes a path normal whose parts were: slashes and dot segments can have come
-// together anew, and a group can have cut an escape in two. What cannot be made normal
-// leads to the root.
-func tidy(path string) string {
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path
+	made := string(out)
+	if match, _, err := normalize(made, true); err != nil || match != made {
+		return "", errRewritten
 	}
-	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.ContainsAny(path, `%\`) {
-		return path
-	}
-	match, _, err := normalize(path, true)
-	if err != nil {
-		return "/"
-	}
-	return match
+	return made, nil
 }

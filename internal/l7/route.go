@@ -22,15 +22,17 @@ type Route struct {
 	// Redirect answers instead of a Backend; nil for most.
 	Redirect *Redirect
 	// MaxBody is how many bytes a request's body may have, else the answer is 413;
-	// 0: any.
+	// 0: as many as the engine lets through by default, negative: any.
 	MaxBody int64
 	// Rewrite changes what Backends get; nil: nothing.
 	Rewrite *Rewrite
 	// Backends share the requests by weight. None, or none with a weight: the answer
 	// is Status.
 	Backends []Weighted
-	// Status answers where no Backend does; 0 means 503 (Unavailable).
+	// Status answers where no Backend does; 0 means 503 (Unavailable). Why says to the
+	// client why; empty: that there is no backend.
 	Status   int
+	Why      string
 	Upstream Upstream
 }
 
@@ -97,7 +99,7 @@ const (
 	UpstreamHTTPS                         // HTTP/1.1 within TLS
 	UpstreamGRPC                          // HTTP/2 with prior knowledge
 	UpstreamGRPCS                         // HTTP/2 within TLS
-	UpstreamAuto                          // HTTP/1.1, within TLS if the port is 443
+	UpstreamAuto                          // HTTP/1.1, within TLS if the request came so
 )
 
 // String returns the name that ingress-nginx gives the protocol.
@@ -113,4 +115,31 @@ type Upstream struct {
 	Connect time.Duration
 	// Send and Read are between two writes and two reads, not in all.
 	Send, Read time.Duration
+	// TLS is what is demanded of Backends that are spoken with within TLS.
+	TLS UpstreamTLS
+}
+
+// UpstreamTLS says what a Backend's certificate is compared with, and what is shown
+// to the Backend. The zero value is what ingress-nginx does by default: any certificate
+// is taken, and no name is sent. Connections are shared only by Routes that say the same
+// here, so values are compared with ==.
+type UpstreamTLS struct {
+	// Verify: the certificate has to be for Name and by an authority of Secret; else the
+	// answer is 502 (proxy-ssl-verify).
+	Verify bool
+	// Depth is how many certificates may be between that of the Backend and the
+	// authority's; 0 means 1, as in ingress-nginx (proxy-ssl-verify-depth).
+	Depth uint8
+	// Name is whom the certificate has to be for, and what SendName sends (proxy-ssl-name);
+	// empty: the name of an ExternalName, else SERVICE.NAMESPACE.svc.
+	Name string
+	// SendName sends the name as SNI (proxy-ssl-server-name).
+	SendName bool
+	// Secret holds the authorities (ca.crt), and what is shown to Backends that ask for a
+	// certificate (tls.crt, tls.key; proxy-ssl-secret). The zero value: the authorities of
+	// the system, and nothing is shown.
+	Secret CertificateID
+	// TLS12 and TLS13 are the versions that are spoken; neither means both
+	// (proxy-ssl-protocols).
+	TLS12, TLS13 bool
 }

@@ -98,6 +98,8 @@ func set(t *testing.T, words []string, config *Config) {
 	switch words[0] {
 	case "ingressNginx":
 		config.IngressNginx = true
+	case "parametersAsSent":
+		config.ParametersAsSent = true
 	case "noExternalNames":
 		config.NoExternalNames = true
 	case "defaultCertificate":
@@ -179,12 +181,18 @@ func details(r *Route, q Request) string {
 	if r.Access != nil {
 		fmt.Fprintf(&out, "  allow %v deny %v\n", r.Access.Allow, r.Access.Deny)
 	}
-	if r.MaxBody != 0 {
+	if r.MaxBody < 0 {
+		out.WriteString("  body of any size\n")
+	} else if r.MaxBody != 0 {
 		fmt.Fprintf(&out, "  body up to %d\n", r.MaxBody)
 	}
 	if w := r.Rewrite; w != nil {
 		if w.Path != nil {
-			fmt.Fprintf(&out, "  sends path %s\n", Encode(w.Path.Apply(q.Path)))
+			path, err := w.Path.Apply(q.Path)
+			if err != nil {
+				path = err.Error()
+			}
+			fmt.Fprintf(&out, "  sends path %s\n", Encode(path))
 		}
 		if w.Host != "" || w.Prefix != "" {
 			fmt.Fprintf(&out, "  sends host %q prefix %q\n", w.Host, w.Prefix)

@@ -154,7 +154,8 @@ func seen(t Table) []string {
 			if route != nil {
 				line += fmt.Sprint(" ", route.Source, route.Rule, route.Status, e.Backends, route.HTTPSRedirect != nil)
 				if route.Rewrite != nil {
-					line += " " + route.Rewrite.Path.Apply(path)
+					rewritten, err := route.Rewrite.Path.Apply(path)
+					line += fmt.Sprint(" ", rewritten, err)
 				}
 			}
 			lines = append(lines, line)

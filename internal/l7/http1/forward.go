@@ -42,16 +42,32 @@ func appendLine[T, U []byte | string](dst []byte, name T, value U) []byte {
 	return append(dst, "\r\n"...)
 }
 
+// Onward is what of a request an upstream gets in another way than it came.
+type Onward struct {
+	// ID is for requests that bring no usable X-Request-ID.
+	ID []byte
+	// Upgrade: the request asks for the protocol that the client asked for.
+	Upgrade bool
+	// Host replaces the host, but not in X-Forwarded-Host; empty: it stays.
+	Host string
+	// Prefix is sent as X-Forwarded-Prefix; empty: nothing is.
+	Prefix string
+}
+
 // AppendRequest appends the header of a request as an upstream gets it: written
-// anew, without what was for one hop only, with what the Hop says. The id is for
-// requests that bring no usable one. With upgrade, the request asks for the protocol
-// that the client asked for. The body has to follow in the framing it came in.
-func AppendRequest(dst []byte, r *Request, h *Hop, id []byte, upgrade bool) []byte {
+// anew, without what was for one hop only, with what the Hop and Onward say. The body
+// has to follow in the framing it came in.
+func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 	dst = append(dst, r.Method...)
 	dst = append(dst, ' ')
 	dst = append(dst, r.Target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	dst = appendLine(dst, "Host", r.Authority)
+	if to.Host != "" {
+		dst = appendLine(dst, "Host", to.Host)
+	} else {
+		dst = appendLine(dst, "Host", r.Authority)
+	}
+	id := to.ID
 	if sent := r.Get("x-request-id"); usableID(sent) {
 		id = sent
 	}
@@ -62,10 +78,15 @@ func AppendRequest(dst []byte, r *Request, h *Hop, id []byte, upgrade bool) []by
 	} else {
 		dst = h.appendTrusted(dst, r)
 	}
+	if to.Prefix != "" {
+		dst = appendLine(dst, "X-Forwarded-Prefix", to.Prefix)
+	}
 	for i := range r.Fields {
-		if f := &r.Fields[i]; !f.hop && !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)) {
-			dst = appendLine(dst, f.Name, f.Value)
+		f := &r.Fields[i]
+		if f.hop || withheld(f.Lower) || h.trusted == nil && aboutHops(f.Lower) || to.Prefix != "" && string(f.Lower) == "x-forwarded-prefix" {
+			continue
 		}
+		dst = appendLine(dst, f.Name, f.Value)
 	}
 	switch {
 	case r.Chunked:
@@ -78,7 +99,7 @@ func AppendRequest(dst []byte, r *Request, h *Hop, id []byte, upgrade bool) []by
 	if r.Continue {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
-	if upgrade {
+	if to.Upgrade {
 		dst = appendLine(dst, "Upgrade", r.Upgrade())
 		dst = append(dst, "Connection: upgrade\r\n"...)
 	}

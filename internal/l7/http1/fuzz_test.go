@@ -121,7 +121,7 @@ func compare(t *testing.T, r *Request, read *http.Request) {
 // forwarded holds that what is passed on says the same, and only that.
 func forwarded(t *testing.T, r *Request) {
 	hop := NewHop(netip.MustParseAddr("192.0.2.1"), "http", 80, nil)
-	out := AppendRequest(nil, r, hop, []byte("id"), r.Upgrade() != nil)
+	out := AppendRequest(nil, r, hop, &Onward{ID: []byte("id"), Upgrade: r.Upgrade() != nil})
 	read, err := http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(out), 64<<10))
 	if err != nil {
 		t.Fatalf("net/http refuses what is passed on: %v\n%q", err, out)

@@ -68,7 +68,7 @@ func TestTrustedHop(t *testing.T) {
 		if _, err := r.Parse([]byte("GET / HTTP/1.1\r\nHost: a\r\n"+c.fields+"\r\n"), &wide); err != nil {
 			t.Fatal(err)
 		}
-		got := string(AppendRequest(nil, &r, NewHop(netip.MustParseAddr(c.peer), "http", 80, trusted), []byte("id"), false))
+		got := string(AppendRequest(nil, &r, NewHop(netip.MustParseAddr(c.peer), "http", 80, trusted), &Onward{ID: []byte("id")}))
 		want := "GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: id\r\n" + strings.ReplaceAll(c.want, "|", "\r\n") + "\r\n\r\n"
 		if got != want {
 			t.Errorf("%s with %q:\n%s\nwant\n%s", c.peer, c.fields, got, want)
@@ -100,7 +100,7 @@ func TestParseAllocatesNothing(t *testing.T) {
 		if _, err := r.Parse(text, &wide); err != nil {
 			t.Fatal(err)
 		}
-		out = AppendRequest(out[:0], &r, hop, text[:4], false)
+		out = AppendRequest(out[:0], &r, hop, &Onward{ID: text[:4]})
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -116,7 +116,7 @@ func BenchmarkParse(b *testing.B) {
 		if _, err := r.Parse(text, &wide); err != nil {
 			b.Fatal(err)
 		}
-		out = AppendRequest(out[:0], &r, hop, text[:4], false)
+		out = AppendRequest(out[:0], &r, hop, &Onward{ID: text[:4]})
 	}
 }
 

@@ -48,6 +48,11 @@ func readRewriteTarget(value string, o *Options) error {
 	if i := strings.IndexFunc(value, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune("?#%{};\"'\\", c) }); i >= 0 {
 		return fmt.Errorf("has %q, which is not supported in a rewritten path", value[i])
 	}
+	for segment := range strings.SplitSeq(value, "/") {
+		if segment == "." || segment == ".." {
+			return errors.New("has a dot segment, which no path has that a backend gets")
+		}
+	}
 	for i := range len(value) {
 		if value[i] == '$' && (i+1 == len(value) || value[i+1] < '1' || value[i+1] > '9') {
 			return errors.New("has a $ that no digit from 1 to 9 follows; other variables are not supported")

@@ -30,23 +30,29 @@ type backend struct {
 // newBackend returns what a Backend becomes, with the connections that there are to
 // its endpoints, and closes those to others.
 func newBackend(want *l7.Backend, before *backend, shards int) *backend {
-	known := map[string]*endpoint{}
+	known := map[place]*endpoint{}
 	b := &backend{next: new(atomic.Uint32)}
 	if before != nil {
 		b.next = before.next
 		for _, e := range before.all {
-			known[e.address.String()] = e
+			known[e.place] = e
 		}
+	}
+	add := func(at place) *endpoint {
+		e := known[at]
+		delete(known, at)
+		if e == nil {
+			e = newEndpoint(at, want.ID, shards)
+		}
+		b.all = append(b.all, e)
+		return e
+	}
+	if want.Host != "" {
+		b.endpoints = append(b.endpoints, add(place{host: want.Host, port: want.HostPort}))
 	}
 	var draining []*endpoint
 	for _, w := range want.Endpoints {
-		key := w.Address.String()
-		e := known[key]
-		delete(known, key)
-		if e == nil {
-			e = newEndpoint(w.Address, shards)
-		}
-		b.all = append(b.all, e)
+		e := add(place{address: w.Address})
 		if w.Draining {
 			draining = append(draining, e)
 		} else {

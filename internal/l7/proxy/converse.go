@@ -18,7 +18,7 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 	r := &x.request
 	x.up.reset()
 	x.response.Reset()
-	x.out = http1.AppendRequest(x.out[:0], r, x.hop, x.id[:], x.upgrade)
+	x.out = http1.AppendRequest(x.out[:0], r, x.hop, x.onward())
 	if x.atOnce() {
 		err = x.send1(up)
 	} else {

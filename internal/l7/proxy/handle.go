@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -183,7 +182,17 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
-	if up := e.take(x.shard); up != nil {
+	secure, err := x.secure(e)
+	if err != nil {
+		return err
+	}
+	from := e.plain
+	if secure != nil {
+		from = secure.pool
+	}
+	if up := from.take(x.shard); up != nil && up.old(x.at) {
+		_ = up.Close()
+	} else if up != nil {
 		err := x.over(up)
 		if err == nil || !errors.Is(err, errRetry) {
 			return err
@@ -191,7 +200,7 @@ func (x *exchange) try(e *endpoint) error {
 		// Endpoints close idle connections when they like. That says nothing about whether
 		// they take a new one.
 	}
-	up, err := x.proxy.dial(x.proxy.ctx, e, orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout))
+	up, err := x.proxy.dial(e, secure, orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout))
 	if err != nil {
 		return errors.Join(errRetry, err)
 	}
@@ -210,11 +219,11 @@ func (x *exchange) over(up *upstream) error {
 	if !x.inbound.hold(nil, nil) {
 		reusable = false // it has been closed
 	}
-	if err != nil || !reusable {
+	if now := x.tick(); err != nil || !reusable || up.old(now) {
 		_ = up.Close()
 		return err
 	}
-	up.endpoint.put(up, x.shard, x.proxy.config.MaxIdle, x.tick())
+	up.pool.put(up, x.shard, x.proxy.config.MaxIdle, x.at)
 	return nil
 }
 
@@ -236,11 +245,10 @@ func (x *exchange) failed(err error) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			status, reason = 408, "the body took too long to arrive"
 		}
+	case errors.Is(err, errAuthorities):
+		status, reason = 503, "the authorities to verify the backend with are missing"
 	case errors.Is(err, errConnect):
-		status, reason = 502, "the backend cannot be reached"
-		if errors.Is(err, context.DeadlineExceeded) {
-			status, reason = 504, "the backend cannot be reached in time"
-		}
+		status, reason = unreachable(err)
 	case errors.Is(err, errAnswer):
 		status, reason = 502, "the answer of the backend is invalid"
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -5,12 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/pmap"
@@ -30,8 +33,14 @@ type Proxy struct {
 	// normalize reads a path: what is matched, and what is sent on.
 	normalize func(path string) (match, wire string, err error)
 
+	// resolver finds the addresses of names, of which forbidden tells those that are not
+	// connected to.
+	resolver  *net.Resolver
+	forbidden func(netip.Addr) bool
+
 	state        atomic.Pointer[state]
 	certificates atomic.Pointer[Certificates]
+	authorities  atomic.Pointer[Authorities]
 	// connections is the number of those of clients.
 	connections atomic.Int64
 	// streams is the number of requests of HTTP/2 under way.
@@ -58,7 +67,8 @@ type state struct {
 	backends pmap.Map[l7.BackendID, *backend]
 }
 
-// Certificates are what HTTPS listeners show, by the names in Tables.
+// Certificates are what HTTPS listeners show, by the names in Tables; the zero name's is
+// for clients that none is for.
 type Certificates map[l7.CertificateID]*tls.Certificate
 
 // New returns a proxy that does nothing yet. Errors say which field of the Config
@@ -71,18 +81,23 @@ func New(config Config) (*Proxy, error) {
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
 		listeners: map[string]*listener{}, match: (*l7.Routes).Match, normalize: l7.Normalize, tally: newTallies(),
+		resolver: new(net.Resolver), forbidden: forbidden,
 	}
 	limits := config.limits()
 	p.works.New = func() any { return newWork(limits) }
 	p.bulks.New = func() any { return new([bulkSize]byte) }
 	p.state.Store(new(state))
 	p.certificates.Store(new(Certificates))
+	p.authorities.Store(new(Authorities))
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if config.Registry != nil {
 		return p, config.Registry.Register(newMetrics(p))
 	}
 	return p, nil
 }
+
+// Collector reports what the proxy has counted, for a registry of the caller's.
+func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
 
 // tick is how exact deadlines have to be.
 func (c *Config) tick() time.Duration {
@@ -153,7 +168,8 @@ func (p *Proxy) Apply(ctx context.Context, want l7.Table) error {
 	return p.listen(ctx)
 }
 
-// SetCertificates makes these what handshakes show from now on.
+// SetCertificates makes these what handshakes show from now on, with clients and with
+// endpoints whose Route names one.
 func (p *Proxy) SetCertificates(certificates Certificates) { p.certificates.Store(&certificates) }
 
 // listen opens and closes listeners so that they are those of the Table.

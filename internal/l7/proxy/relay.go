@@ -59,7 +59,7 @@ func (x *exchange) relayLength(up *upstream, length int64) error {
 	if !x.client.data(data, partOf(have == length)) {
 		return errClient
 	}
-	if remaining := length - have; remaining >= spliceFrom && x.splices() {
+	if remaining := length - have; remaining >= spliceFrom && x.splices() && up.secured == nil {
 		return x.splice(up, remaining)
 	} else if remaining > 0 {
 		return x.copy(up, remaining)

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"net/http"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
 // ready reports whether the request goes to a backend; if not, it has been answered.
@@ -26,7 +28,9 @@ func (x *exchange) ready() bool {
 	case !served(x.route):
 		x.answer(503, "the route asks for what is not supported yet")
 	case !hasBackend(x.route):
-		x.answer(orDefault(x.route.Status, 503), "the route has no backend")
+		x.answer(orDefault(x.route.Status, 503), orDefault(x.route.Why, "the route has no backend"))
+	case !x.rewrite():
+		x.answer(400, "the path cannot be rewritten as the route says")
 	default:
 		return true
 	}
@@ -36,7 +40,65 @@ func (x *exchange) ready() bool {
 // served reports whether all that a Route says of the way to its Backends is acted
 // on. To leave out a part could bring a request where it must not go.
 func served(route *l7.Route) bool {
-	return route.Rewrite == nil && route.Upstream.Protocol == l7.UpstreamHTTP
+	switch route.Upstream.Protocol {
+	case l7.UpstreamHTTP, l7.UpstreamHTTPS, l7.UpstreamAuto:
+		return true
+	}
+	return false
+}
+
+// rewrite makes the request's target the one that the backend gets, and reports
+// whether there is one.
+func (x *exchange) rewrite() bool {
+	w := x.route.Rewrite
+	if w == nil || w.Path == nil || x.query.Path[0] != '/' { // as that of OPTIONS * is not
+		return true
+	}
+	path, err := w.Path.Apply(x.query.Path)
+	if err != nil {
+		return false
+	}
+	// What is sent has to read as what was made, whoever made it.
+	_, wire, err := l7.Normalize(l7.Encode(path))
+	if err != nil {
+		return false
+	}
+	r := &x.request
+	asks := bytes.IndexByte(r.Target, '?') >= 0
+	if x.target = append(x.target[:0], wire...); asks {
+		x.target = append(append(x.target, '?'), r.Query...)
+	}
+	r.Target = x.target
+	return true
+}
+
+// onward returns what of the request the backend gets in another way than it came.
+func (x *exchange) onward() *http1.Onward {
+	to := &x.work.onward
+	*to = http1.Onward{ID: x.id[:], Upgrade: x.upgrade}
+	if w := x.route.Rewrite; w != nil {
+		to.Host, to.Prefix = w.Host, w.Prefix
+	}
+	return to
+}
+
+// secure returns the connections to an endpoint with the TLS that the route wants; nil
+// if it wants none. The error is that it cannot be had.
+func (x *exchange) secure(e *endpoint) (*securePool, error) {
+	switch up := &x.route.Upstream; up.Protocol {
+	case l7.UpstreamAuto:
+		if x.listener.tls == nil {
+			return nil, nil
+		}
+		fallthrough
+	case l7.UpstreamHTTPS:
+		d, err := x.proxy.demand(&up.TLS)
+		if err != nil {
+			return nil, err
+		}
+		return e.secure(d, x.at), nil
+	}
+	return nil, nil
 }
 
 // hasBackend reports whether a Route has a Backend with a weight.

@@ -36,8 +36,8 @@ func TestRouteSays(t *testing.T) {
 		"body allowed": {l7.Route{MaxBody: 10, Backends: backends}, 200, ""},
 		"status":       {l7.Route{Status: 404}, 404, ""},
 		"no weight":    {l7.Route{Status: 410, Backends: []l7.Weighted{{Backend: backendID}}}, 410, ""},
-		"rewrite":      {l7.Route{Rewrite: &l7.Rewrite{Host: "x"}, Backends: backends}, 503, ""},
-		"protocol":     {l7.Route{Upstream: l7.Upstream{Protocol: l7.UpstreamHTTPS}, Backends: backends}, 503, ""},
+		"rewrite":      {l7.Route{Rewrite: &l7.Rewrite{Host: "x"}, Backends: backends}, 200, ""},
+		"protocol":     {l7.Route{Upstream: l7.Upstream{Protocol: l7.UpstreamGRPC}, Backends: backends}, 503, ""},
 	} {
 		p := start(t, Config{MaxBody: 5000}, tableFor(up), func(*l7.Request) *l7.Route { return &c.route })
 		for _, chunked := range []bool{false, true} {

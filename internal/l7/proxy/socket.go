@@ -24,7 +24,7 @@ type stream interface {
 
 var (
 	// errNothing is that nothing can be read at the moment.
-	errNothing = errors.New("nothing to read")
+	errNothing error = nothing{}
 	// errStale is that a connection was closed, or spoken on, while it was idle.
 	errStale = errors.New("the idle connection cannot be used")
 )

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
 var errNoCertificate = errors.New("no certificate for this name")
@@ -35,6 +37,9 @@ func (l *listener) certificate(name string) (*tls.Certificate, error) {
 		if id, ok := spec.Certificates.Get(name); ok && store[id] != nil {
 			return store[id], nil
 		}
+	}
+	if standard := store[l7.CertificateID{}]; standard != nil {
+		return standard, nil
 	}
 	return nil, errNoCertificate
 }

@@ -23,6 +23,9 @@ func (x *exchange) tunnel(up *upstream) {
 			return
 		}
 	}
+	if up.secured != nil && up.secured.tunnel() != nil {
+		return
+	}
 	t := tunnel{conn: x.conn, up: up}
 	t.moved()
 	t.run(in.b, x.work.up.b)
@@ -40,9 +43,9 @@ func (t *tunnel) run(forth, back []byte) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		t.pump(t.up.socket, t.in, forth)
+		t.pump(t.up.stream(), t.in, forth)
 	}()
-	t.pump(t.in, t.up.socket, back)
+	t.pump(t.in, t.up.stream(), back)
 	<-done
 }
 

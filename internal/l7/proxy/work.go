@@ -59,7 +59,8 @@ type work struct {
 	query  l7.Request
 	target []byte
 	// id is the request's, if it brings none.
-	id [32]byte
+	id     [32]byte
+	onward http1.Onward
 	// chunks are those of the request's body, answers those of the response's.
 	chunks, answers http1.Chunks
 	limited         io.LimitedReader
