@@ -44,7 +44,8 @@ type exchange struct {
 // handle answers the request that has been parsed, and takes its body off the
 // buffer.
 func (c *conn) handle(w *work) {
-	x := exchange{conn: c, work: w, client: c}
+	x := &w.exchange
+	*x = exchange{conn: c, work: w, client: c}
 	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
 	x.upgrade = x.mayUpgrade()
 	c.socket.arm(0)
@@ -157,7 +158,11 @@ func (x *exchange) forward() {
 			return
 		}
 		e.active.Add(1)
-		err = x.try(e)
+		if overHTTP2(x.route) {
+			err = x.call(e)
+		} else {
+			err = x.try(e)
+		}
 		e.active.Add(-1)
 		if err == nil || !errors.Is(err, errRetry) {
 			break
@@ -247,6 +252,8 @@ func (x *exchange) failed(err error) {
 		}
 	case errors.Is(err, errAuthorities):
 		status, reason = 503, "the authorities to verify the backend with are missing"
+	case errors.Is(err, errBusy):
+		status, reason = 503, "the backend takes no more requests"
 	case errors.Is(err, errConnect):
 		status, reason = unreachable(err)
 	case errors.Is(err, errAnswer):
