@@ -65,7 +65,7 @@ func (c *Conn) SendHeader(s *Stream, block []byte, end bool) {
 			break
 		}
 	}
-	c.Relax(strainReset)
+	c.Relax(2 * strainReset) // of what clients ask for and do not wait for, a part may be in vain
 	c.sentAll(s, end)
 }
 
