@@ -27,6 +27,9 @@ type Config struct {
 
 	// MaxConnections bounds those of clients in all: 16384; more are closed at once.
 	MaxConnections int
+	// MaxStreams bounds the requests that a client has under way on one connection of
+	// HTTP/2: 128. MaxConnections bounds them in all.
+	MaxStreams int
 	// MaxLine, MaxHead and MaxFields bound the header of requests and responses: 8 KB,
 	// 32 KB and 100.
 	MaxLine, MaxHead, MaxFields int
@@ -68,7 +71,7 @@ type Config struct {
 }
 
 func (c Config) complete() (Config, error) {
-	for _, n := range []int{c.MaxConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries} {
+	for _, n := range []int{c.MaxConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries, c.MaxStreams} {
 		if n < 0 {
 			return c, fmt.Errorf("limits of the proxy must not be negative: %+v", c)
 		}
@@ -90,6 +93,7 @@ func (c Config) complete() (Config, error) {
 	c.TunnelTimeout = orDefault(c.TunnelTimeout, time.Hour)
 	c.DrainTimeout = orDefault(c.DrainTimeout, 30*time.Second)
 	c.MaxConnections = orDefault(c.MaxConnections, 16384)
+	c.MaxStreams = orDefault(c.MaxStreams, 128)
 	c.MaxLine = orDefault(c.MaxLine, 8<<10)
 	c.MaxHead = orDefault(c.MaxHead, 32<<10)
 	c.MaxFields = orDefault(c.MaxFields, 100)

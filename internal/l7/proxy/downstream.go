@@ -32,13 +32,14 @@ const (
 // body is what is still to come of a request's body, and how it goes to the upstream.
 type body struct {
 	remaining, total, limit int64
-	chunked                 bool
+	// chunked is set if its length is not known, framed if it goes in chunks.
+	chunked, framed bool
 	// pace is how fast the client sends it.
 	pace pace
 }
 
 func bodyOf(r *http1.Request, limit int64) body {
-	return body{remaining: r.Length, chunked: r.Chunked, limit: limit}
+	return body{remaining: r.Length, limit: limit, chunked: r.Chunked, framed: r.Chunked}
 }
 
 // append adds a part of a body whose length is not known.
@@ -46,7 +47,18 @@ func (b *body) append(dst, data []byte) ([]byte, error) {
 	if b.total += int64(len(data)); b.limit >= 0 && b.total > b.limit {
 		return dst, errBody
 	}
+	if !b.framed {
+		return append(dst, data...), nil
+	}
 	return http1.AppendChunk(dst, data), nil
+}
+
+// end adds what says that nothing follows.
+func (b *body) end(dst []byte) []byte {
+	if b.framed {
+		dst = append(dst, http1.LastChunk...)
+	}
+	return dst
 }
 
 // head implements downstream.
@@ -146,7 +158,7 @@ func (w *work) take(dst []byte, b *body) (out []byte, done bool, err error) {
 		in.begin += n
 	}
 	if w.chunks.Done() {
-		dst = append(dst, http1.LastChunk...)
+		dst = b.end(dst)
 	}
 	return dst, w.chunks.Done(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
 )
 
 // exchange is a request under way. Of the connection it uses only what never changes,
@@ -17,6 +18,10 @@ type exchange struct {
 	*work
 	// client is who asked: the connection, or a part of it.
 	client downstream
+	// inbound is the client if it speaks HTTP/2, else nil; code is what it is told if the answer
+	// cannot be completed.
+	inbound *inbound
+	code    http2.Code
 	// begin is when the request came, at what time it was when that was last asked.
 	begin, at int64
 	state     *state
@@ -59,7 +64,7 @@ func (c *conn) handle(w *work) {
 // run answers the request.
 func (x *exchange) run() {
 	x.begin = x.tick()
-	x.replied = false
+	x.replied, x.trailer = false, x.trailer[:0]
 	var spec *l7.Listener
 	x.state, spec = x.listener.current()
 	if err := x.describe(); err != nil {
@@ -213,7 +218,14 @@ func (x *exchange) again(err error) bool {
 // over sends the request over a connection and the answer to the client. The
 // connection is then idle again, or closed.
 func (x *exchange) over(up *upstream) error {
+	if !x.inbound.hold(up.socket, nil) {
+		_ = up.Close()
+		return errClient
+	}
 	reusable, err := x.converse(up)
+	if !x.inbound.hold(nil, nil) {
+		reusable = false // it has been closed
+	}
 	if err != nil && !errors.Is(err, errStale) {
 		x.sends++
 	}
@@ -229,6 +241,9 @@ func (x *exchange) over(up *upstream) error {
 func (x *exchange) failed(err error) {
 	status, reason := 502, "the connection to the backend broke"
 	switch {
+	case !x.inbound.wanted():
+		x.status = statusGone
+		return
 	case x.replied:
 		// Half an answer cannot be taken back, only be broken off.
 		x.closes, x.aborted = true, true

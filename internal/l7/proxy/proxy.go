@@ -43,6 +43,8 @@ type Proxy struct {
 	authorities  atomic.Pointer[Authorities]
 	// connections is the number of those of clients.
 	connections atomic.Int64
+	// streams is the number of requests of HTTP/2 under way.
+	streams atomic.Int64
 	// closing is set when readiness is withdrawn, draining when no more connections are
 	// accepted.
 	started, closing, draining atomic.Bool

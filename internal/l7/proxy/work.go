@@ -71,6 +71,10 @@ type work struct {
 	// body is what is to come of the request's, page the answer that the proxy makes.
 	body body
 	page []byte
+	// inbound is the request, if it came by HTTP/2; trailer is the text of the fields
+	// after the answer's body.
+	inbound inbound
+	trailer []byte
 	// replied is set once the client has been sent a part of the answer.
 	replied bool
 }
