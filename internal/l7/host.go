@@ -6,10 +6,6 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
-// maxHostExpressions is the size of all regular expressions of a host together. They
-// are tried one after the other, so one host could slow down all others.
-const maxHostExpressions = 20_000
-
 // place is what only one Ingress can have of a host. Rules with conditions share it.
 type place struct {
 	kind kind
@@ -31,10 +27,13 @@ type hostMaker struct {
 	// regexFrom names, by namespace, an Ingress whose annotations make paths regular
 	// expressions.
 	regexFrom map[string]desired.Name
-	size      int // of all expressions
-	rules     []rule
-	taken     map[place]*holder
-	reasons   []desired.Reason
+	// own is the budget of the expressions of those whose the host is, guests that of all
+	// others together, and of those that of each namespace of them.
+	own, guests budget
+	each        map[string]*budget
+	rules       []rule
+	taken       map[place]*holder
+	reasons     []desired.Reason
 }
 
 // host makes the rules of a host of those that the Ingresses have, the oldest first.
@@ -45,7 +44,10 @@ func (b *builder) host(name string, by []*ingress) {
 		b.say(from, nil)
 		return
 	}
-	m := hostMaker{name: name, taken: map[place]*holder{}, regexFrom: map[string]desired.Name{}}
+	m := hostMaker{
+		name: name, taken: map[place]*holder{}, regexFrom: map[string]desired.Name{}, each: map[string]*budget{},
+		own: budget{maxWidth: maxWidth, maxPaths: maxPaths}, guests: budget{maxWidth: maxWidth, maxPaths: maxPaths},
+	}
 	var canaries []*ingress
 	for _, i := range by {
 		if i.options.Canary != nil {
@@ -72,7 +74,12 @@ func (b *builder) host(name string, by []*ingress) {
 	}
 	m.addAppRoot()
 	m.addSlashes()
-	b.setHost(name, newHost(name, m.rules))
+	h := newHost(name, m.rules)
+	h.longest, h.longestOfGuests = m.own.longest(), m.guests.longest()
+	if len(m.by) > 0 {
+		h.owners = m.owners()
+	}
+	b.setHost(name, h)
 	b.say(from, m.reasons)
 }
 
@@ -121,8 +128,8 @@ func (m *hostMaker) asRegex(i *ingress, r rule) (rule, bool) {
 		m.reasons = append(m.reasons, i.reason("ExpressionInvalid", "spec.%s: path %q is no regular expression that can be used%s: %v; the path is left out", r.route.Rule, r.written, because, err))
 		return r, false
 	}
-	if m.size += expr.size; m.size > maxHostExpressions {
-		m.reasons = append(m.reasons, i.reason("ExpressionsTooMany", "spec.%s: the regular expressions of host %s take too long together; the path is left out", r.route.Rule, hostText(m.name)))
+	if whose := m.allot(i.source.Name.Namespace, expr); whose != "" {
+		m.reasons = append(m.reasons, i.reason("ExpressionsTooMany", "spec.%s: path %q is a regular expression%s, and with it those of %s at host %s would take too long; the path is left out, make it simpler or let it begin with more plain text", r.route.Rule, r.written, because, whose, hostText(m.name)))
 		return r, false
 	}
 	r.kind, r.path, r.expr = pattern, r.written, expr
@@ -132,6 +139,32 @@ func (m *hostMaker) asRegex(i *ingress, r rule) (rule, bool) {
 		r.kind = guest
 	}
 	return r, true
+}
+
+// allot takes an expression of a namespace into its budget. If there is no room, it
+// returns whose expressions are too many.
+func (m *hostMaker) allot(namespace string, e *expression) (whose string) {
+	if namespace == m.owners() {
+		if !m.own.admits(e) {
+			return "namespace " + namespace
+		}
+		m.own.add(e)
+		return ""
+	}
+	each := m.each[namespace]
+	if each == nil {
+		each = &budget{maxWidth: maxGuestWidth, maxPaths: maxGuestPaths}
+		m.each[namespace] = each
+	}
+	switch {
+	case !each.admits(e):
+		return "namespace " + namespace
+	case !m.guests.admits(e):
+		return "all namespaces whose the host is not"
+	}
+	each.add(e)
+	m.guests.add(e)
+	return ""
 }
 
 // addAppRoot sends the root of the host where the oldest Ingress with such an
