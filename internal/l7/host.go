@@ -12,6 +12,19 @@ type place struct {
 	path string
 }
 
+// placeOf returns the place of a rule. Expressions match letters in either case; what
+// has no meaning but its letters is the same in another case.
+func placeOf(r rule) place {
+	if r.expr != nil && r.expr.re == nil {
+		return place{r.kind, strings.ToLower(r.path)}
+	}
+	return place{r.kind, r.path}
+}
+
+// base is what paths have in common that differ in type, in a slash at the end, or,
+// where that does not count, in case.
+func base(r rule) string { return strings.TrimSuffix(placeOf(r).path, "/") }
+
 // holder has a place.
 type holder struct {
 	ingress *ingress
@@ -21,9 +34,10 @@ type holder struct {
 
 // hostMaker makes the rules of one host.
 type hostMaker struct {
-	name    string
-	by      []*ingress // the main ones, the oldest first
-	secured bool
+	name string
+	by   []*ingress // the main ones, the oldest first
+	// secured tells, by namespace, whether spec.tls of its Ingresses has the host.
+	secured map[string]bool
 	// regexFrom names, by namespace, an Ingress whose annotations make paths regular
 	// expressions.
 	regexFrom map[string]desired.Name
@@ -33,7 +47,9 @@ type hostMaker struct {
 	each        map[string]*budget
 	rules       []rule
 	taken       map[place]*holder
-	reasons     []desired.Reason
+	// prefixes are those that compare prefixes, by base.
+	prefixes map[string][]*holder
+	reasons  []desired.Reason
 }
 
 // host makes the rules of a host of those that the Ingresses have, the oldest first.
@@ -45,7 +61,7 @@ func (b *builder) host(name string, by []*ingress) {
 		return
 	}
 	m := hostMaker{
-		name: name, taken: map[place]*holder{}, regexFrom: map[string]desired.Name{}, each: map[string]*budget{},
+		name: name, taken: map[place]*holder{}, prefixes: map[string][]*holder{}, secured: map[string]bool{}, regexFrom: map[string]desired.Name{}, each: map[string]*budget{},
 		own: budget{maxWidth: maxWidth, maxPaths: maxPaths}, guests: budget{maxWidth: maxWidth, maxPaths: maxPaths},
 	}
 	var canaries []*ingress
@@ -55,7 +71,7 @@ func (b *builder) host(name string, by []*ingress) {
 			continue
 		}
 		m.by = append(m.by, i)
-		m.secured = m.secured || i.secures(name)
+		m.secured[i.source.Name.Namespace] = m.secured[i.source.Name.Namespace] || i.secures(name)
 		for _, r := range i.rules[name] {
 			if _, has := m.regexFrom[i.source.Name.Namespace]; !has && i.needsRegex(r) && r.kind != fallback {
 				m.regexFrom[i.source.Name.Namespace] = i.source.Name
@@ -103,14 +119,37 @@ func (m *hostMaker) add(i *ingress, r rule) {
 	if !ok {
 		return
 	}
-	at := place{r.kind, r.path}
-	if has := m.taken[at]; has != nil {
+	at := placeOf(r)
+	has := m.taken[at]
+	if has == nil {
+		has = m.deprived(i, r)
+	}
+	if has != nil {
 		m.reasons = append(m.reasons, has.refuse(m.name, i, r))
 		return
 	}
-	r.route = i.at(r, m.secured)
-	m.taken[at] = &holder{ingress: i, rule: r}
+	// What guests have in spec.tls concerns their own rules only.
+	r.route = i.at(r, m.secured[m.owners()] || m.secured[i.source.Name.Namespace])
+	has = &holder{ingress: i, rule: r}
+	m.taken[at] = has
+	if r.kind == elements || r.kind == text || r.kind == pattern {
+		m.prefixes[base(r)] = append(m.prefixes[base(r)], has)
+	}
 	m.rules = append(m.rules, r)
+}
+
+// deprived returns who has the path of a rule already, in another namespace and as
+// another type, and would lose requests to it; nil if nobody would.
+func (m *hostMaker) deprived(i *ingress, r rule) *holder {
+	if r.kind == guest || r.kind == fallback {
+		return nil
+	}
+	for _, has := range m.prefixes[base(r)] {
+		if has.ingress.source.Name.Namespace != i.source.Name.Namespace && compareRules(r, has.rule) < 0 {
+			return has
+		}
+	}
+	return nil
 }
 
 // asRegex makes a rule one of a regular expression where its host is one of them.
@@ -192,7 +231,7 @@ func (m *hostMaker) owner(path string) *ingress {
 	if won == nil {
 		return nil
 	}
-	return m.taken[place{won.kind, won.path}].ingress
+	return m.taken[placeOf(*won)].ingress
 }
 
 // addSlashes sends /a to /a/ where nginx does: where a path ends in a slash, is no
@@ -204,7 +243,7 @@ func (m *hostMaker) addSlashes() {
 		if r.kind != exact && r.kind != text || !slash || path == "" {
 			continue
 		}
-		has := m.taken[place{r.kind, r.path}]
+		has := m.taken[placeOf(r)]
 		if has == nil || has.ingress.standing != oursNginx {
 			continue
 		}
