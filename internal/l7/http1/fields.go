@@ -17,6 +17,8 @@ type Field struct {
 	// hop is set for fields that end here: those about this connection, those that
 	// Connection names, and those that are written anew.
 	hop bool
+	// own is set for fields that the proxy adds.
+	own bool
 }
 
 // Hop reports whether a field is for this hop only, or written anew for the next.

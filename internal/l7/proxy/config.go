@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -22,6 +23,9 @@ type Config struct {
 	// Upgrades are the protocols that connections may change to: websocket, and
 	// SPDY/3.1, which kubectl exec uses. Others are as if not asked for.
 	Upgrades []string
+	// AskTLS is how servers are spoken with that decide who is let in, by https; nil: their
+	// certificates have to be of an authority that the machine trusts.
+	AskTLS *tls.Config
 	// Balancing chooses among the endpoints of a backend: RoundRobin.
 	Balancing Balancing
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"strings"
 	"unsafe"
@@ -37,6 +38,15 @@ type exchange struct {
 	upgrade bool
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
+	// backend is set where a session may be with it, stuck once the client has been given
+	// one.
+	backend l7.BackendID
+	stuck   bool
+	// counted is what counts the request of a client, with its address; nil: nothing.
+	counted   *limiter
+	countedAs netip.Addr
+	// paced is set if the client gets the answer no faster than it may.
+	paced bool
 	// interims counts the responses before the final one, sends how often a request has
 	// been sent in vain.
 	interims, sends int
@@ -79,6 +89,10 @@ func (x *exchange) run() {
 		x.tick()
 	}
 	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.added = x.added[:0]
+	if x.counted != nil {
+		x.counted.leave(x.countedAs)
+	}
 }
 
 // tick notes what time it is.
@@ -143,7 +157,7 @@ func (x *exchange) mayUpgrade() bool {
 // forward has the request answered by an endpoint. Another one is tried if the
 // first cannot have begun to work on it.
 func (x *exchange) forward() {
-	b := x.state.pick(x.route)
+	b := x.pick()
 	if b == nil {
 		x.answer(503, "the backend does not exist")
 		return
@@ -153,13 +167,13 @@ func (x *exchange) forward() {
 		err    error
 	)
 	for range x.proxy.config.Tries {
-		e := b.choose(x.proxy.config.Balancing, failed)
+		e := x.choose(b, failed)
 		if e == nil {
 			x.answer(503, "the backend has no endpoint that is ready")
 			return
 		}
 		e.active.Add(1)
-		err = x.try(e)
+		err = x.observed(e)
 		e.active.Add(-1)
 		if err == nil || !x.again(err) {
 			break
