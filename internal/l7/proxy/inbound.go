@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"sync/atomic"
@@ -145,6 +146,7 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 	s := d.s
 	for {
 		if data := s.Body(); len(data) > 0 || s.Ended {
+			b.pace.add(len(data), 0)
 			// The Conn has seen to it that the length is the one announced.
 			if b.chunked {
 				dst, err = b.append(dst, data)
@@ -164,11 +166,14 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 		if s.Err != nil {
 			return dst, false, errors.Join(errClient, s.Err)
 		}
-		s.GotBy = after(d.proxy.clock.now(), d.proxy.config.BodyTimeout)
+		now := d.proxy.clock.now()
+		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, d.minRate()))
 		d.mu.Unlock()
 		<-s.Got
 		d.mu.Lock()
-		late := d.proxy.clock.now() >= s.GotBy
+		woken := d.proxy.clock.now()
+		b.pace.add(0, woken-now)
+		late := woken >= s.GotBy
 		if s.GotBy = 0; late && len(s.Body()) == 0 && !s.Ended {
 			return dst, false, errors.Join(errClient, os.ErrDeadlineExceeded)
 		}
@@ -181,6 +186,15 @@ func (d *inbound) stop(now bool) {
 	defer d.mu.Unlock()
 	d.stopped = now
 	d.s.Wake()
+}
+
+// minRate is that for the request's body. Calls of gRPC may last for as long as both
+// sides like, with a message now and then.
+func (d *inbound) minRate() int {
+	if bytes.HasPrefix(d.work.request.Get("content-type"), []byte("application/grpc")) {
+		return -1
+	}
+	return d.proxy.config.MinRate
 }
 
 // lost ends what the exchange waits for, since its client is gone. The lock is held.
