@@ -181,6 +181,9 @@ func details(r *Route, q Request) string {
 	if r.Access != nil {
 		fmt.Fprintf(&out, "  allow %v deny %v\n", r.Access.Allow, r.Access.Deny)
 	}
+	for _, line := range r.Filters.Says() {
+		fmt.Fprintf(&out, "  %s\n", line)
+	}
 	if r.MaxBody < 0 {
 		out.WriteString("  body of any size\n")
 	} else if r.MaxBody != 0 {

@@ -10,6 +10,8 @@ tool github.com/caddyserver/caddy/v2/cmd/caddy
 
 require (
 	github.com/fairlead-net/fairlead v0.0.0-00010101000000-000000000000
+	github.com/letsencrypt/challtestsrv v1.4.2
+	github.com/letsencrypt/pebble/v2 v2.10.1
 	github.com/vishvananda/netlink v1.3.1
 	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.49.0

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -22,6 +23,9 @@ type Config struct {
 	// Upgrades are the protocols that connections may change to: websocket, and
 	// SPDY/3.1, which kubectl exec uses. Others are as if not asked for.
 	Upgrades []string
+	// AskTLS is how servers are spoken with that decide who is let in, by https; nil: their
+	// certificates have to be of an authority that the machine trusts.
+	AskTLS *tls.Config
 	// Balancing chooses among the endpoints of a backend: RoundRobin.
 	Balancing Balancing
 
@@ -38,8 +42,13 @@ type Config struct {
 	MaxBody int64
 	// MaxIdle bounds the connections to an endpoint that wait for a request: 320.
 	MaxIdle int
-	// Tries is how many endpoints a request is sent to at most: 3.
+	// Tries is how many endpoints are tried for a request, and how often it is sent in
+	// all, at most: 3.
 	Tries int
+	// MinRate is how many bytes in a second a client has to send of a body, and to take of
+	// an answer, on average and beyond the first BodyTimeout or WriteTimeout: 500. Only the
+	// time counts that is spent in waiting for the client. Negative means any.
+	MinRate int
 
 	// HeadTimeout is for a request's header from its first byte, and for the handshake
 	// of TLS: 60 s. IdleTimeout is for its first byte: 75 s.
@@ -95,6 +104,7 @@ func (c Config) complete() (Config, error) {
 	c.MaxBody = orDefault(c.MaxBody, 1<<20)
 	c.MaxIdle = orDefault(c.MaxIdle, 320)
 	c.Tries = orDefault(c.Tries, 3)
+	c.MinRate = orDefault(c.MinRate, 500)
 	if c.Upgrades == nil {
 		c.Upgrades = []string{"websocket", "SPDY/3.1"}
 	}

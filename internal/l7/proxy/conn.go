@@ -30,6 +30,8 @@ type conn struct {
 	at int64
 	// until is when an idle connection has been idle for too long.
 	until int64
+	// pace is how fast the client takes the answer.
+	pace pace
 	// done ends the connection; waits is set if the request at the head of the buffer
 	// needs more of the client than is there, which cannot be read within Each; linger is
 	// set if the client may still be sending, aborted if an answer cannot be completed.

@@ -34,6 +34,8 @@ type body struct {
 	remaining, total, limit int64
 	// chunked is set if its length is not known, framed if it goes in chunks.
 	chunked, framed bool
+	// pace is how fast the client sends it.
+	pace pace
 }
 
 func bodyOf(r *http1.Request, limit int64) body {
@@ -104,8 +106,11 @@ func (c *conn) flush() bool {
 
 // send writes to the client, and ends the connection if it does not take it in time.
 func (c *conn) send(b []byte) bool {
-	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.WriteTimeout))
-	if _, err := c.in.Write(b); err != nil {
+	c.pace.waited = c.socket.stalled
+	c.socket.arm(after(c.proxy.clock.now(), c.pace.patience(c.proxy.config.WriteTimeout, c.proxy.config.MinRate)))
+	n, err := c.in.Write(b)
+	c.pace.add(n, 0)
+	if err != nil {
 		c.abort()
 		return false
 	}
@@ -119,8 +124,10 @@ func (c *conn) receive(dst []byte, b *body) (out []byte, done bool, err error) {
 		if dst, done, err = w.take(dst, b); err != nil || done || len(dst) > 0 {
 			return dst, done, err
 		}
-		c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.BodyTimeout))
+		now := c.proxy.clock.now()
+		c.socket.arm(after(now, b.pace.patience(c.proxy.config.BodyTimeout, c.proxy.config.MinRate)))
 		n, err := c.in.Read(w.in.space(bufferSize))
+		b.pace.add(n, c.proxy.clock.now()-now)
 		if err != nil {
 			return dst, false, errors.Join(errClient, err)
 		}

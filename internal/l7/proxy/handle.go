@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"strings"
 	"unsafe"
@@ -37,8 +38,18 @@ type exchange struct {
 	upgrade bool
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
-	// interims counts the responses before the final one.
-	interims int
+	// backend is set where a session may be with it, stuck once the client has been given
+	// one.
+	backend l7.BackendID
+	stuck   bool
+	// counted is what counts the request of a client, with its address; nil: nothing.
+	counted   *limiter
+	countedAs netip.Addr
+	// paced is set if the client gets the answer no faster than it may.
+	paced bool
+	// interims counts the responses before the final one, sends how often a request has
+	// been sent in vain.
+	interims, sends int
 }
 
 // handle answers the request that has been parsed, and takes its body off the
@@ -49,6 +60,7 @@ func (c *conn) handle(w *work) {
 	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
 	x.upgrade = x.mayUpgrade()
 	c.socket.arm(0)
+	c.pace, c.socket.stalled = pace{}, 0
 	x.run()
 	c.at = x.at
 	c.linger = c.linger || x.linger
@@ -78,6 +90,10 @@ func (x *exchange) run() {
 		x.tick()
 	}
 	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.added = x.added[:0]
+	if x.counted != nil {
+		x.counted.leave(x.countedAs)
+	}
 }
 
 // tick notes what time it is.
@@ -142,7 +158,7 @@ func (x *exchange) mayUpgrade() bool {
 // forward has the request answered by an endpoint. Another one is tried if the
 // first cannot have begun to work on it.
 func (x *exchange) forward() {
-	b := x.state.pick(x.route)
+	b := x.pick()
 	if b == nil {
 		x.answer(503, "the backend does not exist")
 		return
@@ -152,19 +168,15 @@ func (x *exchange) forward() {
 		err    error
 	)
 	for range x.proxy.config.Tries {
-		e := b.choose(x.proxy.config.Balancing, failed)
+		e := x.choose(b, failed)
 		if e == nil {
 			x.answer(503, "the backend has no endpoint that is ready")
 			return
 		}
 		e.active.Add(1)
-		if overHTTP2(x.route) {
-			err = x.call(e)
-		} else {
-			err = x.try(e)
-		}
+		err = x.observed(e)
 		e.active.Add(-1)
-		if err == nil || !errors.Is(err, errRetry) {
+		if err == nil || !x.again(err) {
 			break
 		}
 		failed = e
@@ -187,6 +199,9 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
+	if overHTTP2(x.route) {
+		return x.call(e)
+	}
 	secure, err := x.secure(e)
 	if err != nil {
 		return err
@@ -199,7 +214,7 @@ func (x *exchange) try(e *endpoint) error {
 		_ = up.Close()
 	} else if up != nil {
 		err := x.over(up)
-		if err == nil || !errors.Is(err, errRetry) {
+		if err == nil || !x.again(err) {
 			return err
 		}
 		// Endpoints close idle connections when they like. That says nothing about whether
@@ -213,6 +228,11 @@ func (x *exchange) try(e *endpoint) error {
 	return x.over(up)
 }
 
+// again reports whether the request is sent once more after an error.
+func (x *exchange) again(err error) bool {
+	return errors.Is(err, errRetry) && x.sends < x.proxy.config.Tries
+}
+
 // over sends the request over a connection and the answer to the client. The
 // connection is then idle again, or closed.
 func (x *exchange) over(up *upstream) error {
@@ -223,6 +243,9 @@ func (x *exchange) over(up *upstream) error {
 	reusable, err := x.converse(up)
 	if !x.inbound.hold(nil, nil) {
 		reusable = false // it has been closed
+	}
+	if err != nil && !errors.Is(err, errStale) {
+		x.sends++
 	}
 	if now := x.tick(); err != nil || !reusable || up.old(now) {
 		_ = up.Close()

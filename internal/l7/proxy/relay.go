@@ -22,6 +22,7 @@ func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	framing := response.Framing(x.toHEAD)
 	a := x.answerWith(framing)
 	reusable = response.Persistent() && framing != http1.UntilClose && !x.early
+	x.change()
 	x.client.head(response, a) // else data fails, if there is any
 	switch framing {
 	case http1.NoBody:
@@ -82,7 +83,7 @@ func partOf(end bool) part {
 }
 
 // splices reports whether the client gets the bytes that the upstream sends.
-func (x *exchange) splices() bool { return x.inbound == nil && x.listener.tls == nil }
+func (x *exchange) splices() bool { return x.inbound == nil && x.listener.tls == nil && !x.paced }
 
 // copy passes on so many bytes.
 func (x *exchange) copy(up *upstream, remaining int64) error {

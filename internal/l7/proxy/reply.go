@@ -63,6 +63,7 @@ func (w *work) sayPage(to downstream, status int, reason string, closes bool) {
 
 // say sends the response that has been made, with a body.
 func (w *work) say(to downstream, body []byte, closes bool) {
+	w.change()
 	a := http1.Answer{Framing: http1.ByLength, Length: int64(len(body)), Minor: w.request.Minor, Close: closes}
 	if w.toHEAD || len(body) == 0 {
 		a.Framing = http1.NoBody

@@ -19,10 +19,11 @@ func (x *exchange) ready() bool {
 		x.answer(404, "no route matches the request")
 	case x.route.HTTPSRedirect != nil && x.hop.Scheme(r) != "https":
 		x.redirect(x.route.HTTPSRedirect)
+	case !x.headers() || x.preflight():
 	case x.route.Redirect != nil:
 		x.redirect(x.route.Redirect)
-	case x.route.Access != nil && !x.route.Access.Allows(x.hop.Client(r)):
-		x.answer(403, "the client's address is not let in")
+	case x.exceeds():
+	case !x.admitted():
 	case x.maxBody() >= 0 && !r.Chunked && r.Length > x.maxBody():
 		x.answer(413, "the body is larger than allowed")
 	case !hasBackend(x.route):

@@ -52,6 +52,9 @@ type socket struct {
 	n          int
 	err        error
 	suspicious bool
+	// stalled is how many nanoseconds have been waited for the peer to take bytes, since it
+	// was last set to 0.
+	stalled int64
 }
 
 func newSocket(conn *net.TCPConn, clock *clock) (*socket, error) {
@@ -229,10 +232,11 @@ func (s *socket) Write(p []byte) (int, error) {
 
 // wait sends p, however long that takes within the deadline.
 func (s *socket) wait(p []byte) (int, error) {
-	n := 0
+	n, begin := 0, s.clock.now()
 	for {
 		m, err := s.TCPConn.Write(p[n:])
 		if n += m; err == nil || !s.premature(err) {
+			s.stalled += s.clock.now() - begin
 			return n, err
 		}
 	}

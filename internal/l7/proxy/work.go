@@ -58,6 +58,8 @@ type work struct {
 	// than the one sent.
 	query  l7.Request
 	target []byte
+	// added are fields that the answer has beside its own.
+	added []addition
 	// id is the request's, if it brings none.
 	id     [32]byte
 	onward http1.Onward
