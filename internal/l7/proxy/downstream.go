@@ -34,6 +34,8 @@ type body struct {
 	remaining, total, limit int64
 	// chunked is set if its length is not known, framed if it goes in chunks.
 	chunked, framed bool
+	// chunks are how far it has been read.
+	chunks http1.Chunks
 	// pace is how fast the client sends it.
 	pace pace
 }
@@ -147,8 +149,8 @@ func (w *work) take(dst []byte, b *body) (out []byte, done bool, err error) {
 		b.remaining -= n
 		return dst, b.remaining == 0, nil
 	}
-	for in.len() > 0 && !w.chunks.Done() {
-		data, n, err := w.chunks.Next(in.bytes())
+	for in.len() > 0 && !b.chunks.Done() {
+		data, n, err := b.chunks.Next(in.bytes())
 		if err != nil {
 			return dst, false, errors.Join(errClient, err)
 		}
@@ -157,8 +159,8 @@ func (w *work) take(dst []byte, b *body) (out []byte, done bool, err error) {
 		}
 		in.begin += n
 	}
-	if w.chunks.Done() {
+	if b.chunks.Done() {
 		dst = b.end(dst)
 	}
-	return dst, w.chunks.Done(), nil
+	return dst, b.chunks.Done(), nil
 }
