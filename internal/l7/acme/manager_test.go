@@ -277,6 +277,7 @@ func TestAdvice(t *testing.T) {
 		if got, want := w.orders(), "1s demo/shop; 24h0m0s demo/shop"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+		w.stop()
 		if asked < 100 || asked > 130 {
 			t.Errorf("asked %d times in 30 days", asked)
 		}
