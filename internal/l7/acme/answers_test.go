@@ -76,7 +76,7 @@ func TestHandshake(t *testing.T) {
 		want      string
 	}{
 		{"a.example.com", []string{ALPN}, ALPN}, {"other.example.com", []string{ALPN}, "error"},
-		{"a.example.com", []string{"h2", ALPN}, "ordinary"}, {"a.example.com", nil, "ordinary"},
+		{"a.example.com", []string{"h2", ALPN}, "ordinary"}, {"a.example.com", []string{ALPN, "h2"}, "ordinary"}, {"a.example.com", nil, "ordinary"},
 	} {
 		client, server := net.Pipe()
 		var asked error

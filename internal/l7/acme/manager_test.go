@@ -139,6 +139,26 @@ func TestAuthorityAway(t *testing.T) {
 	})
 }
 
+// TestForgiven: the authority's failure is none of the certificate's, whose own pauses
+// would be longer.
+func TestForgiven(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		failures := 2
+		w.answer = func(Want) (time.Duration, error) {
+			if failures--; failures >= 0 {
+				return 0, errAway
+			}
+			return 0, nil
+		}
+		w.Offer(testTable(asks("demo", "shop", "shop.example.com")))
+		time.Sleep(time.Hour)
+		if got, want := w.orders(), "1s demo/shop; 1m1s demo/shop; 3m1s demo/shop"; got != want || w.said() != "" {
+			t.Errorf("%s, want %s; %s", got, want, w.said())
+		}
+	})
+}
+
 // TestNamespacesTakeTurns: who orders much waits, and is told; others do not.
 func TestNamespacesTakeTurns(t *testing.T) {
 	in(t, func(t *testing.T) {
