@@ -13,7 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -78,6 +80,9 @@ func (r *rendered) decode(t *testing.T, document string) {
 		"Role":                func() any { return &rbacv1.Role{} },
 		"RoleBinding":         func() any { return &rbacv1.RoleBinding{} },
 		"PodDisruptionBudget": func() any { return &policyv1.PodDisruptionBudget{} },
+		"IngressClass":        func() any { return &networkingv1.IngressClass{} },
+
+		"HorizontalPodAutoscaler": func() any { return &autoscalingv2.HorizontalPodAutoscaler{} },
 	}
 	make, ok := kinds[meta.Kind]
 	if !ok {
@@ -100,6 +105,7 @@ func TestGolden(t *testing.T) {
 	for name, c := range map[string]struct{ namespace, version, values string }{
 		"default": {"fairlead-system", "v1.37.2", "{discovered: {apiServers: ['https://192.0.2.1:6443', 'https://[2001:db8::1]:6443'], clusterIPs: [10.96.0.10, 'fd00:96::a']}, node: {probeKey: key}}"},
 		"cleanup": {"fairlead-system", "v1.37.2", "{discovered: {clusterIPs: [10.96.0.10]}, node: {cleanup: true, probeKey: key}}"},
+		"gateway": {"fairlead-system", "v1.37.2", "{discovered: {clusterIPs: [10.96.0.10]}, node: {probeKey: key}, config: {migration: {ingressNginx: true}}, gateway: {enabled: true, defaultClass: true, autoscaling: {enabled: true}, service: {annotations: {metallb.io/loadBalancerIPs: 192.0.2.80}}}}"},
 		"custom":  {"kube-system", "v1.31.0", "{image: {tag: dev, pullSecrets: [{name: registry}]}, namespace: {create: true}, config: {logLevel: debug, apiServers: ['https://192.0.2.9:6443'], dns: {corefile: /etc/coredns/Corefile, listen: ['0.0.0.0:5353'], upstreams: ['192.0.2.53:53']}}, dns: {clusterIPs: [10.0.0.10], keepService: true, nodeSelector: {dns: 'yes'}}, node: {httpPort: 20256, probeKey: key, nodeSelector: {zone: a}}, controller: {replicas: 1, nodeSelector: {zone: a}}}"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -185,17 +191,21 @@ func (l labelSet) Lookup(key string) (string, bool) { v, ok := l[key]; return v,
 
 // TestPrivileges holds what each process may do.
 func TestPrivileges(t *testing.T) {
-	r := render(t, "{}", "fairlead-system", "v1.37.2")
+	r := render(t, "gateway: {enabled: true}", "fairlead-system", "v1.37.2")
 	for _, role := range r.roles {
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
 				// Addresses are the controller's alone to give.
 				gives := role.Name == "fairlead-controller" && (resource == "services/status" || resource == "ipaddresses")
-				if !gives && !regexp.MustCompile(`^(services|namespaces|endpointslices|servicecidrs|nodes|events)$`).MatchString(resource) {
+				// Gateways read Ingresses and Secrets; that Ingresses are served the controller writes.
+				serves := role.Name == "fairlead-gateway" && (resource == "configmaps" || resource == "secrets" || resource == "ingresses" || resource == "ingressclasses")
+				gives = gives || role.Name == "fairlead-controller" && resource == "ingresses/status"
+				serves = serves || role.Name == "fairlead-controller" && (resource == "ingresses" || resource == "ingressclasses")
+				if !gives && !serves && !regexp.MustCompile(`^(services|namespaces|endpointslices|servicecidrs|nodes|events)$`).MatchString(resource) {
 					t.Errorf("%s may use %s", role.Name, resource)
 				}
 				for _, verb := range rule.Verbs {
-					if resource == "events" && role.Name == "fairlead-dns" || verb == "*" || (verb == "delete" || verb == "update") && !gives {
+					if resource == "events" && (role.Name == "fairlead-dns" || role.Name == "fairlead-gateway") || verb == "*" || (verb == "delete" || verb == "update") && !gives {
 						t.Errorf("%s may %s %s", role.Name, verb, resource)
 					}
 				}

@@ -43,6 +43,9 @@ type Gateway struct {
 	// ExternalNames lets backends be Services of type ExternalName, which lead to any
 	// name whatever.
 	ExternalNames bool `yaml:"externalNames"`
+	// PathParametersAsSent takes paths with a semicolon as they are sent, though backends
+	// may read another path of them, for which there is another rule.
+	PathParametersAsSent bool `yaml:"pathParametersAsSent"`
 	// Service is NAMESPACE/NAME of the Service by which clients reach the gateways:
 	// its addresses are what the status of Ingresses says. Empty: no Ingresses are
 	// served.

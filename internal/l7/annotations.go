@@ -25,6 +25,7 @@ func (i *ingress) readOptions() {
 	if i.standing == oursNginx && !options.HasMaxBody {
 		i.options.MaxBody = nginxMaxBody
 	}
+	i.readFilters()
 }
 
 // apply sets what of the options concerns every Route of the Ingress, at whatever
@@ -44,6 +45,7 @@ func (i *ingress) apply(r *Route) {
 	if r.MaxBody = o.MaxBody; o.HasMaxBody && o.MaxBody == 0 {
 		r.MaxBody = -1
 	}
+	r.Filters = i.filters
 	if o.UpstreamHost != "" {
 		r.Rewrite = &Rewrite{Host: o.UpstreamHost}
 	}
@@ -71,12 +73,18 @@ func (i *ingress) rewrites(r rule) bool {
 // with what depends on the host.
 func (i *ingress) at(r rule, secured bool) *Route {
 	o, route := &i.options, r.route
-	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !strings.HasPrefix(r.path, acmeChallenges)
+	challenges := strings.HasPrefix(r.path, acmeChallenges)
+	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !challenges
 	rewrites := i.rewrites(r) && !o.Closed
-	if !https && !rewrites {
+	session := cookiePath(route.Filters, r)
+	if !https && !rewrites && !challenges && session == route.Filters {
 		return route
 	}
 	made := *route
+	made.Filters = session
+	if challenges {
+		made.Filters = withoutAuth(session) // as ingress-nginx has it: no-auth-locations
+	}
 	if https {
 		made.HTTPSRedirect = &Redirect{Status: 308, Scheme: "https"}
 	}

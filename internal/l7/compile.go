@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -53,6 +54,8 @@ type builder struct {
 	ports     *pmap.Editor[desired.Name, *portList]
 	reasons   *pmap.Editor[origin, *reasonList]
 	backends  *pmap.Editor[BackendID, *Backend]
+	// references are the objects that Filters name.
+	references *pmap.Editor[filter.Reference, Users]
 	// stale are the Backends whose users changed.
 	stale map[BackendID]bool
 
@@ -69,6 +72,7 @@ func newBuilder(s *desired.State, last Table, c Config) *builder {
 		hosts:     newClaimed(last.index.hosts), secrets: newClaimed(last.index.secrets),
 		users: last.index.users.Edit(), ports: last.index.ports.Edit(),
 		reasons: last.index.reasons.Edit(), backends: last.Backends.Edit(),
+		references: last.References.Edit(),
 	}
 	routes, certificates := Routes{}, pmap.Map[string, CertificateID]{}
 	if l := last.Listeners[ListenerHTTPS]; l != nil {
@@ -134,6 +138,7 @@ func (b *builder) ingress(name desired.Name, source *desired.Ingress) {
 		b.ingresses.Delete(name)
 		b.say(origin{fromIngress, name.String()}, nil)
 		b.use(name, old, nil)
+		b.refer(name, old, nil)
 		return
 	}
 	b.ingresses.Set(name, now)
@@ -145,6 +150,7 @@ func (b *builder) ingress(name desired.Name, source *desired.Ingress) {
 	}
 	b.say(origin{fromIngress, name.String()}, now.reasons)
 	b.use(name, old, now)
+	b.refer(name, old, now)
 }
 
 // say sets all that there is to say from one origin.
@@ -198,7 +204,7 @@ func (b *builder) defaults(fresh bool) {
 
 func (b *builder) table(last Table) Table {
 	t := Table{
-		Revision: b.state.Revision, Synced: b.state.Synced, Backends: b.backends.Map(),
+		Revision: b.state.Revision, Synced: b.state.Synced, Backends: b.backends.Map(), References: b.references.Map(),
 		config: b.config, state: b.state,
 		index: index{
 			classes: b.classes, ingresses: b.ingresses.Map(), hosts: b.hosts.of.Map(), secrets: b.secrets.of.Map(),
@@ -209,7 +215,7 @@ func (b *builder) table(last Table) Table {
 	if t.index.reasons != last.index.reasons {
 		t.reasons = t.index.allReasons()
 	}
-	routes := &Routes{names: b.names.Map(), wildcards: b.wildcards.Map(), others: b.others, standard: b.standard}
+	routes := &Routes{names: b.names.Map(), wildcards: b.wildcards.Map(), others: b.others, standard: b.standard, parametersAsSent: b.config.ParametersAsSent}
 	certificates := b.certificates.Map()
 	if l := last.Listeners[ListenerHTTPS]; l != nil && *l.Routes == *routes && l.Certificates == certificates {
 		t.Listeners = last.Listeners

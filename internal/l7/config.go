@@ -14,6 +14,10 @@ type Config struct {
 	// NoExternalNames refuses Services of type ExternalName as backends, which lead to
 	// any name whatever.
 	NoExternalNames bool
+	// ParametersAsSent takes paths with a semicolon as they are sent, though backends
+	// that take what follows for a parameter read another path, for which there may be
+	// another rule.
+	ParametersAsSent bool
 	// HTTPPort and HTTPSPort are those of the Listeners; 0 means 80 and 443.
 	HTTPPort, HTTPSPort uint16
 	// DefaultCertificate is for clients that no certificate is for; the zero value:

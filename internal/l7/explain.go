@@ -81,6 +81,11 @@ func (t Table) Explain(listener string, q Request) (Explanation, *Route) {
 	}
 	route := l.Routes.Match(&q)
 	e.Answer = t.answer(route, l.Protocol == HTTPS)
+	if route == &twofold {
+		found, by := l.Routes.matchAsSent(&q)
+		other := l.Routes.other(&q, found, by)
+		e.Answer = fmt.Sprintf("400, as backends that take what follows a semicolon for a parameter read path %s, which is for %s %s", withoutParameters(q.Path), other.Source, other.Rule)
+	}
 	if route != nil && !route.redirects(l.Protocol == HTTPS) {
 		e.Backends = t.explainBackends(route)
 	}

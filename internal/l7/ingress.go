@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 )
 
@@ -21,7 +22,10 @@ type ingress struct {
 	secured map[string]bool
 	// backends are all that rules name.
 	backends map[BackendID]bool
-	reasons  []desired.Reason
+	// filters are those of all Routes; nil: none. references are the objects they need.
+	filters    *filter.Filters
+	references map[filter.Reference]bool
+	reasons    []desired.Reason
 }
 
 // readIngress makes the rules of an Ingress.

@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
 
 // Route is what is done with the requests that it matches. What it says applies in
-// this order, which is nginx's: HTTPSRedirect, Redirect, Access, MaxBody, Rewrite,
-// Backends.
+// this order, which is nginx's: HTTPSRedirect, Redirect, Access with the Auth of
+// Filters, MaxBody, Rewrite, Backends.
 type Route struct {
 	// Source is the object that it was made of, and Rule which part of it: it is
 	// what logs, metrics and Explain say.
@@ -24,13 +25,17 @@ type Route struct {
 	// MaxBody is how many bytes a request's body may have, else the answer is 413;
 	// 0: as many as the engine lets through by default, negative: any.
 	MaxBody int64
+	// Filters are what else is done with requests and answers; nil: nothing.
+	Filters *filter.Filters
 	// Rewrite changes what Backends get; nil: nothing.
 	Rewrite *Rewrite
 	// Backends share the requests by weight. None, or none with a weight: the answer
 	// is Status.
 	Backends []Weighted
-	// Status answers where no Backend does; 0 means 503 (Unavailable).
+	// Status answers where no Backend does; 0 means 503 (Unavailable). Why says to the
+	// client why; empty: that there is no backend.
 	Status   int
+	Why      string
 	Upstream Upstream
 }
 

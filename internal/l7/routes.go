@@ -17,6 +17,8 @@ type Routes struct {
 	others           *host // nil if there is none
 	// standard takes what no rule takes; nil if nothing does.
 	standard *Route
+	// parametersAsSent: Config.ParametersAsSent.
+	parametersAsSent bool
 }
 
 // kind says how a rule's path is compared.
@@ -56,16 +58,28 @@ type host struct {
 	rules    []rule // all, in the order of precedence
 }
 
-// Match returns the Route that a request takes; nil if none does. It allocates
-// nothing, but for conditions on headers that a request repeats and on parameters
-// that it encodes.
+// Match returns the Route that a request takes; nil if none does. A request whose path
+// has a semicolon, and takes another Route if what follows it is a parameter, takes one
+// that answers 400: a backend may read the path so, and the other Route may be there to
+// keep it from that. Match allocates nothing, but for paths with semicolons, conditions
+// on headers that a request repeats and on parameters that it encodes.
 func (r *Routes) Match(q *Request) *Route {
+	found, by := r.matchAsSent(q)
+	if strings.IndexByte(q.Path, ';') >= 0 && r.other(q, found, by) != nil {
+		return &twofold
+	}
+	return found
+}
+
+// matchAsSent returns the Route of the path as it is, and whose it is; nil if it is no
+// rule's.
+func (r *Routes) matchAsSent(q *Request) (found *Route, by *rule) {
 	if h := r.host(q.Host); h != nil {
-		if found := h.match(q); found != nil {
-			return found.route
+		if by := h.match(q); by != nil {
+			return by.route, by
 		}
 	}
-	return r.standard
+	return r.standard, nil
 }
 
 // host returns the host that a name belongs to, or nil.

@@ -98,6 +98,8 @@ func set(t *testing.T, words []string, config *Config) {
 	switch words[0] {
 	case "ingressNginx":
 		config.IngressNginx = true
+	case "parametersAsSent":
+		config.ParametersAsSent = true
 	case "noExternalNames":
 		config.NoExternalNames = true
 	case "defaultCertificate":
@@ -178,6 +180,9 @@ func details(r *Route, q Request) string {
 	}
 	if r.Access != nil {
 		fmt.Fprintf(&out, "  allow %v deny %v\n", r.Access.Allow, r.Access.Deny)
+	}
+	for _, line := range r.Filters.Says() {
+		fmt.Fprintf(&out, "  %s\n", line)
 	}
 	if r.MaxBody < 0 {
 		out.WriteString("  body of any size\n")

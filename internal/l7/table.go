@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -25,6 +26,9 @@ type Table struct {
 	Listeners map[string]*Listener
 	// Backends are what the Routes of all Listeners name.
 	Backends pmap.Map[BackendID, *Backend]
+	// References are the Secrets and ConfigMaps that Filters name, with who names them.
+	// A Filter whose object is not there lets nothing through.
+	References pmap.Map[filter.Reference, Users]
 
 	config  Config
 	state   *desired.State

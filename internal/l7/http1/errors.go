@@ -30,6 +30,7 @@ var (
 	errCodingVersion = bad("Transfer-Encoding in a message of HTTP/1.0")
 	errChunk         = bad("the chunked body is malformed")
 	errTrailer       = bad("the trailer is malformed or too large")
+	errNamed         = bad("Connection names too many header fields")
 	errStatus        = bad("the status line is malformed")
 
 	errLongLine   = &Error{414, "the request target is too long"}

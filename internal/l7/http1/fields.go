@@ -17,6 +17,8 @@ type Field struct {
 	// hop is set for fields that end here: those about this connection, those that
 	// Connection names, and those that are written anew.
 	hop bool
+	// own is set for fields that the proxy adds.
+	own bool
 }
 
 // Hop reports whether a field is for this hop only, or written anew for the next.
@@ -37,11 +39,15 @@ type head struct {
 	upgrade    []byte
 	// lower holds names in lower case.
 	lower []byte
-	// named is set if Connection names fields.
-	named   bool
+	// named is how many fields Connection names.
+	named   int
 	codings int
 	scanned int
 }
+
+// maxNamed is how many fields Connection may name: each is compared with every field
+// that there is.
+const maxNamed = 32
 
 // connection is a set of what Connection says.
 type connection uint8
@@ -115,7 +121,10 @@ func (h *head) parseFields(b []byte, limits *Limits) *Error {
 		}
 		b = rest
 	}
-	if h.named {
+	if h.named > maxNamed {
+		return errNamed
+	}
+	if h.named > 0 {
 		h.dropNamed()
 	}
 	if h.codings > 1 {
@@ -213,7 +222,7 @@ func (h *head) parseConnection(value []byte) {
 		case equalFold(option, "upgrade"):
 			h.connection |= saysUpgrade
 		default:
-			h.named = true
+			h.named++
 		}
 	}
 }

@@ -67,11 +67,7 @@ func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 	} else {
 		dst = appendLine(dst, "Host", r.Authority)
 	}
-	id := to.ID
-	if sent := r.Get("x-request-id"); usableID(sent) {
-		id = sent
-	}
-	dst = appendLine(dst, "X-Request-ID", id)
+	dst = appendLine(dst, "X-Request-ID", r.ID(to.ID))
 	if h.trusted == nil {
 		dst = append(dst, h.fields...)
 		dst = appendLine(dst, "X-Forwarded-Host", r.Authority)
@@ -83,7 +79,7 @@ func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 	}
 	for i := range r.Fields {
 		f := &r.Fields[i]
-		if f.hop || withheld(f.Lower) || h.trusted == nil && aboutHops(f.Lower) || to.Prefix != "" && string(f.Lower) == "x-forwarded-prefix" {
+		if !h.Passes(f) || to.Prefix != "" && string(f.Lower) == "x-forwarded-prefix" {
 			continue
 		}
 		dst = appendLine(dst, f.Name, f.Value)
@@ -130,6 +126,14 @@ func aboutHops(lower []byte) bool {
 		return true
 	}
 	return false
+}
+
+// ID returns the request's X-Request-ID: the client's if that can be used, else own.
+func (r *Request) ID(own []byte) []byte {
+	if sent := r.Get("x-request-id"); usableID(sent) {
+		return sent
+	}
+	return own
 }
 
 // usableID reports whether a client's X-Request-ID is passed on, which

@@ -133,3 +133,22 @@ func TestEmptyLineAndFullBuffer(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestManyOptions holds that what Connection may cost is bounded, in requests and
+// answers.
+func TestManyOptions(t *testing.T) {
+	for names, ok := range map[string]bool{
+		strings.Repeat("a,", maxNamed): true, strings.Repeat("a,", maxNamed) + "b": false, strings.Repeat("close, ,", 100): true,
+		strings.Repeat("a,", maxNamed) + "\r\nConnection: b": false,
+	} {
+		fields := "Host: a\r\nConnection: " + names + "\r\n\r\n"
+		var request Request
+		if _, err := request.Parse([]byte("GET / HTTP/1.1\r\n"+fields), &wide); (err == nil) != ok {
+			t.Errorf("%.20s: request %v", names, err)
+		}
+		var response Response
+		if _, err := response.Parse([]byte("HTTP/1.1 200 OK\r\n"+fields), &wide); (err == nil) != ok {
+			t.Errorf("%.20s: response %v", names, err)
+		}
+	}
+}

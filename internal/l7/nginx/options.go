@@ -14,6 +14,8 @@ import (
 	"net/netip"
 	"regexp"
 	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
 
 // Prefix is that of the annotations.
@@ -46,6 +48,11 @@ type Options struct {
 	// Allow and Deny are ranges of clients.
 	Allow, Deny []netip.Prefix
 	Canary      *Canary
+	// Filters are all that is done beyond that. References without namespace are to the
+	// Ingress's own.
+	Filters filter.Filters
+	// GlobalAuth: what the administrator asks for of who is let in holds too.
+	GlobalAuth bool
 	// Closed: something that guards could not be read.
 	Closed bool
 }

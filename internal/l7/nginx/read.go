@@ -17,6 +17,15 @@ type reader struct {
 
 // readers are the annotations that are followed.
 func readers() map[string]reader {
+	all := routeReaders()
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders()} {
+		maps.Copy(all, more)
+	}
+	return all
+}
+
+// routeReaders are those that say where requests go.
+func routeReaders() map[string]reader {
 	return map[string]reader{
 		"use-regex":                {flag(func(o *Options) *bool { return &o.UseRegex }), true},
 		"rewrite-target":           {readRewriteTarget, true},
@@ -53,7 +62,7 @@ func nothing(string, *Options) error { return nil }
 // would reach what its author closed.
 func guarding() []string {
 	return []string{
-		"auth-type", "auth-secret", "auth-url", "auth-tls-secret", "auth-tls-verify-client", "enable-global-auth", "satisfy",
+		"auth-tls-secret", "auth-tls-verify-client",
 		"enable-modsecurity", "enable-owasp-core-rules", "ssl-passthrough",
 		"configuration-snippet", "server-snippet", "auth-snippet", "modsecurity-snippet", "stream-snippet",
 	}
@@ -63,7 +72,7 @@ func guarding() []string {
 // Ingress has ingress-nginx's defaults: requests without TLS are redirected where
 // there is a certificate.
 func Read(annotations map[string]string) (Options, []Problem) {
-	o := Options{SSLRedirect: true}
+	o := Options{SSLRedirect: true, GlobalAuth: true}
 	r := report{options: &o}
 	known := readers()
 	given := map[string]string{}
@@ -80,6 +89,8 @@ func Read(annotations map[string]string) (Options, []Problem) {
 			if err := how.read(value, &o); err != nil {
 				r.wrong(name, value, how.guards, err)
 			}
+		case withoutEffect()[name] != "":
+			r.add("AnnotationWithoutEffect", "annotation %s%s has no effect here: %s", Prefix, name, withoutEffect()[name])
 		case slices.Contains(guarding(), name) && value != "false":
 			o.Closed = true
 			r.add("AnnotationUnsupported", "annotation %s%s is not supported yet; its Ingress gets 503, as it would let in more than it says; remove the annotation if that is meant", Prefix, name)
@@ -89,6 +100,13 @@ func Read(annotations map[string]string) (Options, []Problem) {
 	}
 	r.redirect(given)
 	r.canary(given)
+	r.auth(given)
+	r.balance(given)
+	r.limits(given)
+	r.cors(given)
+	r.headers(given)
+	r.answers(given)
+	r.retry(given)
 	return o, r.problems
 }
 

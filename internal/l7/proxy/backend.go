@@ -98,29 +98,29 @@ func (b *backend) choose(how Balancing, failed *endpoint) *endpoint {
 // pick returns the backend that a request of a Route goes to, by weight; nil if there
 // is none.
 func (s *state) pick(route *l7.Route) *backend {
-	var id l7.BackendID
-	if len(route.Backends) == 1 {
-		if route.Backends[0].Weight == 0 {
-			return nil
-		}
-		id = route.Backends[0].Backend
-	} else {
-		total := uint64(0)
-		for _, w := range route.Backends {
-			total += uint64(w.Weight)
-		}
-		if total == 0 {
-			return nil
-		}
-		at := rand.Uint64N(total)
-		for _, w := range route.Backends {
-			if at < uint64(w.Weight) {
-				id = w.Backend
-				break
-			}
-			at -= uint64(w.Weight)
-		}
-	}
-	b, _ := s.backends.Get(id)
+	b, _ := s.backends.Get(s.draw(route))
 	return b
+}
+
+// draw draws a backend by weight; the zero value if none has any.
+func (s *state) draw(route *l7.Route) l7.BackendID {
+	total := uint64(0)
+	for i := range route.Backends {
+		total += uint64(route.Backends[i].Weight)
+	}
+	if total == 0 {
+		return l7.BackendID{}
+	}
+	if len(route.Backends) == 1 {
+		return route.Backends[0].Backend
+	}
+	at := rand.Uint64N(total)
+	for i := range route.Backends {
+		w := &route.Backends[i]
+		if at < uint64(w.Weight) {
+			return w.Backend
+		}
+		at -= uint64(w.Weight)
+	}
+	return l7.BackendID{}
 }

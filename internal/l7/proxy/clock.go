@@ -64,12 +64,19 @@ func (c *clock) run(ctx context.Context, also func(now int64)) {
 
 // poke wakes those whose time is up: what they wait for fails.
 func (c *clock) poke(now int64) {
+	var watchers []func(int64)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for s := range c.all {
 		if at := s.deadline.Load(); at != 0 && at <= now {
 			_ = s.TCPConn.SetDeadline(time.Unix(1, 0)) // fails if it is closed, which is as well
 		}
+		if s.watcher != nil {
+			watchers = append(watchers, s.watcher)
+		}
+	}
+	c.mu.Unlock()
+	for _, watch := range watchers {
+		watch(now)
 	}
 }
 

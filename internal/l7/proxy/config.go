@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -22,11 +23,17 @@ type Config struct {
 	// Upgrades are the protocols that connections may change to: websocket, and
 	// SPDY/3.1, which kubectl exec uses. Others are as if not asked for.
 	Upgrades []string
+	// AskTLS is how servers are spoken with that decide who is let in, by https; nil: their
+	// certificates have to be of an authority that the machine trusts.
+	AskTLS *tls.Config
 	// Balancing chooses among the endpoints of a backend: RoundRobin.
 	Balancing Balancing
 
 	// MaxConnections bounds those of clients in all: 16384; more are closed at once.
 	MaxConnections int
+	// MaxStreams bounds the requests that a client has under way on one connection of
+	// HTTP/2: 128. MaxConnections bounds them in all.
+	MaxStreams int
 	// MaxLine, MaxHead and MaxFields bound the header of requests and responses: 8 KB,
 	// 32 KB and 100.
 	MaxLine, MaxHead, MaxFields int
@@ -35,8 +42,13 @@ type Config struct {
 	MaxBody int64
 	// MaxIdle bounds the connections to an endpoint that wait for a request: 320.
 	MaxIdle int
-	// Tries is how many endpoints a request is sent to at most: 3.
+	// Tries is how many endpoints are tried for a request, and how often it is sent in
+	// all, at most: 3.
 	Tries int
+	// MinRate is how many bytes in a second a client has to send of a body, and to take of
+	// an answer, on average and beyond the first BodyTimeout or WriteTimeout: 500. Only the
+	// time counts that is spent in waiting for the client. Negative means any.
+	MinRate int
 
 	// HeadTimeout is for a request's header from its first byte, and for the handshake
 	// of TLS: 60 s. IdleTimeout is for its first byte: 75 s.
@@ -63,7 +75,7 @@ type Config struct {
 }
 
 func (c Config) complete() (Config, error) {
-	for _, n := range []int{c.MaxConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries} {
+	for _, n := range []int{c.MaxConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries, c.MaxStreams} {
 		if n < 0 {
 			return c, fmt.Errorf("limits of the proxy must not be negative: %+v", c)
 		}
@@ -85,12 +97,14 @@ func (c Config) complete() (Config, error) {
 	c.TunnelTimeout = orDefault(c.TunnelTimeout, time.Hour)
 	c.DrainTimeout = orDefault(c.DrainTimeout, 30*time.Second)
 	c.MaxConnections = orDefault(c.MaxConnections, 16384)
+	c.MaxStreams = orDefault(c.MaxStreams, 128)
 	c.MaxLine = orDefault(c.MaxLine, 8<<10)
 	c.MaxHead = orDefault(c.MaxHead, 32<<10)
 	c.MaxFields = orDefault(c.MaxFields, 100)
 	c.MaxBody = orDefault(c.MaxBody, 1<<20)
 	c.MaxIdle = orDefault(c.MaxIdle, 320)
 	c.Tries = orDefault(c.Tries, 3)
+	c.MinRate = orDefault(c.MinRate, 500)
 	if c.Upgrades == nil {
 		c.Upgrades = []string{"websocket", "SPDY/3.1"}
 	}

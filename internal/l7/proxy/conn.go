@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
 )
 
 // conn is a client's connection.
@@ -28,10 +30,15 @@ type conn struct {
 	at int64
 	// until is when an idle connection has been idle for too long.
 	until int64
+	// pace is how fast the client takes the answer.
+	pace pace
 	// done ends the connection; waits is set if the request at the head of the buffer
 	// needs more of the client than is there, which cannot be read within Each; linger is
 	// set if the client may still be sending, aborted if an answer cannot be completed.
 	done, waits, linger, aborted bool
+	// asked is set once a request of HTTP/1.1 has come, second if what came instead is
+	// the preface of HTTP/2.
+	asked, second bool
 }
 
 func newConn(l *listener, s *socket, count int) *conn {
@@ -56,21 +63,8 @@ func (c *conn) run() {
 			return
 		}
 	}
-	c.tick()
-	c.rest()
-	serve := c.serve
-	for !c.done {
-		err := c.in.Each(serve)
-		switch {
-		case err != nil && c.patient(err):
-		case err != nil:
-			c.fail(err)
-		case c.waits:
-			c.waits = false
-			c.idle.Store(false)
-			c.handle(c.work)
-			c.next()
-		}
+	if c.begin() {
+		c.http1()
 	}
 	switch {
 	case c.linger:
@@ -81,6 +75,41 @@ func (c *conn) run() {
 	default:
 		if s, ok := c.in.(*secure); ok {
 			_ = s.CloseWrite()
+		}
+	}
+}
+
+// begin reports whether the client speaks HTTP/1.1, or may do so.
+func (c *conn) begin() bool {
+	s, ok := c.in.(*secure)
+	if ok && s.ConnectionState().NegotiatedProtocol == "h2" {
+		c.http2(nil)
+		return false
+	}
+	return true
+}
+
+// http1 serves the connection until its end, as HTTP/1.1 if the client does not say
+// otherwise.
+func (c *conn) http1() {
+	c.tick()
+	c.rest()
+	serve := c.serve
+	for !c.done {
+		err := c.in.Each(serve)
+		switch {
+		case err != nil && c.patient(err):
+		case err != nil:
+			c.fail(err)
+		case c.second:
+			first := c.work.in.bytes()
+			c.http2(first)
+			c.done = true
+		case c.waits:
+			c.waits = false
+			c.idle.Store(false)
+			c.handle(c.work)
+			c.next()
 		}
 	}
 }
@@ -165,7 +194,7 @@ func (c *conn) serve() bool {
 // reading within Each.
 func (c *conn) requests() bool {
 	for c.parse() {
-		if c.waits {
+		if c.waits || c.second {
 			return false
 		}
 		c.handle(c.work)
@@ -188,6 +217,16 @@ func (c *conn) parse() bool {
 	if w.in.len() == 0 {
 		return false
 	}
+	if !c.asked && c.listener.tls == nil {
+		// HTTP/2 with prior knowledge begins like no request (RFC 9113, section 3.3).
+		switch in := text(w.in.bytes()); {
+		case strings.HasPrefix(in, http2.Preface):
+			c.second = true
+			return true
+		case strings.HasPrefix(http2.Preface, in):
+			return false
+		}
+	}
 	n, err := w.request.Parse(w.in.bytes(), &w.limits)
 	if err != nil {
 		c.refuse(err)
@@ -197,6 +236,7 @@ func (c *conn) parse() bool {
 		return false
 	}
 	w.in.begin += n
+	c.asked = true
 	r := &w.request
 	w.toHEAD = string(r.Method) == "HEAD"
 	c.waits = r.Chunked || r.Continue || r.Length > int64(w.in.len()) || r.Upgrade() != nil

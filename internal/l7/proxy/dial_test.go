@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,12 +60,24 @@ func tableOfName(host string, port uint16) l7.Table {
 	return table
 }
 
+// peers are the addresses of those who have connected.
+type peers struct{ all sync.Map }
+
+func (p *peers) add(address string) { p.all.Store(address, true) }
+func (p *peers) clear()             { p.all.Clear() }
+
+func (p *peers) len() int {
+	n := 0
+	p.all.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
 // TestBackendByName holds that a name is resolved when a connection is made, that all
 // its addresses are tried, and that none is connected to that is forbidden.
 func TestBackendByName(t *testing.T) {
-	connections := map[string]bool{}
+	var connections peers
 	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		connections[r.RemoteAddr] = true
+		connections.add(r.RemoteAddr)
 		io.WriteString(w, "here")
 	})
 	resolver := resolving(t, map[string][]string{
@@ -82,19 +95,17 @@ func TestBackendByName(t *testing.T) {
 		if host == "silent.example" {
 			config.ConnectTimeout = 100 * time.Millisecond
 		}
-		clear(connections)
-		p := start(t, config, tableOfName(host, up.Port()), toBackend())
-		p.resolver, p.forbidden = resolver, reach
+		connections.clear()
+		p := startChanged(t, config, tableOfName(host, up.Port()), toBackend(), func(p *Proxy) { p.resolver, p.forbidden = resolver, reach })
 		got := talk(t, p, strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 3))
-		if !strings.HasPrefix(got, "HTTP/1.1 "+want) || want == "200" && (strings.Count(got, "here") != 3 || len(connections) != 1) {
-			t.Errorf("%s: %.150q over %d connections, want %s", host, got, len(connections), want)
+		if !strings.HasPrefix(got, "HTTP/1.1 "+want) || want == "200" && (strings.Count(got, "here") != 3 || connections.len() != 1) {
+			t.Errorf("%s: %.150q over %d connections, want %s", host, got, connections.len(), want)
 		}
 	}
 	// Without the test's exception nothing of it is reached.
-	clear(connections)
-	p := start(t, Config{}, tableOfName("one.example", up.Port()), toBackend())
-	p.resolver = resolver
-	if got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502") || !strings.Contains(got, "not connected to") || len(connections) > 0 {
+	connections.clear()
+	p := startChanged(t, Config{}, tableOfName("one.example", up.Port()), toBackend(), func(p *Proxy) { p.resolver = resolver })
+	if got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502") || !strings.Contains(got, "not connected to") || connections.len() > 0 {
 		t.Errorf("%.150q", got)
 	}
 }
@@ -102,15 +113,16 @@ func TestBackendByName(t *testing.T) {
 // TestBackendByNameAges holds that a connection to what a name led to is not used for
 // ever.
 func TestBackendByNameAges(t *testing.T) {
-	connections := map[string]bool{}
-	up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { connections[r.RemoteAddr] = true })
-	p := start(t, Config{}, tableOfName("one.example", up.Port()), toBackend())
-	p.resolver = resolving(t, map[string][]string{"one.example.": {"127.0.0.1"}})
-	p.forbidden = func(netip.Addr) bool { return false }
+	var connections peers
+	up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { connections.add(r.RemoteAddr) })
+	resolver := resolving(t, map[string][]string{"one.example.": {"127.0.0.1"}})
+	p := startChanged(t, Config{}, tableOfName("one.example", up.Port()), toBackend(), func(p *Proxy) {
+		p.resolver, p.forbidden = resolver, func(netip.Addr) bool { return false }
+	})
 	for i := range 3 {
 		talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		if want := []int{1, 1, 2}[i]; len(connections) != want {
-			t.Errorf("%d connections after %d requests", len(connections), i+1)
+		if want := []int{1, 1, 2}[i]; connections.len() != want {
+			t.Errorf("%d connections after %d requests", connections.len(), i+1)
 		}
 		b, _ := p.state.Load().backends.Get(backendID)
 		up := b.all[0].plain.take(0)

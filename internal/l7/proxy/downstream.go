@@ -32,11 +32,14 @@ const (
 // body is what is still to come of a request's body, and how it goes to the upstream.
 type body struct {
 	remaining, total, limit int64
-	chunked                 bool
+	// chunked is set if its length is not known, framed if it goes in chunks.
+	chunked, framed bool
+	// pace is how fast the client sends it.
+	pace pace
 }
 
 func bodyOf(r *http1.Request, limit int64) body {
-	return body{remaining: r.Length, chunked: r.Chunked, limit: limit}
+	return body{remaining: r.Length, limit: limit, chunked: r.Chunked, framed: r.Chunked}
 }
 
 // append adds a part of a body whose length is not known.
@@ -44,7 +47,18 @@ func (b *body) append(dst, data []byte) ([]byte, error) {
 	if b.total += int64(len(data)); b.limit >= 0 && b.total > b.limit {
 		return dst, errBody
 	}
+	if !b.framed {
+		return append(dst, data...), nil
+	}
 	return http1.AppendChunk(dst, data), nil
+}
+
+// end adds what says that nothing follows.
+func (b *body) end(dst []byte) []byte {
+	if b.framed {
+		dst = append(dst, http1.LastChunk...)
+	}
+	return dst
 }
 
 // head implements downstream.
@@ -92,8 +106,11 @@ func (c *conn) flush() bool {
 
 // send writes to the client, and ends the connection if it does not take it in time.
 func (c *conn) send(b []byte) bool {
-	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.WriteTimeout))
-	if _, err := c.in.Write(b); err != nil {
+	c.pace.waited = c.socket.stalled
+	c.socket.arm(after(c.proxy.clock.now(), c.pace.patience(c.proxy.config.WriteTimeout, c.proxy.config.MinRate)))
+	n, err := c.in.Write(b)
+	c.pace.add(n, 0)
+	if err != nil {
 		c.abort()
 		return false
 	}
@@ -107,8 +124,10 @@ func (c *conn) receive(dst []byte, b *body) (out []byte, done bool, err error) {
 		if dst, done, err = w.take(dst, b); err != nil || done || len(dst) > 0 {
 			return dst, done, err
 		}
-		c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.BodyTimeout))
+		now := c.proxy.clock.now()
+		c.socket.arm(after(now, b.pace.patience(c.proxy.config.BodyTimeout, c.proxy.config.MinRate)))
 		n, err := c.in.Read(w.in.space(bufferSize))
+		b.pace.add(n, c.proxy.clock.now()-now)
 		if err != nil {
 			return dst, false, errors.Join(errClient, err)
 		}
@@ -139,7 +158,7 @@ func (w *work) take(dst []byte, b *body) (out []byte, done bool, err error) {
 		in.begin += n
 	}
 	if w.chunks.Done() {
-		dst = append(dst, http1.LastChunk...)
+		dst = b.end(dst)
 	}
 	return dst, w.chunks.Done(), nil
 }

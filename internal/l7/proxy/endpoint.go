@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
@@ -21,6 +23,11 @@ type endpoint struct {
 	place
 	// name is whom its certificate is for, if nothing else is said.
 	name string
+	// hash stands for the address where requests are spread by hashing.
+	hash uint64
+	// average is how long answers take, observed when that was noted last.
+	average  atomic.Uint64
+	observed atomic.Int64
 	// active is the number of requests that are under way.
 	active atomic.Int64
 	// plain are connections without TLS.
@@ -36,6 +43,9 @@ func newEndpoint(at place, of l7.BackendID, shards int) *endpoint {
 	e := &endpoint{place: at, name: at.host, plain: newPool(shards)}
 	if at.host == "" {
 		e.name = of.Service.Name + "." + of.Service.Namespace + ".svc"
+		e.hash = xxhash.Sum64String(at.address.String())
+	} else {
+		e.hash = xxhash.Sum64String(at.host)
 	}
 	return e
 }

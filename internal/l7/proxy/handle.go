@@ -3,11 +3,13 @@ package proxy
 import (
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"strings"
 	"unsafe"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
 )
 
 // exchange is a request under way. Of the connection it uses only what never changes,
@@ -17,6 +19,10 @@ type exchange struct {
 	*work
 	// client is who asked: the connection, or a part of it.
 	client downstream
+	// inbound is the client if it speaks HTTP/2, else nil; code is what it is told if the answer
+	// cannot be completed.
+	inbound *inbound
+	code    http2.Code
 	// begin is when the request came, at what time it was when that was last asked.
 	begin, at int64
 	state     *state
@@ -32,17 +38,29 @@ type exchange struct {
 	upgrade bool
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
-	// interims counts the responses before the final one.
-	interims int
+	// backend is set where a session may be with it, stuck once the client has been given
+	// one.
+	backend l7.BackendID
+	stuck   bool
+	// counted is what counts the request of a client, with its address; nil: nothing.
+	counted   *limiter
+	countedAs netip.Addr
+	// paced is set if the client gets the answer no faster than it may.
+	paced bool
+	// interims counts the responses before the final one, sends how often a request has
+	// been sent in vain.
+	interims, sends int
 }
 
 // handle answers the request that has been parsed, and takes its body off the
 // buffer.
 func (c *conn) handle(w *work) {
-	x := exchange{conn: c, work: w, client: c}
+	x := &w.exchange
+	*x = exchange{conn: c, work: w, client: c}
 	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
 	x.upgrade = x.mayUpgrade()
 	c.socket.arm(0)
+	c.pace, c.socket.stalled = pace{}, 0
 	x.run()
 	c.at = x.at
 	c.linger = c.linger || x.linger
@@ -57,7 +75,7 @@ func (c *conn) handle(w *work) {
 // run answers the request.
 func (x *exchange) run() {
 	x.begin = x.tick()
-	x.replied = false
+	x.replied, x.trailer = false, x.trailer[:0]
 	var spec *l7.Listener
 	x.state, spec = x.listener.current()
 	if err := x.describe(); err != nil {
@@ -72,6 +90,10 @@ func (x *exchange) run() {
 		x.tick()
 	}
 	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.added = x.added[:0]
+	if x.counted != nil {
+		x.counted.leave(x.countedAs)
+	}
 }
 
 // tick notes what time it is.
@@ -136,7 +158,7 @@ func (x *exchange) mayUpgrade() bool {
 // forward has the request answered by an endpoint. Another one is tried if the
 // first cannot have begun to work on it.
 func (x *exchange) forward() {
-	b := x.state.pick(x.route)
+	b := x.pick()
 	if b == nil {
 		x.answer(503, "the backend does not exist")
 		return
@@ -146,15 +168,15 @@ func (x *exchange) forward() {
 		err    error
 	)
 	for range x.proxy.config.Tries {
-		e := b.choose(x.proxy.config.Balancing, failed)
+		e := x.choose(b, failed)
 		if e == nil {
 			x.answer(503, "the backend has no endpoint that is ready")
 			return
 		}
 		e.active.Add(1)
-		err = x.try(e)
+		err = x.observed(e)
 		e.active.Add(-1)
-		if err == nil || !errors.Is(err, errRetry) {
+		if err == nil || !x.again(err) {
 			break
 		}
 		failed = e
@@ -189,7 +211,7 @@ func (x *exchange) try(e *endpoint) error {
 		_ = up.Close()
 	} else if up != nil {
 		err := x.over(up)
-		if err == nil || !errors.Is(err, errRetry) {
+		if err == nil || !x.again(err) {
 			return err
 		}
 		// Endpoints close idle connections when they like. That says nothing about whether
@@ -203,10 +225,37 @@ func (x *exchange) try(e *endpoint) error {
 	return x.over(up)
 }
 
+// attempt has one endpoint answer, by the protocol that the Route wants.
+func (x *exchange) attempt(e *endpoint) error {
+	if !overHTTP2(x.route) {
+		return x.try(e)
+	}
+	err := x.call(e)
+	if err != nil {
+		x.sends++
+	}
+	return err
+}
+
+// again reports whether the request is sent once more after an error.
+func (x *exchange) again(err error) bool {
+	return errors.Is(err, errRetry) && x.sends < x.proxy.config.Tries
+}
+
 // over sends the request over a connection and the answer to the client. The
 // connection is then idle again, or closed.
 func (x *exchange) over(up *upstream) error {
+	if !x.inbound.hold(up.socket, nil) {
+		_ = up.Close()
+		return errClient
+	}
 	reusable, err := x.converse(up)
+	if !x.inbound.hold(nil, nil) {
+		reusable = false // it has been closed
+	}
+	if err != nil && !errors.Is(err, errStale) {
+		x.sends++
+	}
 	if now := x.tick(); err != nil || !reusable || up.old(now) {
 		_ = up.Close()
 		return err
@@ -219,6 +268,9 @@ func (x *exchange) over(up *upstream) error {
 func (x *exchange) failed(err error) {
 	status, reason := 502, "the connection to the backend broke"
 	switch {
+	case !x.inbound.wanted():
+		x.status = statusGone
+		return
 	case x.replied:
 		// Half an answer cannot be taken back, only be broken off.
 		x.closes, x.aborted = true, true
@@ -232,6 +284,8 @@ func (x *exchange) failed(err error) {
 		}
 	case errors.Is(err, errAuthorities):
 		status, reason = 503, "the authorities to verify the backend with are missing"
+	case errors.Is(err, errBusy):
+		status, reason = 503, "the backend takes no more requests"
 	case errors.Is(err, errConnect):
 		status, reason = unreachable(err)
 	case errors.Is(err, errAnswer):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -15,7 +16,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/htpasswd"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -41,8 +44,19 @@ type Proxy struct {
 	state        atomic.Pointer[state]
 	certificates atomic.Pointer[Certificates]
 	authorities  atomic.Pointer[Authorities]
+	contents     atomic.Pointer[Contents]
+	// passwords checks those of basic authentication, asker asks other servers who is let
+	// in, decisions are what they said; reaches tells where requests of the proxy's own may
+	// go.
+	passwords *htpasswd.Verifier
+	asker     *http.Client
+	decisions decisions
+	limiters  limiters
+	reaches   func(netip.Addr) bool
 	// connections is the number of those of clients.
 	connections atomic.Int64
+	// streams is the number of requests of HTTP/2 under way.
+	streams atomic.Int64
 	// closing is set when readiness is withdrawn, draining when no more connections are
 	// accepted.
 	started, closing, draining atomic.Bool
@@ -52,6 +66,8 @@ type Proxy struct {
 	ctx                 context.Context
 	cancel              context.CancelFunc
 	background, serving sync.WaitGroup
+	// laid are connections of HTTP/2 to endpoints.
+	laid sync.WaitGroup
 
 	// mu guards Start, Apply and Close, and listeners.
 	mu        sync.Mutex
@@ -87,6 +103,8 @@ func New(config Config) (*Proxy, error) {
 	p.state.Store(new(state))
 	p.certificates.Store(new(Certificates))
 	p.authorities.Store(new(Authorities))
+	p.contents.Store(new(Contents))
+	p.filters()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if config.Registry != nil {
 		return p, config.Registry.Register(newMetrics(p))
@@ -96,6 +114,15 @@ func New(config Config) (*Proxy, error) {
 
 // Collector reports what the proxy has counted, for a registry of the caller's.
 func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
+
+// filters prepares what Filters of Routes need.
+func (p *Proxy) filters() {
+	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
+	p.decisions.known = map[string]*decision{}
+	p.limiters.of = map[desired.Ref]*limiter{}
+	p.reaches = reachable
+	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.reaches(a) })
+}
 
 // tick is how exact deadlines have to be.
 func (c *Config) tick() time.Duration {
@@ -132,6 +159,7 @@ func (p *Proxy) everyTick() func(now int64) {
 			}
 		}
 		p.tally.prune(now)
+		p.limiters.prune(now - int64(forgetLimits))
 	}
 }
 
@@ -258,6 +286,7 @@ func (p *Proxy) Close() error {
 	for _, b := range p.state.Load().backends.All() {
 		b.close()
 	}
+	p.laid.Wait()
 	return nil
 }
 

@@ -59,6 +59,12 @@ func tableFor(addresses ...netip.AddrPort) l7.Table {
 // start serves a Table on a port of loopback, and routes by route.
 func start(t testing.TB, config Config, table l7.Table, route router) *Proxy {
 	t.Helper()
+	return startChanged(t, config, table, route, func(*Proxy) {})
+}
+
+// startChanged does the same with a proxy that is changed before it starts.
+func startChanged(t testing.TB, config Config, table l7.Table, route router, change func(*Proxy)) *Proxy {
+	t.Helper()
 	config.Address = netip.MustParseAddr("127.0.0.1")
 	if config.DrainTimeout == 0 {
 		config.DrainTimeout = 5 * time.Second
@@ -68,6 +74,7 @@ func start(t testing.TB, config Config, table l7.Table, route router) *Proxy {
 		t.Fatal(err)
 	}
 	p.match = func(_ *l7.Routes, q *l7.Request) *l7.Route { return route(q) }
+	change(p)
 	if err := p.Apply(context.Background(), table); err != nil {
 		t.Fatal(err)
 	}

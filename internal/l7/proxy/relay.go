@@ -20,20 +20,9 @@ const (
 func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	response := &x.response
 	framing := response.Framing(x.toHEAD)
-	if x.early {
-		x.closes, x.linger = true, true
-	}
-	a := http1.Answer{Framing: framing, Length: response.Length, Minor: x.request.Minor}
-	if framing == http1.ByChunks || framing == http1.UntilClose {
-		a.Framing = http1.ByChunks
-		if x.request.Minor == 0 {
-			a.Framing, x.closes = http1.UntilClose, true
-		}
-	}
-	x.closes = x.closes || x.listener.draining.Load() || x.proxy.closing.Load()
-	a.Close = x.closes
-	x.status = response.Status
+	a := x.answerWith(framing)
 	reusable = response.Persistent() && framing != http1.UntilClose && !x.early
+	x.change()
 	x.client.head(response, a) // else data fails, if there is any
 	switch framing {
 	case http1.NoBody:
@@ -67,6 +56,24 @@ func (x *exchange) relayLength(up *upstream, length int64) error {
 	return nil
 }
 
+// answerWith says how the answer goes to the client.
+func (x *exchange) answerWith(framing http1.Framing) http1.Answer {
+	if x.early {
+		x.closes, x.linger = true, true
+	}
+	a := http1.Answer{Framing: framing, Length: x.response.Length, Minor: x.request.Minor}
+	if framing == http1.ByChunks || framing == http1.UntilClose {
+		a.Framing = http1.ByChunks
+		if x.request.Minor == 0 {
+			a.Framing, x.closes = http1.UntilClose, true
+		}
+	}
+	x.closes = x.closes || x.listener.draining.Load() || x.proxy.closing.Load()
+	a.Close = x.closes
+	x.status = x.response.Status
+	return a
+}
+
 // partOf says how a part is sent that is the last one, or not.
 func partOf(end bool) part {
 	if end {
@@ -76,7 +83,7 @@ func partOf(end bool) part {
 }
 
 // splices reports whether the client gets the bytes that the upstream sends.
-func (x *exchange) splices() bool { return x.listener.tls == nil }
+func (x *exchange) splices() bool { return x.inbound == nil && x.listener.tls == nil && !x.paced }
 
 // copy passes on so many bytes.
 func (x *exchange) copy(up *upstream, remaining int64) error {

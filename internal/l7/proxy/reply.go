@@ -12,7 +12,11 @@ import (
 func (x *exchange) answer(status int, reason string) {
 	x.status = status
 	x.closes = x.closes || !x.skipBody()
-	x.sayPage(x.client, status, reason, x.closes)
+	if isGRPC(&x.request) {
+		x.sayStatus(x.client, status, reason, x.closes)
+	} else {
+		x.sayPage(x.client, status, reason, x.closes)
+	}
 	x.linger = x.linger || x.closes
 }
 
@@ -59,6 +63,7 @@ func (w *work) sayPage(to downstream, status int, reason string, closes bool) {
 
 // say sends the response that has been made, with a body.
 func (w *work) say(to downstream, body []byte, closes bool) {
+	w.change()
 	a := http1.Answer{Framing: http1.ByLength, Length: int64(len(body)), Minor: w.request.Minor, Close: closes}
 	if w.toHEAD || len(body) == 0 {
 		a.Framing = http1.NoBody

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -42,8 +43,8 @@ func rewriting(t *testing.T, path string, annotations map[string]string) router 
 // TestRewrite holds what a backend gets of a request that is rewritten, and that
 // nothing that a client sends leads out of where the rewrite leads.
 func TestRewrite(t *testing.T) {
-	var got *http.Request
-	up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { got = r })
+	var seen atomic.Pointer[http.Request]
+	up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { seen.Store(r) })
 	route := rewriting(t, "/api(/?)(.*)", map[string]string{"rewrite-target": "/in/$2", "upstream-vhost": "Inner.example:81", "x-forwarded-prefix": "/api"})
 	p := start(t, Config{}, tableFor(up), route)
 	for target, want := range map[string]string{
@@ -62,8 +63,9 @@ func TestRewrite(t *testing.T) {
 		"/api/x%0d%0aA:%20b":         "",
 		"/api/%00":                   "",
 	} {
-		got = nil
+		seen.Store(nil)
 		answer := talk(t, p, "GET "+target+" HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-Prefix: /evil\r\n\r\n")
+		got := seen.Load()
 		if want == "" {
 			if got != nil || !strings.HasPrefix(answer, "HTTP/1.1 400") {
 				t.Errorf("%s: sent as %v, %.60q", target, got, answer)

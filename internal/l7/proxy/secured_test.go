@@ -97,8 +97,8 @@ func TestUpstreamVerified(t *testing.T) {
 		}
 	})
 	id, other := l7.CertificateID{Namespace: "shop", Name: "ca"}, l7.CertificateID{Namespace: "shop", Name: "other"}
-	var with l7.UpstreamTLS
-	p := start(t, Config{}, tableFor(up), func(*l7.Request) *l7.Route { return overTLS(l7.UpstreamHTTPS, with)(nil) })
+	var with atomic.Pointer[l7.UpstreamTLS]
+	p := start(t, Config{}, tableFor(up), func(*l7.Request) *l7.Route { return overTLS(l7.UpstreamHTTPS, *with.Load())(nil) })
 	roots := x509.NewCertPool()
 	roots.AddCert(certificate)
 	p.SetAuthorities(Authorities{id: roots, other: x509.NewCertPool()})
@@ -119,7 +119,7 @@ func TestUpstreamVerified(t *testing.T) {
 			{l7.UpstreamTLS{Verify: true, Name: "example.com"}, "502", ""},
 			{l7.UpstreamTLS{Secret: l7.CertificateID{Name: "missing"}, Verify: true, Name: "example.com"}, "503", ""},
 		} {
-			with = c.with
+			with.Store(&c.with)
 			for len(names) > 0 {
 				<-names
 			}
@@ -135,7 +135,7 @@ func TestUpstreamVerified(t *testing.T) {
 		}
 	}
 	// Authorities that are no longer trusted end what they vouched for.
-	with = l7.UpstreamTLS{Secret: id, Verify: true, Name: "example.com"}
+	with.Store(&l7.UpstreamTLS{Secret: id, Verify: true, Name: "example.com"})
 	p.SetAuthorities(Authorities{id: x509.NewCertPool()})
 	if got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502") {
 		t.Errorf("%.80q after a change of authorities", got)

@@ -38,6 +38,8 @@ type socket struct {
 	// clock pokes the connection when its deadline has passed.
 	clock    *clock
 	deadline atomic.Int64
+	// watcher is called every tick; the clock guards it.
+	watcher func(now int64)
 	// poll is (*socket).ready, made once.
 	poll func(fd uintptr) bool
 
@@ -50,6 +52,9 @@ type socket struct {
 	n          int
 	err        error
 	suspicious bool
+	// stalled is how many nanoseconds have been waited for the peer to take bytes, since it
+	// was last set to 0.
+	stalled int64
 }
 
 func newSocket(conn *net.TCPConn, clock *clock) (*socket, error) {
@@ -73,6 +78,13 @@ func (s *socket) Close() error {
 
 // arm sets when the next operation has to be over; 0 means never.
 func (s *socket) arm(at int64) { s.deadline.Store(at) }
+
+// watch has f called every tick from now on; nil ends that.
+func (s *socket) watch(f func(now int64)) {
+	s.clock.mu.Lock()
+	defer s.clock.mu.Unlock()
+	s.watcher = f
+}
 
 // premature reports whether an operation was ended by a deadline that no longer
 // holds: the clock may poke a connection just when it has moved on.
@@ -220,10 +232,11 @@ func (s *socket) Write(p []byte) (int, error) {
 
 // wait sends p, however long that takes within the deadline.
 func (s *socket) wait(p []byte) (int, error) {
-	n := 0
+	n, begin := 0, s.clock.now()
 	for {
 		m, err := s.TCPConn.Write(p[n:])
 		if n += m; err == nil || !s.premature(err) {
+			s.stalled += s.clock.now() - begin
 			return n, err
 		}
 	}

@@ -16,7 +16,7 @@ var errNoCertificate = errors.New("no certificate for this name")
 // the state of the moment has for the name that the client asks for.
 func (l *listener) tlsConfig() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return l.certificate(hello.ServerName)
 		},

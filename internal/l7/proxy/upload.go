@@ -44,11 +44,23 @@ func (x *exchange) upload(up *upstream) error {
 // await sends the header and waits for leave to send the body, or for an answer
 // without it (RFC 9110, section 10.1.1). An upstream that says neither gets it.
 func (x *exchange) await(up *upstream) error {
-	up.arm(after(x.proxy.clock.now(), x.proxy.config.ContinueTimeout))
-	n, err := up.Exchange(x.out, x.up.space(x.limits.Head), false)
+	up.arm(after(x.proxy.clock.now(), x.sendTimeout()))
+	if _, err := up.wait(x.out); err != nil {
+		return x.broken(err, false)
+	}
 	x.out = x.out[:0]
+	up.arm(after(x.proxy.clock.now(), x.proxy.config.ContinueTimeout))
+	n, err := up.Read(x.up.space(x.limits.Head))
 	x.up.end += n
-	for err == nil {
+	for waits := true; ; {
+		if timedOut(err) && waits && x.up.len() > 0 {
+			// It is just saying what to do; the body must not come in between.
+			waits = false
+			n, err = 0, x.more(up)
+		}
+		if err != nil {
+			break
+		}
 		if n, err = x.response.Parse(x.up.bytes(), &x.limits); err != nil {
 			return errors.Join(errAnswer, err)
 		}
@@ -70,7 +82,7 @@ func (x *exchange) await(up *upstream) error {
 			x.up.end += n
 		}
 	}
-	if !timedOut(err) {
+	if !timedOut(err) || x.up.len() > 0 {
 		return x.broken(err, false)
 	}
 	return x.leave()

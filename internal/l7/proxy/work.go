@@ -58,6 +58,8 @@ type work struct {
 	// than the one sent.
 	query  l7.Request
 	target []byte
+	// added are fields that the answer has beside its own.
+	added []addition
 	// id is the request's, if it brings none.
 	id     [32]byte
 	onward http1.Onward
@@ -71,6 +73,12 @@ type work struct {
 	// body is what is to come of the request's, page the answer that the proxy makes.
 	body body
 	page []byte
+	// exchange is the request's.
+	exchange exchange
+	// inbound is the request, if it came by HTTP/2; trailer is the text of the fields
+	// after the answer's body.
+	inbound inbound
+	trailer []byte
 	// replied is set once the client has been sent a part of the answer.
 	replied bool
 }
@@ -100,4 +108,5 @@ func (w *work) reset() {
 	w.request.Reset()
 	w.response.Reset()
 	w.limited.R = nil
+	w.exchange = exchange{}
 }

@@ -8,8 +8,10 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -109,6 +111,8 @@ func (r *recorder) note(at time.Time, err error) {
 func main() {
 	address := flag.String("connect", "", "HOST:PORT of an HTTP server to connect to")
 	path := flag.String("path", "/", "what to ask the HTTP server for")
+	host := flag.String("host", "", "the Host to ask for, if it is not what is connected to")
+	status := flag.Int("status", http.StatusOK, "the status that the HTTP server is to answer with")
 	name := flag.String("resolve", "", "look this name up instead of connecting")
 	server := flag.String("server", "", "ADDRESS:PORT of the DNS server to ask, by one UDP packet that is never repeated; without it, as the resolver does")
 	again := flag.Duration("again", 0, "ask --server once more, by a new socket, this long after it is known that the first packet has no good answer (0: not at all)")
@@ -140,7 +144,7 @@ func main() {
 	}
 	r := &recorder{lastSuccess: time.Now()}
 	var running sync.WaitGroup
-	once, dial := tcp(*address, *path)
+	once, dial := tcp(*address, target{*host, *path, *status})
 	switch {
 	case *server != "":
 		once, dial = udp(*server, *name)
@@ -220,15 +224,25 @@ type session interface {
 	Close() error
 }
 
+// target is what an HTTP server is asked for, and how it is to answer.
+type target struct {
+	host, path string
+	status     int
+}
+
+// errEnded is that the server has answered and wants to end the connection.
+var errEnded = errors.New("the server ends the connection")
+
 // tcp returns how to make one request to an HTTP server on a new connection, and
 // how to keep a connection.
-func tcp(address, path string) (once func() error, dial func() (session, error)) {
+func tcp(address string, to target) (once func() error, dial func() (session, error)) {
 	open := func(connection string) (*httpSession, error) {
 		conn, err := net.DialTimeout("tcp", address, patience)
 		if err != nil {
 			return nil, err
 		}
-		return &httpSession{conn, bufio.NewReader(conn), fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: %s\r\n\r\n", path, address, connection)}, nil
+		request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: %s\r\n\r\n", to.path, cmp.Or(to.host, address), connection)
+		return &httpSession{conn, bufio.NewReader(conn), request, to.status}, nil
 	}
 	once = func() error {
 		s, err := open("close")
@@ -236,7 +250,10 @@ func tcp(address, path string) (once func() error, dial func() (session, error))
 			return err
 		}
 		defer s.Close()
-		return s.exchange()
+		if err := s.exchange(); err != nil && !errors.Is(err, errEnded) {
+			return err
+		}
+		return nil
 	}
 	return once, func() (session, error) { return open("keep-alive") }
 }
@@ -245,6 +262,7 @@ type httpSession struct {
 	net.Conn
 	answers *bufio.Reader
 	request string
+	status  int
 }
 
 func (s *httpSession) exchange() error {
@@ -262,8 +280,11 @@ func (s *httpSession) exchange() error {
 	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
 		return err
 	}
-	if answer.StatusCode != http.StatusOK {
+	switch {
+	case answer.StatusCode != s.status:
 		return fmt.Errorf("status %s", answer.Status)
+	case answer.Close:
+		return errEnded
 	}
 	return nil
 }
@@ -276,12 +297,22 @@ func (r *recorder) hold(ctx context.Context, dial func() (session, error), offse
 		r.broke(err)
 		return
 	}
-	defer s.Close()
+	defer func() {
+		if s != nil {
+			_ = s.Close()
+		}
+	}()
 	time.Sleep(offset)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if err := s.exchange(); err != nil {
+		err := s.exchange()
+		if errors.Is(err, errEnded) {
+			// As it was asked to: the next request goes by another one.
+			_ = s.Close()
+			s, err = dial()
+		}
+		if err != nil {
 			r.broke(err)
 			return
 		}

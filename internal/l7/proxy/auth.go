@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
+	"github.com/fairlead-net/fairlead/internal/l7/htpasswd"
+)
+
+// maxPasswords bounds the requests that wait for their passwords to be checked.
+const maxPasswords = 64
+
+// passwordTimeout is how long a request waits for its password to be checked.
+const passwordTimeout = 5 * time.Second
+
+// verdict is whether a request is let in: allowed, or the answer that it gets. The
+// zero verdict has nothing to say.
+type verdict struct {
+	allowed bool
+	status  int
+	reason  string
+	// challenge is the WWW-Authenticate of a 401, location where a redirect leads.
+	challenge, location string
+}
+
+// admitted reports whether the request may come in, by its address and by who sends
+// it; if not, it has been answered.
+func (x *exchange) admitted() bool {
+	route := x.route
+	if route.Filters != nil && route.Filters.Auth != nil {
+		return x.identified(route.Filters.Auth)
+	}
+	return route.Access == nil || x.address().allowed || x.deny(x.address())
+}
+
+// identified does the same where it matters who sends a request. What nginx calls
+// satisfy says whether all have to agree or one does.
+func (x *exchange) identified(auth *filter.Auth) bool {
+	if auth.Basic != nil {
+		// The password is this proxy's matter, as ingress-nginx has it.
+		defer x.request.Remove("authorization")
+	}
+	refused := verdict{}
+	for ask := range 3 {
+		var v verdict
+		switch ask {
+		case 0:
+			v = x.address()
+		case 1:
+			v = x.basic(auth.Basic)
+		case 2:
+			v = x.external(auth.External)
+		}
+		switch {
+		case v.allowed && auth.Any:
+			return true
+		case v.allowed || v.status == 0:
+		case !auth.Any:
+			return x.deny(v)
+		case refused.status == 0 || refused.status == 403:
+			refused = v
+		}
+	}
+	return refused.status == 0 || x.deny(refused)
+}
+
+// address is what the client's address says, if that matters.
+func (x *exchange) address() verdict {
+	if x.route.Access == nil {
+		return verdict{}
+	}
+	return verdict{allowed: x.route.Access.Allows(x.hop.Client(&x.request)), status: 403, reason: "the client's address is not let in"}
+}
+
+// deny answers a request that is not let in. It returns false.
+func (x *exchange) deny(v verdict) bool {
+	if v.challenge != "" {
+		x.add("WWW-Authenticate", v.challenge, always)
+	}
+	if v.location != "" {
+		x.add("Location", v.location, always)
+	}
+	x.answer(v.status, v.reason)
+	return false
+}
+
+// credentials returns the name and the password of a request (RFC 7617, section 2).
+func (x *exchange) credentials() (name, password string, ok bool) {
+	scheme, text, _ := strings.Cut(string(x.request.Get("authorization")), " ")
+	if !strings.EqualFold(scheme, "basic") {
+		return "", "", false
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(text, " "))
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(raw), ":")
+}
+
+// basic asks for a password.
+func (x *exchange) basic(b *filter.Basic) verdict {
+	if b == nil {
+		return verdict{}
+	}
+	content := x.proxy.content(b.Users)
+	if content == nil {
+		return verdict{status: 503, reason: "the users of the route are not known"}
+	}
+	refused := verdict{status: 401, reason: "a name and a password are needed", challenge: `Basic realm="` + b.Realm + `"`}
+	name, password, ok := x.credentials()
+	if !ok {
+		return refused
+	}
+	ctx, cancel := context.WithTimeout(x.proxy.ctx, passwordTimeout)
+	defer cancel()
+	right, err := x.proxy.passwords.Verify(ctx, content.Users, name, password)
+	if errors.Is(err, htpasswd.ErrBusy) {
+		return verdict{status: 503, reason: err.Error()}
+	}
+	refused.allowed = right && err == nil
+	return refused
+}

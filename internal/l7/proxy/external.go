@@ -1,0 +1,221 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
+)
+
+const (
+	// askTimeout is for all of an answer about whether a request is let in.
+	askTimeout = 30 * time.Second
+	// maxDecisions bounds the answers that are kept, maxDecisionKey each one's name.
+	maxDecisions   = 8192
+	maxDecisionKey = 1 << 10
+	// maxCookies is how many cookies of such an answer clients get.
+	maxCookies = 16
+)
+
+// decision is another server's answer about whether a request is let in.
+type decision struct {
+	status    int
+	challenge string
+	// fields are what backends get of it, cookies what clients do.
+	fields  []filter.Field
+	cookies []string
+	until   int64
+}
+
+// external asks another server. Whatever goes wrong, the request is not let in.
+func (x *exchange) external(e *filter.External) verdict {
+	if e == nil {
+		return verdict{}
+	}
+	d, err := x.decide(e)
+	if err != nil {
+		x.proxy.config.Log.Debug("the server that decides who is let in did not", "source", x.route.Source, "error", err)
+		return verdict{status: 500, reason: "the server that decides who is let in did not answer"}
+	}
+	when := successful
+	if e.AlwaysSetCookie {
+		when = always
+	}
+	v := verdict{status: d.status, reason: "the request is not let in", challenge: d.challenge}
+	switch {
+	case d.status >= 200 && d.status < 300:
+		v.allowed = true
+		for _, f := range d.fields {
+			x.request.Set(field(f.Name, f.Value))
+		}
+		for _, name := range e.AnswerFields { // what a client says in their place must not count
+			if !has(d.fields, name) {
+				x.request.Remove(name)
+			}
+		}
+	case d.status == 401 && e.SignIn.String() != "":
+		v = verdict{status: 302, reason: "the client has to sign in", location: string(e.SignIn.AppendURL(nil, x.value))}
+	case d.status == 401 || d.status == 403:
+	default:
+		return verdict{status: 500, reason: "the server that decides who is let in gave an answer of another kind"}
+	}
+	for _, cookie := range d.cookies {
+		x.add("Set-Cookie", cookie, when)
+	}
+	return v
+}
+
+func has(fields []filter.Field, name string) bool {
+	for _, f := range fields {
+		if strings.EqualFold(f.Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// decide returns the other server's answer, or one that it gave before.
+func (x *exchange) decide(e *filter.External) (*decision, error) {
+	key := ""
+	if e.CacheKey.String() != "" {
+		// Decisions of one Ingress are not another's.
+		key = x.route.Source.String() + "\x00" + e.URL.String() + "\x00" + string(e.CacheKey.Append(nil, x.value))
+		if known := x.proxy.decisions.get(key, x.tick()); known != nil {
+			return known, nil
+		}
+	}
+	d, lasts, err := x.ask(e)
+	if err == nil && key != "" && lasts > 0 && len(key) <= maxDecisionKey {
+		d.until = after(x.tick(), lasts)
+		x.proxy.decisions.put(key, d)
+	}
+	return d, err
+}
+
+// ask sends the header of the request to the other server. It also returns how long
+// the answer may be used again.
+func (x *exchange) ask(e *filter.External) (*decision, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(x.proxy.ctx, askTimeout)
+	defer cancel()
+	request, err := x.question(ctx, e)
+	if err != nil {
+		return nil, 0, err
+	}
+	answer, err := x.proxy.asker.Do(request)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer answer.Body.Close()
+	_, _ = io.CopyN(io.Discard, answer.Body, bulkSize) // so that the connection can be used again
+	d := &decision{status: answer.StatusCode}
+	if d.status == 401 {
+		d.challenge = answer.Header.Get("WWW-Authenticate")
+	}
+	for _, name := range e.AnswerFields {
+		for _, value := range answer.Header.Values(name) {
+			d.fields = append(d.fields, filter.Field{Name: name, Value: value})
+			break // nginx's variables have the first
+		}
+	}
+	d.cookies = answer.Header.Values("Set-Cookie")
+	if len(d.cookies) > maxCookies {
+		d.cookies = d.cookies[:maxCookies]
+	}
+	lasts := e.Lifetime(d.status)
+	control := strings.ToLower(answer.Header.Get("Cache-Control"))
+	if len(d.cookies) > 0 || strings.Contains(control, "no-store") || strings.Contains(control, "no-cache") || strings.Contains(control, "private") {
+		lasts = 0 // as nginx's cache has it
+	}
+	return d, lasts, nil
+}
+
+// question returns the request that the other server gets: that of the client, without
+// its body, and what ingress-nginx adds.
+func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Request, error) {
+	v := x.value
+	target, err := url.Parse(string(e.URL.AppendURL(nil, v)))
+	if err != nil || target.Host == "" {
+		return nil, errors.New("the URL is malformed once its variables are filled in")
+	}
+	method := orDefault(e.Method, http.MethodGet)
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Host = target.Hostname()
+	for i := range x.request.Fields {
+		if f := &x.request.Fields[i]; x.hop.Passes(f) {
+			request.Header.Add(string(f.Name), string(f.Value))
+		}
+	}
+	redirect := e.Redirect
+	uri := v(filter.RequestURI, "")
+	given := uri
+	if redirect.String() != "" {
+		given = string(redirect.Append(nil, v))
+	}
+	client := v(filter.RemoteAddr, "")
+	scheme := v(filter.Scheme, "")
+	set := request.Header.Set
+	set("X-Original-URL", scheme+"://"+v(filter.HTTPHost, "")+uri)
+	set("X-Original-Method", string(x.request.Method))
+	set("X-Sent-From", "nginx-ingress-controller")
+	set("X-Real-IP", client)
+	set("X-Forwarded-For", client)
+	set("X-Auth-Request-Redirect", given)
+	set("X-Request-ID", v(filter.RequestID, ""))
+	if e.Method != "" {
+		set("X-Original-URI", uri)
+		set("X-Scheme", scheme)
+	}
+	if e.Fields.Name != "" {
+		content := x.proxy.content(e.Fields)
+		if content == nil {
+			return nil, fmt.Errorf("%s is not there", e.Fields)
+		}
+		for _, f := range content.Fields {
+			set(f.Name, string(f.Value.Append(nil, v)))
+		}
+	}
+	for _, f := range e.Snippet {
+		set(f.Name, string(f.Value.Append(nil, v)))
+	}
+	if request.Header.Get("User-Agent") == "" {
+		request.Header["User-Agent"] = nil // else net/http says its own
+	}
+	return request, nil
+}
+
+// newAsker returns the client for requests of the proxy's own, to names that users
+// choose. Addresses that reaches refuses are not connected to.
+func newAsker(c *Config, reaches func(netip.Addr) bool) *http.Client {
+	dialer := &net.Dialer{Timeout: c.ConnectTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil || !reaches(to.Addr().Unmap()) {
+			return fmt.Errorf("address %s is of this machine or its neighbours only, which no Ingress may name", address)
+		}
+		return nil
+	}}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSHandshakeTimeout: c.ConnectTimeout, ResponseHeaderTimeout: askTimeout, TLSClientConfig: c.AskTLS,
+			MaxIdleConnsPerHost: c.MaxIdle, IdleConnTimeout: c.UpstreamIdleTimeout, DisableCompression: true, MaxResponseHeaderBytes: int64(c.MaxHead),
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// reachable refuses addresses that mean this machine or its link, whose services
+// (metadata of clouds, say) trust whoever can reach them.
+func reachable(a netip.Addr) bool {
+	return a.IsValid() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsLinkLocalUnicast() && !a.IsMulticast()
+}

@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
+)
+
+// inbound is a request of HTTP/2: the downstream of its exchange.
+type inbound struct {
+	*session
+	s    *http2.Stream
+	work *work
+	// block is how much of what is in work.out is the header block of the answer, if
+	// waits is set; the rest is of its body.
+	block int
+	waits bool
+
+	// up is the connection to an upstream, call the stream of one, that the exchange
+	// waits for; gone is set when the client does not want the answer any more. The
+	// session's lock guards them.
+	up   *socket
+	call *http2.Stream
+	gone atomic.Bool
+	// stopped is set when no more of the body is wanted.
+	stopped bool
+}
+
+// answer answers a request.
+func (m *session) answer(s *http2.Stream) {
+	p := m.proxy
+	defer p.serving.Done()
+	w := p.works.Get().(*work)
+	d := &w.inbound
+	*d = inbound{session: m, s: s, work: w}
+	m.mu.Lock()
+	s.Owner = d
+	d.gone.Store(s.Err != nil)
+	m.mu.Unlock()
+	x := &w.exchange
+	*x = exchange{conn: m.conn, work: w, client: d, inbound: d}
+	_, err := w.request.Parse(s.Head, &w.limits)
+	w.toHEAD = string(w.request.Method) == "HEAD"
+	switch {
+	case s.TooLarge:
+		err = &http1.Error{Status: 431, Reason: "the header is too large"}
+		fallthrough
+	case err != nil:
+		d.refuse(err)
+	default:
+		d.gather()
+		x.run()
+	}
+	m.mu.Lock()
+	s.Owner = nil
+	if x.aborted {
+		m.h2.Cancel(s, orDefault(x.code, http2.Internal))
+	}
+	m.h2.Release(s)
+	m.flush()
+	m.mu.Unlock()
+	*d = inbound{}
+	w.reset()
+	p.works.Put(w)
+	p.streams.Add(-1)
+}
+
+// refuse answers what is no request.
+func (d *inbound) refuse(err error) {
+	var reason *http1.Error
+	if !errors.As(err, &reason) {
+		reason = &http1.Error{Status: 400, Reason: err.Error()}
+	}
+	d.proxy.tally.refuse(reason.Status)
+	d.work.request.Minor, d.work.toHEAD = 1, false
+	d.work.sayPage(d, reason.Status, reason.Reason, false)
+}
+
+// gather takes over a body that has come whole and is small: it can be sent at once,
+// with its length, and again.
+func (d *inbound) gather() {
+	r, in := &d.work.request, &d.work.in
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	body := d.s.Body()
+	if r.Bodyless() || !d.s.Ended || len(body) > len(in.b) {
+		return
+	}
+	in.begin, in.end = 0, copy(in.b, body)
+	d.h2.Consume(d.s, len(body))
+	r.Chunked, r.Continue, r.Length = false, false, int64(in.end)
+}
+
+// head implements downstream.
+func (d *inbound) head(r *http1.Response, a http1.Answer) bool {
+	w := d.work
+	if r.Interim() {
+		block := http2.AppendResponse(nil, r, a)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.h2.SendHeader(d.s, block, false)
+		d.flush()
+		return d.s.Err == nil
+	}
+	w.out = http2.AppendResponse(w.out[:0], r, a)
+	d.block, d.waits = len(w.out), true
+	return a.Framing != http1.NoBody || d.data(nil, last)
+}
+
+// data implements downstream.
+func (d *inbound) data(b []byte, how part) bool {
+	w := d.work
+	if how == held {
+		w.out = append(w.out, b...)
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	block, before := w.out[:d.block], w.out[d.block:]
+	end := how == last && len(w.trailer) == 0
+	if d.waits {
+		d.h2.SendHeader(d.s, block, end && len(before)+len(b) == 0)
+	}
+	if !d.waits || len(before)+len(b) > 0 {
+		patience := int64(d.proxy.config.WriteTimeout)
+		if !d.send(d.s, before, end && len(b) == 0, patience) || len(b) > 0 && !d.send(d.s, b, end, patience) {
+			return false
+		}
+	}
+	if how == last && !end {
+		d.h2.SendHeader(d.s, http2.AppendTrailer(w.out[:0], w.trailer), true)
+	}
+	w.out, d.block, d.waits = w.out[:0], 0, false
+	d.flush()
+	return d.s.Err == nil
+}
+
+// receive implements downstream.
+func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.s
+	for {
+		if data := s.Body(); len(data) > 0 || s.Ended {
+			// The Conn has seen to it that the length is the one announced.
+			if b.chunked {
+				dst, err = b.append(dst, data)
+			} else {
+				dst = append(dst, data...)
+			}
+			d.h2.Consume(s, len(data))
+			d.flush()
+			if done = s.Over(); done && err == nil {
+				dst = b.end(dst)
+			}
+			return dst, done, err
+		}
+		if d.stopped {
+			return dst, false, errStopped
+		}
+		if s.Err != nil {
+			return dst, false, errors.Join(errClient, s.Err)
+		}
+		s.GotBy = after(d.proxy.clock.now(), d.proxy.config.BodyTimeout)
+		d.mu.Unlock()
+		<-s.Got
+		d.mu.Lock()
+		late := d.proxy.clock.now() >= s.GotBy
+		if s.GotBy = 0; late && len(s.Body()) == 0 && !s.Ended {
+			return dst, false, errors.Join(errClient, os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// stop has receive wait no more, or again.
+func (d *inbound) stop(now bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = now
+	d.s.Wake()
+}
+
+// lost ends what the exchange waits for, since its client is gone. The lock is held.
+func (d *inbound) lost() {
+	d.gone.Store(true)
+	if d.up != nil {
+		_ = d.up.TCPConn.Close()
+	}
+	if d.call != nil {
+		d.call.Wake()
+	}
+}
+
+// statusGone is what is counted for a request whose client has given it up; nginx has
+// the number.
+const statusGone = 499
+
+// wanted reports whether the client still waits for the answer, as far as one knows.
+func (d *inbound) wanted() bool {
+	return d == nil || !d.gone.Load()
+}
+
+// hold notes what the exchange waits for, or that it waits no more, and reports whether
+// the client still wants an answer. A nil stream is a connection of HTTP/1.1, which is
+// not looked at in the meantime.
+func (d *inbound) hold(up *socket, call *http2.Stream) bool {
+	if d == nil {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.up, d.call = up, call
+	return !d.gone.Load()
+}

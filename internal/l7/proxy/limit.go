@@ -1,0 +1,213 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
+)
+
+const (
+	// maxClients bounds the addresses that are counted for one object.
+	maxClients = 16 << 10
+	// forgetLimits is after what time nothing is kept of an object's clients.
+	forgetLimits = 10 * time.Minute
+)
+
+// limiters count what clients do, for each object that limits them.
+type limiters struct {
+	mu sync.RWMutex
+	of map[desired.Ref]*limiter
+}
+
+// limiter counts for one object.
+type limiter struct {
+	used    atomic.Int64
+	mu      sync.Mutex
+	clients map[netip.Addr]*usage
+}
+
+// usage is what a client does.
+type usage struct {
+	second, minute filter.Bucket
+	underWay       int
+}
+
+// get returns the limiter of an object.
+func (l *limiters) get(ref desired.Ref) *limiter {
+	l.mu.RLock()
+	found := l.of[ref]
+	l.mu.RUnlock()
+	if found != nil {
+		return found
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found = l.of[ref]; found == nil {
+		found = &limiter{clients: map[netip.Addr]*usage{}}
+		l.of[ref] = found
+	}
+	return found
+}
+
+// prune forgets the limiters that nothing has used since a time.
+func (l *limiters) prune(before int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ref, one := range l.of {
+		if one.used.Load() < before && !one.busy() {
+			delete(l.of, ref)
+		}
+	}
+}
+
+func (l *limiter) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, u := range l.clients {
+		if u.underWay > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// enter counts a request of a client, and returns the status that it is refused with; 0
+// if it is not: then leave is called once it is answered.
+func (l *limiter) enter(client netip.Addr, limits *filter.Limits, now int64) (status int) {
+	l.used.Store(now)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.clients[client]
+	if u == nil {
+		l.makeRoom(now, limits)
+		u = &usage{}
+		l.clients[client] = u
+	}
+	switch {
+	case limits.Connections > 0 && u.underWay >= limits.Connections:
+		return orDefault(limits.ConnectionStatus, 503)
+	case limits.PerSecond > 0 && !u.second.Take(now, perSecond(limits), limits.PerSecond*limits.Burst),
+		limits.PerMinute > 0 && !u.minute.Take(now, perMinute(limits), limits.PerMinute*limits.Burst):
+		return orDefault(limits.Status, 503)
+	}
+	u.underWay++
+	return 0
+}
+
+// Rates are in thousandths of a request a second.
+func perSecond(l *filter.Limits) int64 { return int64(l.PerSecond) * 1000 }
+func perMinute(l *filter.Limits) int64 { return max(int64(l.PerMinute)*1000/60, 1) }
+
+func (l *limiter) leave(client netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if u := l.clients[client]; u != nil && u.underWay > 0 {
+		u.underWay--
+	}
+}
+
+// makeRoom forgets clients that are as if they had never asked, and, if that does not
+// help, one of a few that has nothing under way: who has many addresses gets around
+// a limit that counts addresses, but costs no more memory.
+func (l *limiter) makeRoom(now int64, limits *filter.Limits) {
+	looks := 8
+	if len(l.clients) < maxClients {
+		looks = 2 // at every new client, so that what is left is seldom many
+	}
+	for client, u := range l.clients {
+		if looks--; looks < 0 {
+			break
+		}
+		if u.underWay == 0 && u.second.Empty(now, perSecond(limits)) && u.minute.Empty(now, perMinute(limits)) {
+			delete(l.clients, client)
+		}
+	}
+	for client, u := range l.clients {
+		if len(l.clients) < maxClients {
+			break
+		}
+		if u.underWay == 0 {
+			delete(l.clients, client)
+		}
+	}
+}
+
+// exceeds reports whether the request is one too many; then it has been answered.
+func (x *exchange) exceeds() bool {
+	f := x.route.Filters
+	if f == nil || f.Limits == nil {
+		return false
+	}
+	x.pace(f.Limits)
+	client := x.hop.Client(&x.request)
+	if !f.Limits.Counts() || f.Limits.Exempts(client) {
+		return false
+	}
+	client = filter.Client(client)
+	counted := x.proxy.limiters.get(x.route.Source)
+	if status := counted.enter(client, f.Limits, x.tick()); status != 0 {
+		x.answer(status, "the client sends more than it may")
+		return true
+	}
+	x.counted, x.countedAs = counted, client
+	return false
+}
+
+// pace makes the answer's body come no faster than it may.
+func (x *exchange) pace(limits *filter.Limits) {
+	if limits.Rate > 0 {
+		x.paced = true
+		x.client = &paced{downstream: x.client, proxy: x.proxy, rate: limits.Rate, free: limits.After}
+	}
+}
+
+// paced is a downstream that gets so many octets a second.
+type paced struct {
+	downstream
+	proxy *Proxy
+	rate  int64
+	// free is how many octets are still to be sent at once; sent how many were since begin.
+	free, sent, begin int64
+}
+
+// data implements downstream.
+func (p *paced) data(b []byte, how part) bool {
+	piece := max(p.rate/8, 512)
+	for int64(len(b)) > p.free && len(b) > 0 {
+		n := min(int64(len(b)), max(piece, p.free))
+		if !p.wait() || !p.downstream.data(b[:n], partOf(how == last && n == int64(len(b)))) {
+			return false
+		}
+		p.sent += n - p.free
+		p.free = 0
+		if b = b[n:]; len(b) == 0 {
+			return true
+		}
+	}
+	p.free -= int64(len(b))
+	return p.downstream.data(b, how)
+}
+
+// wait waits until more may be sent, and reports whether it still can be.
+func (p *paced) wait() bool {
+	now := p.proxy.clock.now()
+	if p.begin == 0 {
+		p.begin = now
+	}
+	due := p.begin + p.sent*int64(time.Second)/p.rate
+	if due <= now {
+		return true
+	}
+	timer := time.NewTimer(time.Duration(due - now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.proxy.ctx.Done():
+		return false
+	}
+}

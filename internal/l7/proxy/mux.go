@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"runtime"
+	"sync"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
+)
+
+const (
+	// maxOut is how much may wait to be written to a connection of HTTP/2 before those
+	// who add to it wait too.
+	maxOut = 128 << 10
+	// keptOut is how large the buffers are that a connection keeps.
+	keptOut = 64 << 10
+)
+
+// mux is a connection of HTTP/2 with a client or an endpoint. Goroutines of its
+// streams add to what is to be written; whoever finds nobody writing writes for all.
+type mux struct {
+	proxy  *Proxy
+	socket *socket
+	write  func([]byte) (int, error)
+
+	mu sync.Mutex
+	h2 *http2.Conn
+	// changed is signalled when something has been written.
+	changed sync.Cond
+	writing bool
+	// until is when what is being written has to be taken.
+	until int64
+	// spare is a buffer for the next output.
+	spare []byte
+	// dead is set when the connection is of no use any more.
+	dead bool
+}
+
+func (m *mux) begin(p *Proxy, s *socket, write func([]byte) (int, error), h2 *http2.Conn) {
+	m.proxy, m.socket, m.write, m.h2 = p, s, write, h2
+	m.changed.L = &m.mu
+}
+
+// flush writes what is to be written, unless somebody is at it. The lock is held, but
+// not while writing.
+func (m *mux) flush() {
+	if m.writing || m.dead {
+		return
+	}
+	m.writing = true
+	if m.h2.Active() > 1 && len(m.h2.Out) < keptOut {
+		// Other streams may be about to add something, which then costs no call.
+		m.mu.Unlock()
+		runtime.Gosched()
+		m.mu.Lock()
+	}
+	for len(m.h2.Out) > 0 && !m.dead {
+		out := m.h2.Out
+		m.h2.Out = m.spare[:0]
+		m.until = after(m.proxy.clock.now(), m.proxy.config.WriteTimeout)
+		m.mu.Unlock()
+		_, err := m.write(out)
+		m.mu.Lock()
+		m.until = 0
+		if m.spare = out[:0]; cap(out) > keptOut {
+			m.spare = nil
+		}
+		if err != nil {
+			m.die(err)
+		}
+		m.changed.Broadcast()
+	}
+	m.writing = false
+}
+
+// die ends the connection and its streams. The lock is held.
+func (m *mux) die(err error) {
+	if !m.dead {
+		m.dead = true
+		_ = m.h2.Fail(err)
+		// The reader may be within its read, which holds up Close.
+		go m.socket.TCPConn.Close()
+		m.changed.Broadcast()
+	}
+}
+
+// throttle waits until little is to be written. The lock is held.
+func (m *mux) throttle() {
+	for len(m.h2.Out) > maxOut && !m.dead {
+		if m.writing {
+			m.changed.Wait()
+		} else {
+			m.flush()
+		}
+	}
+}
+
+// send sends a part of a body, however long that takes within the time for each part
+// of it. It reports whether all was sent. The lock is held.
+func (m *mux) send(s *http2.Stream, b []byte, end bool, patience int64) bool {
+	for {
+		m.throttle()
+		n := m.h2.SendData(s, b, end)
+		if b = b[n:]; s.Err != nil {
+			return false
+		}
+		if len(b) == 0 {
+			return true
+		}
+		m.flush()
+		s.RoomierBy = m.proxy.clock.now() + patience
+		m.mu.Unlock()
+		<-s.Roomier
+		m.mu.Lock()
+		late := m.proxy.clock.now() >= s.RoomierBy
+		if s.RoomierBy = 0; late && m.h2.Room(s) == 0 {
+			m.h2.Cancel(s, http2.Cancel)
+			return false
+		}
+	}
+}
+
+// watch is called every tick. It reports whether there is nothing to keep the
+// connection for. The lock is held.
+func (m *mux) watch(now int64) {
+	m.h2.Relax(relaxation)
+	m.h2.Expire(now)
+	if m.until != 0 && m.until <= now {
+		m.die(errSlow)
+	}
+}
+
+// relaxation is what a connection is forgiven every tick.
+const relaxation = 5

@@ -1,0 +1,220 @@
+package proxy
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
+)
+
+const (
+	// streamWindow and sessionWindow are how much of bodies is held before it is sent on.
+	streamWindow, sessionWindow = 128 << 10, 1 << 20
+	// restAfter is when a connection without requests gives its buffers back.
+	restAfter = 2 * time.Second
+)
+
+var (
+	errSlow = errors.New("the peer does not take what it is sent")
+	errIdle = errors.New("the connection is not needed any more")
+)
+
+// session is a client's connection of HTTP/2.
+type session struct {
+	mux
+	conn *conn
+	// bulk holds what has been received, from begin to end; nil if nothing has.
+	bulk       *[bulkSize]byte
+	begin, end int
+	// fresh are streams that have just been opened.
+	fresh []*http2.Stream
+	// since is when what has come in part began, quiet when the last request ended; 0 if
+	// nothing has, or there is one.
+	since, quiet int64
+	// announced is when the client was told that the connection will end.
+	announced int64
+	// over ends the connection.
+	over bool
+}
+
+// http2 serves the connection until its end, as HTTP/2. What has been received of it
+// already is in first.
+func (c *conn) http2(first []byte) {
+	c.idle.Store(false)
+	c.socket.arm(0)
+	m := &session{conn: c}
+	config := &c.proxy.config
+	h2 := http2.NewServer(http2.Limits{
+		Head: config.MaxHead, Fields: config.MaxFields, Streams: config.MaxStreams, StreamWindow: streamWindow, ConnWindow: sessionWindow,
+	})
+	h2.Opened = func(s *http2.Stream) { m.fresh = append(m.fresh, s) }
+	h2.Reset = func(s *http2.Stream) {
+		if d, ok := s.Owner.(*inbound); ok {
+			d.lost()
+		}
+	}
+	write := c.socket.wait
+	if s, ok := c.in.(*secure); ok {
+		write = s.Conn.Write
+		s.busy = func() bool { return m.bulk != nil }
+	}
+	m.mux.begin(c.proxy, c.socket, write, h2)
+	m.since = c.tick()
+	c.socket.watch(m.watch)
+	m.take(first)
+	c.release()
+	for !m.over {
+		if err := c.in.Each(m.serve); err != nil {
+			m.over = true
+		}
+	}
+	m.finish()
+}
+
+// take handles what was received before.
+func (m *session) take(first []byte) {
+	if len(first) > 0 {
+		m.bulk = m.proxy.bulks.Get().(*[bulkSize]byte)
+		m.end = copy(m.bulk[:], first)
+	}
+	m.handle()
+}
+
+// serve reads what has come and has it handled. It reports whether to wait for more.
+func (m *session) serve() bool {
+	for !m.over {
+		if m.bulk == nil {
+			m.bulk = m.proxy.bulks.Get().(*[bulkSize]byte)
+		}
+		space := m.bulk[m.end:]
+		n, err := m.conn.in.Read(space)
+		if errors.Is(err, errNothing) {
+			m.rest()
+			return true
+		}
+		if err != nil {
+			m.over = true
+			break
+		}
+		m.end += n
+		m.handle()
+		if n < len(space) {
+			m.rest()
+			return !m.over
+		}
+	}
+	return false
+}
+
+// rest gives the buffer back if it is empty.
+func (m *session) rest() {
+	if m.bulk != nil && m.begin == m.end {
+		m.proxy.bulks.Put(m.bulk)
+		m.bulk, m.begin, m.end = nil, 0, 0
+	}
+}
+
+// handle handles the frames in the buffer, and has new requests answered.
+func (m *session) handle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bulk != nil {
+		n, err := m.h2.Feed(m.bulk[m.begin:m.end])
+		if m.begin += n; err != nil {
+			m.over = true
+			m.proxy.tally.refuse(400)
+		}
+		m.end = copy(m.bulk[:], m.bulk[m.begin:m.end])
+		m.begin = 0
+	}
+	if m.end == 0 && m.h2.Whole() {
+		m.since = 0
+	} else if m.since == 0 {
+		m.since = m.proxy.clock.now()
+	}
+	for _, s := range m.fresh {
+		m.open(s)
+	}
+	clear(m.fresh)
+	m.fresh = m.fresh[:0]
+	m.flush()
+	m.throttle() // a client that asks for answers has to take them
+}
+
+// open has a request answered, unless there are too many in all.
+func (m *session) open(s *http2.Stream) {
+	m.quiet = 0
+	if s.Err != nil {
+		m.h2.Release(s) // reset at once
+		return
+	}
+	if m.proxy.streams.Add(1) > int64(m.proxy.config.MaxConnections) {
+		m.proxy.streams.Add(-1)
+		m.proxy.tally.shed.Add(1)
+		m.h2.Cancel(s, http2.RefusedStream)
+		m.h2.Release(s)
+		return
+	}
+	m.proxy.serving.Add(1)
+	go m.answer(s)
+}
+
+// finish ends what is left. The client may still be sending, so it is waited for a
+// while, lest it loses the last answers.
+func (m *session) finish() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.flush()
+	m.socket.watch(nil)
+	_ = m.h2.Fail(errIdle)
+	m.rest()
+	m.conn.linger = !m.dead
+}
+
+// watch is called every tick: it ends the connection when a time is up, and tells the
+// client before it ends for another reason (RFC 9113, section 6.8).
+func (m *session) watch(now int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mux.watch(now)
+	c, config := m.conn, &m.proxy.config
+	active := m.h2.Active() > 0
+	switch {
+	case active:
+		m.quiet = 0
+	case m.quiet == 0:
+		m.quiet = now
+	case now-m.quiet > int64(restAfter) && !m.writing:
+		m.spare = nil
+		m.h2.Rest()
+	}
+	drains := c.listener.draining.Load() || m.proxy.closing.Load()
+	switch {
+	case m.dead:
+	case m.since != 0 && now-m.since > int64(config.HeadTimeout), m.quiet != 0 && now-m.quiet > int64(config.IdleTimeout):
+		m.h2.Stop()
+		m.poke()
+	case drains && m.announced == 0:
+		m.announced = now
+		m.h2.Announce()
+		m.h2.Ping()
+	case m.announced != 0 && (m.h2.Pongs > 0 || now-m.announced > int64(patience)):
+		if m.h2.Stop(); !active {
+			m.poke()
+		}
+	}
+	if len(m.h2.Out) > 0 && !m.writing {
+		go func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.flush()
+		}()
+	}
+}
+
+// poke has the read that waits for the client end at the next tick.
+func (m *session) poke() { m.socket.arm(1) }
+
+// ended reports whether an error is that poke has done so.
+func ended(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
