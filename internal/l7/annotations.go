@@ -45,7 +45,7 @@ func (i *ingress) apply(r *Route) {
 	if r.MaxBody = o.MaxBody; o.HasMaxBody && o.MaxBody == 0 {
 		r.MaxBody = -1
 	}
-	r.Filters = i.filters
+	r.Filters, r.Errors = i.filters, i.errors
 	if o.UpstreamHost != "" {
 		r.Rewrite = &Rewrite{Host: o.UpstreamHost}
 	}

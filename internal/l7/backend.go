@@ -135,6 +135,11 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 // findPort returns the port that has a name or a number. ingress-nginx finds it also
 // by its targetPort, which comes last here.
 func findPort(s *desired.Service, want string) (desired.Port, bool) {
+	if want == "" { // the first one, of a Service that is named without a port
+		if i := slices.IndexFunc(s.Ports, func(p desired.Port) bool { return p.Protocol == desired.TCP }); i >= 0 {
+			return s.Ports[i], true
+		}
+	}
 	for _, is := range []func(desired.Port) bool{
 		func(p desired.Port) bool { return p.Name == want || strconv.Itoa(int(p.Port)) == want },
 		func(p desired.Port) bool { return p.Target == want },

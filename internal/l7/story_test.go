@@ -181,6 +181,9 @@ func details(r *Route, q Request) string {
 	if r.Access != nil {
 		fmt.Fprintf(&out, "  allow %v deny %v\n", r.Access.Allow, r.Access.Deny)
 	}
+	if r.Errors != nil {
+		fmt.Fprintf(&out, "  %s answers in place of %v, and if no endpoint is ready: %t\n", r.Errors.Backend, r.Errors.Statuses, r.Errors.Absent)
+	}
 	for _, line := range r.Filters.Says() {
 		fmt.Fprintf(&out, "  %s\n", line)
 	}
