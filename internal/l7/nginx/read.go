@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -64,7 +64,7 @@ func guarding() []string {
 	return []string{
 		"auth-tls-secret", "auth-tls-verify-client",
 		"enable-modsecurity", "enable-owasp-core-rules", "ssl-passthrough",
-		"configuration-snippet", "server-snippet", "auth-snippet", "modsecurity-snippet", "stream-snippet",
+		"modsecurity-snippet", "stream-snippet",
 	}
 }
 
@@ -107,6 +107,7 @@ func Read(annotations map[string]string) (Options, []Problem) {
 	r.headers(given)
 	r.answers(given)
 	r.retry(given)
+	r.snippets(given)
 	return o, r.problems
 }
 
