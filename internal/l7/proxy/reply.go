@@ -11,11 +11,15 @@ import (
 // buffer is not waited for: the connection ends instead.
 func (x *exchange) answer(status int, reason string) {
 	x.closes = x.closes || !x.skipBody()
-	if x.replaces(status) && x.errorPage(status) {
+	if x.replaces(status) && !isGRPC(&x.request) && x.errorPage(status) {
 		return
 	}
 	x.status = status
-	x.sayPage(x.client, status, reason, x.closes)
+	if isGRPC(&x.request) {
+		x.sayStatus(x.client, status, reason, x.closes)
+	} else {
+		x.sayPage(x.client, status, reason, x.closes)
+	}
 	x.linger = x.linger || x.closes
 }
 
