@@ -129,6 +129,9 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 		return wrong("PortNotFound", "Service %s has no TCP port %q, so its requests get 503; it has %s", id.Service, id.Port, portsOf(s))
 	}
 	made.Endpoints = endpointsOf(s, port)
+	if id.Virtual && len(s.Addresses) > 0 { // a headless Service has none
+		made.Endpoints = []Endpoint{{Address: netip.AddrPortFrom(s.Addresses[0], port.Port)}}
+	}
 	return made
 }
 

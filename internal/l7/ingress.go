@@ -100,7 +100,7 @@ func (i *ingress) route(field string, to desired.IngressBackend) *Route {
 		i.reasons = append(i.reasons, i.reason("ResourceUnsupported", "spec.%s: the backend is %s; only services are supported, so requests get 404, name a service instead", field, to.Resource))
 		return r
 	}
-	id := BackendID{Service: desired.Name{Namespace: i.source.Name.Namespace, Name: to.Service}, Port: to.Port}
+	id := BackendID{Service: desired.Name{Namespace: i.source.Name.Namespace, Name: to.Service}, Port: to.Port, Virtual: i.options.ServiceUpstream}
 	i.backends[id] = true
 	r.Backends = []Weighted{{Backend: id, Weight: 1}}
 	i.apply(r)

@@ -204,6 +204,9 @@ func details(r *Route, q Request) string {
 			fmt.Fprintf(&out, "  sends host %q prefix %q\n", w.Host, w.Prefix)
 		}
 	}
+	if r.Upstream.TLS != (UpstreamTLS{}) {
+		fmt.Fprintf(&out, "  demands %+v\n", r.Upstream.TLS)
+	}
 	if r.Upstream != (Upstream{}) {
 		fmt.Fprintf(&out, "  speaks %s, connect %s, send %s, read %s\n", r.Upstream.Protocol, r.Upstream.Connect, r.Upstream.Send, r.Upstream.Read)
 	}
