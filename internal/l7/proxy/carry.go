@@ -165,6 +165,7 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
+	c.revise()
 	a := c.answerWith(framing)
 	c.change()
 	c.client.head(response, a)
