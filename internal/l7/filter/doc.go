@@ -20,6 +20,8 @@ type Filters struct {
 	Balance *Balance
 	Retry   *Retry
 	Answer  *Answer
+	// NoAccessLog leaves requests out of the access log.
+	NoAccessLog bool
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

@@ -18,6 +18,9 @@ func (f *Filters) Says() []string {
 	f.Balance.say(&s)
 	f.Retry.say(&s)
 	f.Answer.say(&s)
+	if f.NoAccessLog {
+		s.add("leaves requests out of the access log")
+	}
 	return s.lines
 }
 

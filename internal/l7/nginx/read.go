@@ -39,6 +39,7 @@ func routeReaders() map[string]reader {
 		"proxy-send-timeout":       {seconds(func(o *Options) *duration { return &o.Send }), false},
 		"proxy-read-timeout":       {seconds(func(o *Options) *duration { return &o.Read }), false},
 		"proxy-body-size":          {readBodySize, false},
+		"enable-access-log":        {readAccessLog, false},
 		"whitelist-source-range":   {readAllow, true},
 		"allowlist-source-range":   {readAllow, true},
 		"denylist-source-range":    {readDeny, true},

@@ -10,7 +10,7 @@ import (
 // answer replies to the request without an upstream. A body that is not in the
 // buffer is not waited for: the connection ends instead.
 func (x *exchange) answer(status int, reason string) {
-	x.status = status
+	x.status, x.record.reason = status, reason
 	x.closes = x.closes || !x.skipBody()
 	x.sayPage(x.client, status, reason, x.closes)
 	x.linger = x.linger || x.closes
@@ -27,6 +27,7 @@ func (x *exchange) skipBody() bool {
 		return false
 	}
 	x.in().begin += int(r.Length)
+	x.record.body = r.Length
 	return true
 }
 
@@ -60,6 +61,7 @@ func (w *work) sayPage(to downstream, status int, reason string, closes bool) {
 // say sends the response that has been made, with a body.
 func (w *work) say(to downstream, body []byte, closes bool) {
 	w.change()
+	w.noteAnswer(false)
 	a := http1.Answer{Framing: http1.ByLength, Length: int64(len(body)), Minor: w.request.Minor, Close: closes}
 	if w.toHEAD || len(body) == 0 {
 		a.Framing = http1.NoBody
