@@ -198,7 +198,7 @@ func TestPrivileges(t *testing.T) {
 				// Addresses are the controller's alone to give.
 				gives := role.Name == "fairlead-controller" && (resource == "services/status" || resource == "ipaddresses")
 				// Gateways read Ingresses and Secrets; that Ingresses are served the controller writes.
-				serves := role.Name == "fairlead-gateway" && (resource == "secrets" || resource == "ingresses" || resource == "ingressclasses")
+				serves := role.Name == "fairlead-gateway" && (resource == "configmaps" || resource == "secrets" || resource == "ingresses" || resource == "ingressclasses")
 				gives = gives || role.Name == "fairlead-controller" && resource == "ingresses/status"
 				serves = serves || role.Name == "fairlead-controller" && (resource == "ingresses" || resource == "ingressclasses")
 				if !gives && !serves && !regexp.MustCompile(`^(services|namespaces|endpointslices|servicecidrs|nodes|events)$`).MatchString(resource) {

@@ -203,7 +203,7 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 		p, err := a.newDNS()
 		return []pipeline{p}, err
 	case "gateway":
-		p, err := a.newGateway(a.newSecrets(client))
+		p, err := a.newGateway(a.newData(client))
 		return []pipeline{p}, err
 	case "status":
 		if a.options.Config.Gateway.Service == "" {

@@ -32,7 +32,7 @@ type credentials struct {
 	expiry *prometheus.Desc
 
 	mu     sync.Mutex
-	last   pmap.Map[desired.Name, *kube.Secret]
+	last   dataMap
 	parsed proxy.Certificates
 	wrong  map[desired.Name]error
 }
@@ -52,30 +52,37 @@ func newCredentials(log *slog.Logger) *credentials {
 }
 
 // certificates returns those of all Secrets, and the default one of the empty name.
-func (c *credentials) certificates(secrets pmap.Map[desired.Name, *kube.Secret]) proxy.Certificates {
+func (c *credentials) certificates(data dataMap) proxy.Certificates {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := make(proxy.Certificates, len(c.parsed))
 	for id, certificate := range c.parsed {
 		all[id] = certificate
 	}
-	for change := range pmap.Diff(c.last, secrets) {
-		id := l7.CertificateID(change.Key)
+	for change := range pmap.Diff(c.last, data) {
+		name := change.Key.Name
+		id := l7.CertificateID(name)
+		if change.Key.ConfigMap {
+			continue
+		}
 		if !change.HasNew {
 			delete(all, id)
-			delete(c.wrong, change.Key)
+			delete(c.wrong, name)
 			continue
+		}
+		if change.New.Type != string(corev1.SecretTypeTLS) && len(change.New.Keys[corev1.TLSCertKey]) == 0 {
+			continue // it is for something else
 		}
 		certificate, err := parseCertificate(change.New)
 		if err != nil {
-			c.log.Warn("Secret cannot be used as a certificate", "secret", change.Key.String(), "error", err)
-			c.wrong[change.Key] = err
+			c.log.Warn("Secret cannot be used as a certificate", "secret", name.String(), "error", err)
+			c.wrong[name] = err
 			continue
 		}
-		delete(c.wrong, change.Key)
+		delete(c.wrong, name)
 		all[id] = certificate
 	}
-	c.last, c.parsed = secrets, all
+	c.last, c.parsed = data, all
 	return all
 }
 
@@ -95,8 +102,8 @@ func (c *credentials) problems() []string {
 	return lines
 }
 
-func parseCertificate(s *kube.Secret) (*tls.Certificate, error) {
-	chain, key := s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
+func parseCertificate(s *kube.Data) (*tls.Certificate, error) {
+	chain, key := s.Keys[corev1.TLSCertKey], s.Keys[corev1.TLSPrivateKeyKey]
 	switch {
 	case len(chain) == 0 && len(key) == 0:
 		return nil, errors.New("it has neither tls.crt nor tls.key; make it with kubectl create secret tls")

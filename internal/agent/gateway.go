@@ -15,32 +15,36 @@ import (
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
-// secretSource is where the gateway gets Secrets from: those that it wants, by name.
-type secretSource interface {
-	Want(names map[desired.Name]bool)
+// dataSource is where the gateway gets Secrets and ConfigMaps from: those that it
+// wants, by name.
+type dataSource interface {
+	Want(names map[kube.DataName]bool)
 	// Get returns those that exist, and whether all have been asked for.
-	Get() (pmap.Map[desired.Name, *kube.Secret], bool)
+	Get() (dataMap, bool)
 	Changed() <-chan struct{}
 }
 
-// firstSecrets is how long the first Table waits for the Secrets that it names; with
-// what is there then the gateway serves.
-const firstSecrets = 10 * time.Second
+// dataMap is what a dataSource has.
+type dataMap = pmap.Map[kube.DataName, *kube.Data]
+
+// firstData is how long the first Table waits for the Secrets and ConfigMaps that it
+// names; with what is there then the gateway serves.
+const firstData = 10 * time.Second
 
 // newGateway wires the proxy that serves Ingresses. The proxy itself outlives this
 // Agent: a changed configuration costs no connection.
-func (a *Agent) newGateway(secrets secretSource) (pipeline, error) {
+func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 	p, err := a.options.Kept.gateway(ProxyConfig(a.options.Config, a.log))
 	if err != nil {
 		return pipeline{}, err
 	}
-	plane := &gatewayPlane{proxy: p, secrets: secrets, credentials: newCredentials(a.log)}
+	plane := &gatewayPlane{proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log)}
 	config := L7Config(a.options.Config)
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
 		return l7.Compile(s, last, config)
 	}
 	line := newPipeline("gateway", plane, compile, func(t l7.Table) uint64 { return t.Revision }, a.log)
-	a.services = append(a.services, plane.followSecrets)
+	a.services = append(a.services, plane.followData)
 	a.registry.MustRegister(p.Collector(), plane.credentials)
 	return line, nil
 }
@@ -48,11 +52,12 @@ func (a *Agent) newGateway(secrets secretSource) (pipeline, error) {
 // gatewayPlane makes the proxy serve a Table.
 type gatewayPlane struct {
 	proxy       *proxy.Proxy
-	secrets     secretSource
+	data        dataSource
 	credentials *credentials
+	contents    *contents
 
 	mu    sync.Mutex
-	wants l7.Table // the last Table whose Secrets are wanted
+	wants l7.Table // the last Table whose objects are wanted
 	began bool
 }
 
@@ -64,89 +69,100 @@ func (p *gatewayPlane) Apply(ctx context.Context, want l7.Table) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.began || !sameSecrets(p.wants, want) {
-		p.secrets.Want(secretsOf(want))
+	if !p.began || !sameNames(p.wants, want) {
+		p.data.Want(namesIn(want))
 	}
 	p.wants = want
 	if !p.began {
-		p.firstSecrets(ctx)
+		p.firstData(ctx)
 		p.began = true
 	}
 	return p.proxy.Apply(ctx, want)
 }
 
-// firstSecrets waits for the Secrets of the first Table: with them a replica that has
-// begun answers every handshake as the others do.
-func (p *gatewayPlane) firstSecrets(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, firstSecrets)
+// firstData waits for what the first Table names: with it a replica that has begun
+// answers as the others do.
+func (p *gatewayPlane) firstData(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstData)
 	defer cancel()
 	for {
-		_, complete := p.secrets.Get()
+		_, complete := p.data.Get()
 		if complete || !sleep(ctx, 10*time.Millisecond) {
 			break
 		}
 	}
-	p.takeSecrets()
+	p.takeData(p.wants)
 }
 
-func (p *gatewayPlane) takeSecrets() {
-	secrets, _ := p.secrets.Get()
-	p.proxy.SetCertificates(p.credentials.certificates(secrets))
+// takeData gives the proxy what the objects hold that a Table names.
+func (p *gatewayPlane) takeData(t l7.Table) {
+	data, _ := p.data.Get()
+	p.proxy.SetCertificates(p.credentials.certificates(data))
+	p.proxy.SetContents(p.contents.read(t, data))
 }
 
-// followSecrets gives the proxy certificates as they change.
-func (p *gatewayPlane) followSecrets(ctx context.Context) error {
+// followData takes what objects hold as that changes.
+func (p *gatewayPlane) followData(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.secrets.Changed():
-			p.takeSecrets()
+		case <-p.data.Changed():
 		}
+		p.mu.Lock()
+		wants := p.wants
+		p.mu.Unlock()
+		p.takeData(wants)
 	}
 }
 
 // Close implements reconcile.Plane. The proxy goes on serving.
 func (p *gatewayPlane) Close() error { return nil }
 
-// Describe says where clients connect to, and which certificates cannot be used.
+// Describe says where clients connect to, and what cannot be used of what is named.
 func (p *gatewayPlane) Describe() []string {
-	var lines []string
 	p.mu.Lock()
 	wants, began := p.wants, p.began
 	p.mu.Unlock()
+	if !began {
+		return []string{"has no routes yet"}
+	}
+	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(wants.Listeners)) {
 		for _, at := range p.proxy.Addresses(name) {
 			lines = append(lines, fmt.Sprintf("listener %s at %s", name, at))
 		}
 	}
-	if !began {
-		return []string{"has no routes yet"}
-	}
-	secrets, _ := p.secrets.Get()
-	for name := range secretsOf(wants) {
-		if _, exists := secrets.Get(name); !exists {
-			lines = append(lines, fmt.Sprintf("Secret %s does not exist: its hosts get the default certificate; create it, of type kubernetes.io/tls", name))
+	data, _ := p.data.Get()
+	var missing []string
+	for name := range namesIn(wants) {
+		if _, exists := data.Get(name); !exists {
+			missing = append(missing, fmt.Sprintf("%s does not exist, and Ingresses name it; create it, or correct them", name))
 		}
 	}
-	lines = append(lines, p.credentials.problems()...)
-	slices.Sort(lines)
-	return lines
+	slices.Sort(missing)
+	return slices.Concat(lines, missing, p.credentials.problems(), p.contents.problems())
 }
 
-// secretsOf returns the Secrets that a Table names.
-func secretsOf(t l7.Table) map[desired.Name]bool {
-	names := map[desired.Name]bool{}
+// namesIn returns the Secrets and ConfigMaps that a Table names.
+func namesIn(t l7.Table) map[kube.DataName]bool {
+	names := map[kube.DataName]bool{}
 	for _, l := range t.Listeners {
 		for _, id := range l.Certificates.All() {
-			names[desired.Name(id)] = true
+			names[kube.DataName{Name: desired.Name(id)}] = true
 		}
+	}
+	for r := range t.References.All() {
+		names[dataName(r)] = true
 	}
 	return names
 }
 
-// sameSecrets tells whether two Tables name the same certificates.
-func sameSecrets(a, b l7.Table) bool {
+// sameNames tells whether two Tables name the same objects.
+func sameNames(a, b l7.Table) bool {
+	for range pmap.Diff(a.References, b.References) {
+		return false
+	}
 	if len(a.Listeners) != len(b.Listeners) {
 		return false
 	}

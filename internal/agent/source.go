@@ -38,12 +38,12 @@ func (a *Agent) newSource() (*kube.Client, error) {
 	return client, nil
 }
 
-// newSecrets returns where the gateway gets Secrets from.
-func (a *Agent) newSecrets(client *kube.Client) secretSource {
+// newData returns where the gateway gets Secrets and ConfigMaps from.
+func (a *Agent) newData(client *kube.Client) dataSource {
 	if folder, ok := a.objects.(*kube.Folder); ok {
 		return folder
 	}
-	secrets := kube.NewSecrets(client, a.log)
-	a.services = append(a.services, secrets.Run)
-	return secrets
+	data := kube.NewDataWatcher(client, a.log)
+	a.services = append(a.services, data.Run)
+	return data
 }

@@ -94,7 +94,7 @@ func bare(t *testing.T, o Options) *Agent {
 	o.Log, o.Config, o.Version, o.Kept = slog.New(slog.DiscardHandler), config.Default(), "v1.2.3", NewKept()
 	a := &Agent{
 		options: o, log: o.Log, registry: prometheus.NewRegistry(),
-		watcher:  kube.NewWatcher(clientOf(t, "http://127.0.0.1:1"), o.Node, kube.Reads{}, o.Log),
+		objects:  kube.NewWatcher(clientOf(t, "http://127.0.0.1:1"), o.Node, kube.Reads{}, o.Log),
 		network:  network.New(nil, o.Log),
 		liveness: liveness.NewServer(filepath.Join(t.TempDir(), "node.sock"), nil, o.Log),
 	}

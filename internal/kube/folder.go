@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -102,14 +101,14 @@ func (f *Folder) Health() string {
 	return f.problem
 }
 
-// Want does nothing: a folder's Secrets have all been read.
-func (f *Folder) Want(map[desired.Name]bool) {}
+// Want does nothing: a folder's Secrets and ConfigMaps have all been read.
+func (f *Folder) Want(map[DataName]bool) {}
 
-// Get returns the folder's Secrets.
-func (f *Folder) Get() (pmap.Map[desired.Name, *Secret], bool) {
+// Get returns the folder's Secrets and ConfigMaps.
+func (f *Folder) Get() (pmap.Map[DataName, *Data], bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.read.Secrets, true
+	return f.read.Data, true
 }
 
 // Changed tells that Get may return something else.
@@ -121,7 +120,7 @@ func (m *Manifests) keep(before Manifests) (changed bool) {
 	for _, differs := range []bool{
 		same(&o.Services, old.Services), same(&o.Slices, old.Slices), same(&o.Namespaces, old.Namespaces),
 		same(&o.ServiceCIDRs, old.ServiceCIDRs), same(&o.Pods, old.Pods), same(&o.Imports, old.Imports),
-		same(&o.Ingresses, old.Ingresses), same(&o.IngressClasses, old.IngressClasses), same(&m.Secrets, before.Secrets),
+		same(&o.Ingresses, old.Ingresses), same(&o.IngressClasses, old.IngressClasses), same(&m.Data, before.Data),
 	} {
 		changed = changed || differs
 	}

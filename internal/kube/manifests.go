@@ -30,7 +30,8 @@ import (
 // Manifests is what a folder of manifests holds.
 type Manifests struct {
 	Objects desired.Objects
-	Secrets pmap.Map[desired.Name, *Secret]
+	// Data are Secrets and ConfigMaps.
+	Data pmap.Map[DataName, *Data]
 	// Ignored counts, per kind, the objects that Fairlead does not read.
 	Ignored map[string]int
 }
@@ -127,7 +128,10 @@ func (m *Manifests) add(object runtime.Object) error {
 			}
 			o.Data[key] = []byte(text)
 		}
-		m.Secrets = m.Secrets.Set(namespacedName(o), parseSecret(o))
+		m.Data = m.Data.Set(DataName{Name: namespacedName(o)}, parseSecret(o))
+	case *corev1.ConfigMap:
+		o.Namespace = m.namespace(o.Namespace)
+		m.Data = m.Data.Set(DataName{ConfigMap: true, Name: namespacedName(o)}, parseConfigMap(o))
 	case *networkingv1.Ingress:
 		o.Namespace = m.namespace(o.Namespace)
 		m.Objects.Ingresses = m.Objects.Ingresses.Set(namespacedName(o), desired.ParseIngress(o))
