@@ -131,7 +131,7 @@ var (
 func (c *carriage) pour() error {
 	t, buffer := c.trunk, []byte(nil)
 	b := bodyOf(&c.request, c.maxBody())
-	b.framed = false
+	b.framed, b.call = false, true
 	for {
 		out, done, err := c.client.receive(buffer[:0], &b)
 		if buffer = out; len(out) > 0 {

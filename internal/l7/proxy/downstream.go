@@ -36,8 +36,18 @@ type body struct {
 	chunked, framed bool
 	// chunks are how far it has been read.
 	chunks http1.Chunks
-	// pace is how fast the client sends it.
+	// pace is how fast the client sends it; call is set where it need not be fast: calls of
+	// gRPC may last for as long as both sides like, with a message now and then.
 	pace pace
+	call bool
+}
+
+// least is the rate that the client has to keep, of that for any.
+func (b *body) least(rate int) int {
+	if b.call {
+		return -1
+	}
+	return rate
 }
 
 func bodyOf(r *http1.Request, limit int64) body {
@@ -127,7 +137,7 @@ func (c *conn) receive(dst []byte, b *body) (out []byte, done bool, err error) {
 			return dst, done, err
 		}
 		now := c.proxy.clock.now()
-		c.socket.arm(after(now, b.pace.patience(c.proxy.config.BodyTimeout, c.proxy.config.MinRate)))
+		c.socket.arm(after(now, b.pace.patience(c.proxy.config.BodyTimeout, b.least(c.proxy.config.MinRate))))
 		n, err := c.in.Read(w.in.space(bufferSize))
 		b.pace.add(n, c.proxy.clock.now()-now)
 		if err != nil {

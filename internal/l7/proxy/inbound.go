@@ -147,6 +147,7 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 	s := d.s
 	for {
 		if data := s.Body(); len(data) > 0 || s.Ended {
+			b.pace.add(len(data), 0)
 			// The Conn has seen to it that the length is the one announced.
 			if b.chunked {
 				dst, err = b.append(dst, data)
@@ -167,7 +168,7 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 			return dst, false, errors.Join(errClient, s.Err)
 		}
 		now := d.proxy.clock.now()
-		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, d.proxy.config.MinRate))
+		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, b.least(d.proxy.config.MinRate)))
 		d.mu.Unlock()
 		<-s.Got
 		d.mu.Lock()
