@@ -1,9 +1,9 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"os"
+	"sync/atomic"
 
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
@@ -24,7 +24,11 @@ type inbound struct {
 	// session's lock guards them.
 	up   *socket
 	call *http2.Stream
-	gone bool
+	gone atomic.Bool
+	// pace is how fast the client takes the answer.
+	pace pace
+	// stopped is set when no more of the body is wanted.
+	stopped bool
 }
 
 // answer answers a request.
@@ -36,9 +40,10 @@ func (m *session) answer(s *http2.Stream) {
 	*d = inbound{session: m, s: s, work: w}
 	m.mu.Lock()
 	s.Owner = d
-	d.gone = s.Err != nil
+	d.gone.Store(s.Err != nil)
 	m.mu.Unlock()
-	x := exchange{conn: m.conn, work: w, client: d, inbound: d}
+	x := &w.exchange
+	*x = exchange{conn: m.conn, work: w, client: d, inbound: d}
 	_, err := w.request.Parse(s.Head, &w.limits)
 	w.toHEAD = string(w.request.Method) == "HEAD"
 	switch {
@@ -122,8 +127,8 @@ func (d *inbound) data(b []byte, how part) bool {
 		d.h2.SendHeader(d.s, block, end && len(before)+len(b) == 0)
 	}
 	if !d.waits || len(before)+len(b) > 0 {
-		patience := int64(d.proxy.config.WriteTimeout)
-		if !d.send(d.s, before, end && len(b) == 0, patience) || len(b) > 0 && !d.send(d.s, b, end, patience) {
+		timeout := d.proxy.config.WriteTimeout
+		if !d.send(d.s, before, end && len(b) == 0, timeout, &d.pace) || len(b) > 0 && !d.send(d.s, b, end, timeout, &d.pace) {
 			return false
 		}
 	}
@@ -156,35 +161,37 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 			}
 			return dst, done, err
 		}
-		if s.Err != nil || d.gone {
+		if d.stopped {
+			return dst, false, errStopped
+		}
+		if s.Err != nil {
 			return dst, false, errors.Join(errClient, s.Err)
 		}
 		now := d.proxy.clock.now()
-		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, d.minRate()))
+		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, b.least(d.proxy.config.MinRate)))
 		d.mu.Unlock()
 		<-s.Got
 		d.mu.Lock()
-		woken := d.proxy.clock.now()
-		b.pace.add(0, woken-now)
-		late := woken >= s.GotBy
+		then := d.proxy.clock.now()
+		b.pace.add(len(s.Body()), then-now)
+		late := then >= s.GotBy
 		if s.GotBy = 0; late && len(s.Body()) == 0 && !s.Ended {
 			return dst, false, errors.Join(errClient, os.ErrDeadlineExceeded)
 		}
 	}
 }
 
-// minRate is that for the request's body. Calls of gRPC may last for as long as both
-// sides like, with a message now and then.
-func (d *inbound) minRate() int {
-	if bytes.HasPrefix(d.work.request.Get("content-type"), []byte("application/grpc")) {
-		return -1
-	}
-	return d.proxy.config.MinRate
+// stop has receive wait no more, or again.
+func (d *inbound) stop(now bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = now
+	d.s.Wake()
 }
 
 // lost ends what the exchange waits for, since its client is gone. The lock is held.
 func (d *inbound) lost() {
-	d.gone = true
+	d.gone.Store(true)
 	if d.up != nil {
 		_ = d.up.TCPConn.Close()
 	}
@@ -199,12 +206,7 @@ const statusGone = 499
 
 // wanted reports whether the client still waits for the answer, as far as one knows.
 func (d *inbound) wanted() bool {
-	if d == nil {
-		return true
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.gone
+	return d == nil || !d.gone.Load()
 }
 
 // hold notes what the exchange waits for, or that it waits no more, and reports whether
@@ -217,5 +219,5 @@ func (d *inbound) hold(up *socket, call *http2.Stream) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.up, d.call = up, call
-	return !d.gone
+	return !d.gone.Load()
 }

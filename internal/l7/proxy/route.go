@@ -17,32 +17,23 @@ func (x *exchange) ready() bool {
 	switch {
 	case x.route == nil:
 		x.answer(404, "no route matches the request")
+	case !x.headers() || x.stepped(true):
 	case x.route.HTTPSRedirect != nil && x.hop.Scheme(r) != "https":
 		x.redirect(x.route.HTTPSRedirect)
-	case !x.headers() || x.preflight():
+	case x.preflight():
 	case x.route.Redirect != nil:
 		x.redirect(x.route.Redirect)
+	case x.stepped(false):
 	case x.exceeds():
 	case !x.admitted():
 	case x.maxBody() >= 0 && !r.Chunked && r.Length > x.maxBody():
 		x.answer(413, "the body is larger than allowed")
-	case !served(x.route):
-		x.answer(503, "the route asks for what is not supported yet")
 	case !hasBackend(x.route):
 		x.answer(orDefault(x.route.Status, 503), orDefault(x.route.Why, "the route has no backend"))
 	case !x.rewrite():
 		x.answer(400, "the path cannot be rewritten as the route says")
 	default:
-		return true
-	}
-	return false
-}
-
-// served reports whether all that a Route says of the way to its Backends is acted
-// on. To leave out a part could bring a request where it must not go.
-func served(route *l7.Route) bool {
-	switch route.Upstream.Protocol {
-	case l7.UpstreamHTTP, l7.UpstreamHTTPS, l7.UpstreamAuto:
+		x.requestFields()
 		return true
 	}
 	return false
@@ -92,11 +83,12 @@ func (x *exchange) secure(e *endpoint) (*securePool, error) {
 			return nil, nil
 		}
 		fallthrough
-	case l7.UpstreamHTTPS:
+	case l7.UpstreamHTTPS, l7.UpstreamGRPCS:
 		d, err := x.proxy.demand(&up.TLS)
 		if err != nil {
 			return nil, err
 		}
+		d.http2 = up.Protocol == l7.UpstreamGRPCS
 		return e.secure(d, x.at), nil
 	}
 	return nil, nil

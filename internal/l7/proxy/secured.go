@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
 
 // Authorities are who may have signed the certificates of endpoints, by the Secrets
@@ -38,6 +39,8 @@ type demand struct {
 	// authorities are those of the Secret; nil: those of the system.
 	authorities *x509.CertPool
 	certificate *tls.Certificate
+	// http2 is asked for (RFC 7301).
+	http2 bool
 }
 
 // securePool holds connections with TLS.
@@ -55,6 +58,14 @@ func (p *Proxy) demand(of *l7.UpstreamTLS) (demand, error) {
 	if of.Secret == (l7.CertificateID{}) {
 		return d, nil
 	}
+	ref := filter.Reference{Purpose: filter.BackendTLS, Namespace: of.Secret.Namespace, Name: of.Secret.Name}
+	if content := p.content(ref); content != nil {
+		d.authorities, d.certificate = content.Authorities, content.Certificate
+		if of.Verify && d.authorities == nil {
+			return d, errAuthorities
+		}
+		return d, nil
+	}
 	d.authorities, d.certificate = (*p.authorities.Load())[of.Secret], (*p.certificates.Load())[of.Secret]
 	if of.Verify && d.authorities == nil {
 		return d, errAuthorities
@@ -70,6 +81,9 @@ func (d *demand) config(name string) *tls.Config {
 		name = d.Name
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(8), InsecureSkipVerify: true}
+	if d.http2 {
+		c.NextProtos = []string{"h2"}
+	}
 	if d.SendName {
 		c.ServerName = name
 	}
