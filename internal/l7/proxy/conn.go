@@ -22,7 +22,7 @@ type conn struct {
 	// in is the socket, or TLS over it.
 	in    stream
 	hop   *http1.Hop
-	peer  netip.AddrPort
+	from  netip.AddrPort
 	shard int
 	// work is there while a request is.
 	work *work
@@ -41,6 +41,9 @@ type conn struct {
 	// asked is set once a request of HTTP/1.1 has come, second if what came instead is
 	// the preface of HTTP/2.
 	asked, second bool
+	// facts are those of TLS, served is how many requests have come.
+	facts  *facts
+	served atomic.Int64
 }
 
 func newConn(l *listener, s *socket, count int) *conn {
@@ -49,8 +52,8 @@ func newConn(l *listener, s *socket, count int) *conn {
 		c.in = &secure{Conn: tls.Server(s, l.tls), busy: func() bool { return c.work != nil }}
 	}
 	peer := s.RemoteAddr().(*net.TCPAddr).AddrPort()
-	c.peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
-	c.meet(c.peer, uint16(s.LocalAddr().(*net.TCPAddr).Port))
+	c.from = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	c.meet(c.from, uint16(s.LocalAddr().(*net.TCPAddr).Port))
 	return c
 }
 
@@ -74,6 +77,7 @@ func (c *conn) run() {
 		if s.HandshakeContext(c.proxy.ctx) != nil {
 			return
 		}
+		c.learn(s)
 	}
 	if c.begin() {
 		c.http1()
@@ -120,6 +124,7 @@ func (c *conn) http1() {
 		case c.waits:
 			c.waits = false
 			c.idle.Store(false)
+			c.keep()
 			c.handle(c.work)
 			c.next()
 		}
@@ -248,6 +253,8 @@ func (c *conn) parse() bool {
 		return false
 	}
 	w.in.begin += n
+	w.record.head = int64(n)
+	c.served.Add(1)
 	c.asked = true
 	r := &w.request
 	w.toHEAD = string(r.Method) == "HEAD"
@@ -279,6 +286,7 @@ func (c *conn) refuse(err error) {
 	c.proxy.tally.refuse(reason.Status)
 	c.work.request.Minor, c.work.toHEAD = 1, false
 	c.reply(reason.Status, reason.Reason, true)
+	c.writeRefusal(c.work, reason.Status, reason.Reason)
 }
 
 // fail ends the connection after an error of reading. A client that was slow with a
@@ -289,6 +297,7 @@ func (c *conn) fail(err error) {
 		c.proxy.tally.refuse(408)
 		c.work.request.Minor, c.work.toHEAD = 1, false
 		c.reply(408, "the request took too long to arrive", true)
+		c.writeRefusal(c.work, 408, "the request took too long to arrive")
 	}
 }
 
