@@ -71,6 +71,27 @@ func TestFailuresAreFewer(t *testing.T) {
 	})
 }
 
+// TestAskedAgain: who takes his wish back and has it again is not made to wait.
+func TestAskedAgain(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = func(Want) (time.Duration, error) { return 0, errors.New("no") }
+		shop := asks("demo", "shop", "shop.example.com")
+		w.Offer(testTable(shop))
+		time.Sleep(time.Minute)
+		w.Offer(testTable())
+		time.Sleep(time.Minute)
+		if w.said() != "" {
+			t.Error(w.said())
+		}
+		w.Offer(testTable(shop))
+		time.Sleep(time.Minute)
+		if got, want := w.orders(), "1s demo/shop; 2m1s demo/shop"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
+
 // TestPatience: the authority says when to come again.
 func TestPatience(t *testing.T) {
 	in(t, func(t *testing.T) {

@@ -235,6 +235,14 @@ func (r *run) known(wants []Want, now time.Time) Known {
 			}
 		}
 	}
+	for namespace, ledger := range r.ledgers {
+		// Who asks for something else, or for nothing and then again, is tried at once.
+		r.ledgers[namespace] = ledger.pruned(func(secret string) bool {
+			id := l7.CertificateID{Namespace: namespace, Name: secret}
+			_, wanted := k.Held[id]
+			return wanted || r.busy[id]
+		})
+	}
 	gone := func(id l7.CertificateID) bool { _, wanted := k.Held[id]; return !wanted && !r.busy[id] }
 	maps.DeleteFunc(r.held, func(id l7.CertificateID, _ heldAs) bool { return gone(id) })
 	maps.DeleteFunc(r.advice, func(id l7.CertificateID, _ advised) bool { return gone(id) })
@@ -251,10 +259,7 @@ func (r *run) begin(ctx context.Context, due []Want, known Known, now time.Time)
 			return nil
 		}
 		namespace := want.Secret.Namespace
-		before := r.ledgers[namespace].pruned(func(secret string) bool {
-			_, wanted := known.Held[l7.CertificateID{Namespace: namespace, Name: secret}]
-			return wanted
-		})
+		before := r.ledgers[namespace]
 		ledger := before.began(want.Secret.Name, digest(r.options.Config, want), now)
 		if err := r.keep(ctx, namespace, ledger); err != nil {
 			return err
@@ -294,7 +299,7 @@ func (r *run) settle(ctx context.Context, done result) {
 			authority.Count++
 		}
 		authority.Want, authority.Message = r.options.Config.Server, cut(message)
-		authority.Next = now.Add(max(min(time.Minute<<min(authority.Count-1, 10), time.Hour), done.after))
+		authority.Next = now.Add(max(min(time.Minute<<min(authority.Count-1, 10), time.Hour), min(done.after, 24*time.Hour)))
 	case interrupted:
 		return // what began said stands
 	}
