@@ -73,6 +73,13 @@ func guarding() []string {
 // Ingress has ingress-nginx's defaults: requests without TLS are redirected where
 // there is a certificate.
 func Read(annotations map[string]string) (Options, []Problem) {
+	return ReadWith(annotations, &Settings{})
+}
+
+// ReadWith does the same, with an administrator's settings for what the Ingress does not
+// say itself.
+func ReadWith(annotations map[string]string, s *Settings) (Options, []Problem) {
+	annotations = s.complete(annotations)
 	o := Options{SSLRedirect: true, GlobalAuth: true}
 	r := report{options: &o}
 	known := readers()

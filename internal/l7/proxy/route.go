@@ -33,8 +33,7 @@ func (x *exchange) ready() bool {
 	case !x.rewrite():
 		x.answer(400, "the path cannot be rewritten as the route says")
 	default:
-		x.requestFields()
-		return true
+		return x.requestFields()
 	}
 	return false
 }
