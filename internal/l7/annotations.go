@@ -12,9 +12,12 @@ import (
 // nginxMaxBody is what ingress-nginx lets through if nothing says otherwise.
 const nginxMaxBody = 1 << 20
 
-// begins tells whether a path begins as one of a list. Without a list it is where
+// redirectStatus is that of redirects to another scheme or host.
+func (i *ingress) redirectStatus() int { return cmp.Or(i.settings.RedirectStatus, 308) }
+
+// isBelow tells whether a path begins as one of a list. Without a list it is where
 // certificate authorities ask without TLS (RFC 8555, section 8.3).
-func begins(path string, list []string) bool {
+func isBelow(path string, list []string) bool {
 	if list == nil {
 		return strings.HasPrefix(path, nginx.ACME)
 	}
@@ -90,8 +93,8 @@ func (i *ingress) rewrites(r rule) bool {
 // with what depends on the host.
 func (i *ingress) at(r rule, secured bool) *Route {
 	o, route := &i.options, r.route
-	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !begins(r.path, i.settings.NoTLSRedirect)
-	challenges := begins(r.path, i.settings.NoAuth)
+	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !isBelow(r.path, i.settings.NoTLSRedirect)
+	challenges := isBelow(r.path, i.settings.NoAuth)
 	rewrites := i.rewrites(r) && !o.Closed
 	session := cookiePath(route.Filters, r)
 	if !https && !rewrites && !challenges && session == route.Filters {
@@ -103,7 +106,7 @@ func (i *ingress) at(r rule, secured bool) *Route {
 		made.Filters = withoutAuth(session) // as ingress-nginx has it: no-auth-locations
 	}
 	if https {
-		made.HTTPSRedirect = &Redirect{Status: cmp.Or(i.settings.RedirectStatus, 308), Scheme: "https"}
+		made.HTTPSRedirect = &Redirect{Status: i.redirectStatus(), Scheme: "https"}
 	}
 	if rewrites {
 		rewrite := Rewrite{Prefix: o.ForwardedPrefix, Path: &PathRewrite{Target: o.RewriteTarget, expr: r.expr}}

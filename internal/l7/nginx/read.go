@@ -39,6 +39,8 @@ func routeReaders() map[string]reader {
 		"proxy-send-timeout":       {seconds(func(o *Options) *duration { return &o.Send }), false},
 		"proxy-read-timeout":       {seconds(func(o *Options) *duration { return &o.Read }), false},
 		"proxy-body-size":          {readBodySize, false},
+		"server-alias":             {readAliases, false},
+		"from-to-www-redirect":     {flag(func(o *Options) *bool { return &o.WWWRedirect }), false},
 		"service-upstream":         {flag(func(o *Options) *bool { return &o.ServiceUpstream }), false},
 		"whitelist-source-range":   {readAllow, true},
 		"allowlist-source-range":   {readAllow, true},

@@ -223,6 +223,9 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
+	if overHTTP2(x.route) {
+		return x.call(e)
+	}
 	secure, err := x.secure(e)
 	if err != nil {
 		return err
