@@ -21,6 +21,7 @@ type Filters struct {
 	Retry   *Retry
 	Answer  *Answer
 	Snippet *Snippet
+	Mirror  *Mirror
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

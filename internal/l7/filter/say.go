@@ -19,6 +19,7 @@ func (f *Filters) Says() []string {
 	f.Retry.say(&s)
 	f.Answer.say(&s)
 	f.Snippet.say(&s)
+	f.Mirror.say(&s)
 	return s.lines
 }
 

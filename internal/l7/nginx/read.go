@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders(), mirrorReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -119,6 +119,7 @@ func ReadWith(annotations map[string]string, s *Settings) (Options, []Problem) {
 	r.retry(given)
 	r.snippets(given)
 	r.proxyTLS(given)
+	r.mirror(given)
 	return o, r.problems
 }
 

@@ -51,6 +51,8 @@ type Proxy struct {
 	asker     *http.Client
 	decisions decisions
 	limiters  limiters
+	// mirrors has a place for each copy of a request that is under way.
+	mirrors chan struct{}
 	// connections is the number of those of clients.
 	connections atomic.Int64
 	// streams is the number of requests of HTTP/2 under way.
@@ -116,6 +118,7 @@ func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
 // filters prepares what Filters of Routes need.
 func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
+	p.mirrors = make(chan struct{}, maxMirrors)
 	p.decisions.known = map[string]*decision{}
 	p.limiters.of = map[desired.Ref]*limiter{}
 	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })
