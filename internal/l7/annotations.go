@@ -94,16 +94,22 @@ func (i *ingress) rewrites(r rule) bool {
 func (i *ingress) at(r rule, secured bool) *Route {
 	o, route := &i.options, r.route
 	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !isBelow(r.path, i.settings.NoTLSRedirect)
-	challenges := isBelow(r.path, i.settings.NoAuth)
+	open := isBelow(r.path, i.settings.NoAuth)
+	challenges := strings.HasPrefix(r.path, nginx.ACME)
 	rewrites := i.rewrites(r) && !o.Closed
 	session := cookiePath(route.Filters, r)
-	if !https && !rewrites && !challenges && session == route.Filters {
+	if !https && !rewrites && !open && !challenges && session == route.Filters {
 		return route
 	}
 	made := *route
 	made.Filters = session
-	if challenges {
+	if open {
 		made.Filters = withoutAuth(session) // as ingress-nginx has it: no-auth-locations
+	}
+	if f := made.Filters; challenges && f != nil && f.ClientTLS != nil {
+		without := *f
+		without.ClientTLS = nil
+		made.Filters = &without
 	}
 	if https {
 		made.HTTPSRedirect = &Redirect{Status: i.redirectStatus(), Scheme: "https"}

@@ -36,6 +36,11 @@ func (i *ingress) readFilters() {
 		i.refer(&made.Answer, "custom-headers")
 		f.Headers = &made
 	}
+	if f.ClientTLS != nil {
+		made := *f.ClientTLS
+		i.refer(&made.Authorities, "auth-tls-secret")
+		f.ClientTLS = &made
+	}
 	i.addSettings(&f)
 	if f != (filter.Filters{}) {
 		i.filters = &f
@@ -86,6 +91,21 @@ func (i *ingress) refer(r *filter.Reference, annotation string) {
 		return
 	}
 	i.references[*r] = true
+}
+
+// withClientTLS returns a Route that asks clients for a certificate as another Ingress of
+// the host does, unless it does so itself.
+func withClientTLS(route *Route, c *filter.ClientTLS) *Route {
+	if c == nil || route.Filters != nil && route.Filters.ClientTLS != nil {
+		return route
+	}
+	made, filters := *route, filter.Filters{}
+	if route.Filters != nil {
+		filters = *route.Filters
+	}
+	filters.ClientTLS = c
+	made.Filters = &filters
+	return &made
 }
 
 // withoutAuth returns Filters that ask nobody who he is.

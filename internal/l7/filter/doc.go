@@ -13,15 +13,16 @@ package filter
 // Filters are what a Route asks for beside its backends. A nil or zero field asks for
 // nothing.
 type Filters struct {
-	CORS    *CORS
-	Headers *Headers
-	Limits  *Limits
-	Auth    *Auth
-	Balance *Balance
-	Retry   *Retry
-	Answer  *Answer
-	Snippet *Snippet
-	Mirror  *Mirror
+	CORS      *CORS
+	Headers   *Headers
+	Limits    *Limits
+	Auth      *Auth
+	Balance   *Balance
+	Retry     *Retry
+	Answer    *Answer
+	Snippet   *Snippet
+	Mirror    *Mirror
+	ClientTLS *ClientTLS
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

@@ -20,6 +20,7 @@ func (f *Filters) Says() []string {
 	f.Answer.say(&s)
 	f.Snippet.say(&s)
 	f.Mirror.say(&s)
+	f.ClientTLS.say(&s)
 	return s.lines
 }
 

@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders(), mirrorReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders(), mirrorReaders(), clientTLSReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -65,7 +65,6 @@ func nothing(string, *Options) error { return nil }
 // would reach what its author closed.
 func guarding() []string {
 	return []string{
-		"auth-tls-secret", "auth-tls-verify-client",
 		"enable-modsecurity", "enable-owasp-core-rules", "ssl-passthrough",
 		"modsecurity-snippet", "stream-snippet",
 	}
@@ -120,6 +119,7 @@ func ReadWith(annotations map[string]string, s *Settings) (Options, []Problem) {
 	r.snippets(given)
 	r.proxyTLS(given)
 	r.mirror(given)
+	r.clientTLS(given)
 	return o, r.problems
 }
 

@@ -33,6 +33,8 @@ type Proxy struct {
 	tally  *tallies
 	// match is l7.Routes.Match.
 	match func(*l7.Routes, *l7.Request) *l7.Route
+	// asks is l7.Routes.AsksCertificate.
+	asks func(routes *l7.Routes, host string) bool
 	// normalize reads a path: what is matched, and what is sent on.
 	normalize func(path string) (match, wire string, err error)
 
@@ -94,7 +96,7 @@ func New(config Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
-		listeners: map[string]*listener{}, match: (*l7.Routes).Match, normalize: l7.Normalize, tally: newTallies(),
+		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
 		resolver: new(net.Resolver), forbidden: forbidden,
 	}
 	limits := config.limits()
