@@ -29,6 +29,8 @@ func (x *exchange) call(e *endpoint) error {
 		return errors.Join(errRetry, err)
 	}
 	defer t.release(s)
+	x.tick()
+	x.connected()
 	c := carriage{exchange: x, trunk: t, s: s}
 	err = c.run(scheme)
 	x.tick()
@@ -123,6 +125,7 @@ func (c *carriage) pour() error {
 	t, buffer := c.trunk, []byte(nil)
 	b := bodyOf(&c.request, c.maxBody())
 	b.framed = false
+	defer func() { c.record.body += b.received() }()
 	for {
 		out, done, err := c.client.receive(buffer[:0], &b)
 		if buffer = out; len(out) > 0 {
@@ -163,7 +166,10 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
-	c.client.head(response, c.answerWith(framing))
+	a := c.answerWith(framing)
+	c.noteAnswer(true)
+	c.noteAnswer(false)
+	c.client.head(response, a)
 	c.replied = true
 	if framing == http1.NoBody {
 		return nil
@@ -187,6 +193,7 @@ func (c *carriage) relay() error {
 		if err != nil {
 			return err
 		}
+		c.got(int64(n))
 		if !c.client.data(bulk[:n], partOf(over)) {
 			return errClient
 		}
@@ -213,6 +220,7 @@ func (c *carriage) header() error {
 		}
 		c.parsed += n
 		if !c.response.Interim() {
+			c.heard()
 			return nil
 		}
 		if err := c.interim(); err != nil {

@@ -77,6 +77,7 @@ func (x *exchange) run() {
 	x.begin = x.tick()
 	x.replied, x.trailer = false, x.trailer[:0]
 	x.record.begin(x.request.Target)
+	x.trace()
 	x.body = body{}
 	var spec *l7.Listener
 	x.state, spec = x.listener.current()
@@ -166,6 +167,7 @@ func (x *exchange) forward() {
 		x.answer(503, "the backend does not exist")
 		return
 	}
+	x.record.backend = b.id
 	var (
 		failed *endpoint
 		err    error

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"net"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
+	"github.com/fairlead-net/fairlead/internal/l7/tracing"
 )
 
 // record is what is noted of a request while it is answered, for those who want to know
@@ -32,6 +34,11 @@ type record struct {
 	// of fields of the answer, which answers are.
 	kept, texts []byte
 	answers     [][]byte
+	// trace is that of the request, spans those of the tries; lines says so to an endpoint.
+	trace tracing.Context
+	spans [filter.MaxTries]tracing.SpanID
+	lines []byte
+	ids   [48]byte
 	// entry and line are memory.
 	entry accesslog.Entry
 	line  []byte
@@ -62,7 +69,7 @@ func (r *record) forget() {
 func (r *record) try() *accesslog.Try { return &r.tries[max(r.count-1, 0)] }
 
 // records reports whether anybody wants to know about requests.
-func (p *Proxy) records() bool { return p.book != nil }
+func (p *Proxy) records() bool { return p.book != nil || p.config.Tracing != nil }
 
 // keep copies the header of the request that has just been parsed, as its body will be
 // read to where that is.
@@ -83,7 +90,7 @@ func (x *exchange) asks(e *endpoint) {
 		r.count++
 	}
 	r.asked = x.at
-	*r.try() = accesslog.Try{Address: e.address, Host: e.host, Port: e.port, Connect: -1, Header: -1}
+	*r.try() = accesslog.Try{Asked: time.Duration(x.at - x.begin), Address: e.address, Host: e.host, Port: e.port, Connect: -1, Header: -1}
 }
 
 // connected notes that there is a connection to the endpoint.
@@ -134,16 +141,22 @@ func (w *work) noteAnswer(upstream bool) {
 	}
 }
 
-// write writes the request down, if that is wanted.
+// write writes the request down, and tells who records traces, if that is wanted.
 func (x *exchange) write() {
-	book := x.proxy.book
-	if book == nil || x.route != nil && x.route.Filters != nil && x.route.Filters.NoAccessLog || book.Skips.Has(x.record.target) {
+	book, r := x.proxy.book, &x.record
+	writes := book != nil && (x.route == nil || x.route.Filters == nil || !x.route.Filters.NoAccessLog) && !book.Skips.Has(r.target)
+	records := x.proxy.config.Tracing != nil && r.trace.Sampled
+	if !writes && !records {
 		return
 	}
 	x.describeEntry()
-	r := &x.record
-	r.line = book.Format.Append(r.line[:0], &r.entry)
-	book.add(r.line)
+	if writes {
+		r.line = book.Format.Append(r.line[:0], &r.entry)
+		book.add(r.line)
+	}
+	if records {
+		x.proxy.config.Tracing.Record(&Traced{Entry: &r.entry, Context: r.trace, Spans: r.spans[:r.count]})
+	}
 }
 
 // describeEntry fills in the Entry with what is known of the request.
@@ -154,7 +167,7 @@ func (x *exchange) describeEntry() {
 		Begin: x.proxy.clock.at(x.begin), Took: time.Duration(x.at - x.begin),
 		Client: x.hop.Client(r), Peer: x.peer(), Request: r, Target: record.target, Protocol: x.protocol(),
 		Scheme: x.hop.Scheme(r), ServerPort: x.hop.Port(), ID: r.ID(x.id[:]),
-		Status: x.status, Reason: record.reason, Received: record.head + x.bodyReceived(), Sent: record.sent,
+		Status: x.status, Reason: record.reason, Received: record.head + max(record.body, x.work.body.received()), Sent: record.sent,
 		SentBody: max(record.sent-record.sentHead, 0), Tries: record.tries[:record.count], Answers: record.answers,
 		Connection: int64(x.shard), ConnectionRequests: x.served.Load(),
 	}
@@ -171,21 +184,14 @@ func (x *exchange) describeEntry() {
 			}
 		}
 	}
+	if x.proxy.config.Tracing != nil {
+		hex.Encode(record.ids[:32], record.trace.Trace[:])
+		hex.Encode(record.ids[32:], record.trace.Span[:])
+		e.TraceID, e.SpanID = text(record.ids[:32]), text(record.ids[32:])
+	}
 	if f := x.facts; f != nil {
 		e.TLSVersion, e.Cipher, e.ServerName = f.version, f.cipher, f.name
 	}
-}
-
-// bodyReceived is how much of the request's body has come.
-func (x *exchange) bodyReceived() int64 {
-	b := &x.work.body
-	switch {
-	case x.record.body > 0:
-		return x.record.body
-	case b.chunked:
-		return b.total
-	}
-	return b.length - b.remaining
 }
 
 func (x *exchange) protocol() string {
