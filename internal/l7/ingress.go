@@ -83,6 +83,7 @@ func (i *ingress) rule(r desired.IngressRule) (rule, bool) {
 		made.kind = text
 	}
 	made.route = i.route(r.Field, r.Backend)
+	made.route.Host = r.Host
 	return made, true
 }
 

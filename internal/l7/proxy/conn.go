@@ -62,7 +62,8 @@ func (c *conn) run() {
 	defer c.release()
 	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
 	if s, ok := c.in.(*secure); ok {
-		if s.HandshakeContext(c.proxy.ctx) != nil {
+		err := s.HandshakeContext(c.proxy.ctx)
+		if c.listener.meter.shake(s, err); err != nil {
 			return
 		}
 		c.learn(s)

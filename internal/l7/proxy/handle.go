@@ -92,7 +92,7 @@ func (x *exchange) run() {
 	if x.at == x.begin {
 		x.tick()
 	}
-	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.count()
 	x.write()
 	x.added = x.added[:0]
 	if x.counted != nil {
@@ -181,7 +181,7 @@ func (x *exchange) forward() {
 		e.active.Add(1)
 		x.asks(e)
 		err = x.observed(e)
-		x.told(err)
+		x.told(b, err)
 		e.active.Add(-1)
 		if err == nil || !x.again(err) {
 			break

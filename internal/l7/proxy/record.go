@@ -3,7 +3,6 @@ package proxy
 import (
 	"crypto/tls"
 	"encoding/hex"
-	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -109,7 +108,7 @@ func (x *exchange) heard() {
 func (x *exchange) got(n int64) { x.record.try().Received += n }
 
 // told notes that the endpoint has answered, or failed.
-func (x *exchange) told(err error) {
+func (x *exchange) told(b *backend, err error) {
 	if err != nil {
 		x.tick()
 	}
@@ -119,6 +118,11 @@ func (x *exchange) told(err error) {
 		if t.Status = 502; timedOut(err) {
 			t.Status = 504
 		}
+	}
+	m := b.meter
+	m.ask(t.Status, int64(t.Took), x.at, err)
+	if x.record.count > 1 {
+		m.retries.Add(1)
 	}
 }
 
@@ -139,6 +143,15 @@ func (w *work) noteAnswer(upstream bool) {
 			r.answers[i] = r.texts[begin:len(r.texts):len(r.texts)]
 		}
 	}
+}
+
+// count counts the request.
+func (x *exchange) count() {
+	r := &x.record
+	s := x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	s.received.Add(uint64(r.head + max(r.body, x.work.body.received())))
+	s.sent.Add(uint64(r.sent))
+	x.listener.meter.requests[x.version()].Add(1)
 }
 
 // write writes the request down, and tells who records traces, if that is wanted.
@@ -195,13 +208,17 @@ func (x *exchange) describeEntry() {
 }
 
 func (x *exchange) protocol() string {
+	return [...]string{"HTTP/1.0", "HTTP/1.1", "HTTP/2.0"}[x.version()]
+}
+
+func (x *exchange) version() int {
 	switch {
 	case x.inbound != nil:
-		return "HTTP/2.0"
+		return http20
 	case x.request.Minor == 0:
-		return "HTTP/1.0"
+		return http10
 	}
-	return "HTTP/1.1"
+	return http11
 }
 
 // peer is the address that the connection is with.
@@ -246,20 +263,4 @@ func (c *conn) learn(s *secure) {
 		version = "TLSv1.3"
 	}
 	c.facts = &facts{version, tls.CipherSuiteName(state.CipherSuite), state.ServerName}
-}
-
-// why says in a word what kind an error of asking an endpoint is.
-func why(err error) string {
-	var untrusted *untrustedError
-	switch {
-	case errors.Is(err, errHandshake), errors.As(err, &untrusted):
-		return "tls"
-	case errors.Is(err, errConnect):
-		return "connect"
-	case errors.Is(err, errAnswer):
-		return "invalid"
-	case timedOut(err):
-		return "timeout"
-	}
-	return "broken"
 }
