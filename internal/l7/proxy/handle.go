@@ -83,6 +83,7 @@ func (x *exchange) run() {
 	x.begin = x.tick()
 	x.replied, x.trailer = false, x.trailer[:0]
 	x.record.begin(x.request.Target)
+	x.trace()
 	x.body = body{}
 	var spec *l7.Listener
 	x.state, spec = x.listener.current()
@@ -97,7 +98,7 @@ func (x *exchange) run() {
 	if x.at == x.begin {
 		x.tick()
 	}
-	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.count()
 	x.write()
 	x.added = x.added[:0]
 	if x.counted != nil {
@@ -189,6 +190,7 @@ func (x *exchange) forward() {
 
 // tryAll has one endpoint of a backend after the other answer, until one does.
 func (x *exchange) tryAll(b *backend) error {
+	x.record.backend = b.id
 	var (
 		failed *endpoint
 		err    error
@@ -202,7 +204,7 @@ func (x *exchange) tryAll(b *backend) error {
 		e.active.Add(1)
 		x.asks(e)
 		err = x.observed(e)
-		x.told(err)
+		x.told(b, err)
 		e.active.Add(-1)
 		if err == nil || !x.again(err) {
 			break
