@@ -123,6 +123,8 @@ func (m *session) handle() {
 		n, err := m.h2.Feed(m.bulk[:m.end])
 		if err != nil {
 			m.over = true
+		}
+		if reason := (*http2.Error)(nil); errors.As(err, &reason) {
 			m.proxy.tally.refuse(400)
 		}
 		m.end = copy(m.bulk[:], m.bulk[n:m.end])
@@ -139,7 +141,7 @@ func (m *session) handle() {
 	}
 	clear(m.fresh)
 	m.fresh = m.fresh[:0]
-	m.flush()
+	m.flushLater()
 	m.throttle(maxOwed) // a client that asks for answers has to take them
 }
 
@@ -167,6 +169,9 @@ func (m *session) finish() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.flush()
+	for m.writing && !m.dead {
+		m.changed.Wait() // somebody else is at it
+	}
 	m.socket.watch(nil)
 	_ = m.h2.Fail(errIdle)
 	m.rest()
@@ -205,13 +210,7 @@ func (m *session) watch(now int64) {
 			m.poke()
 		}
 	}
-	if len(m.h2.Out) > 0 && !m.writing {
-		go func() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.flush()
-		}()
-	}
+	m.flushLater()
 }
 
 // poke has the read that waits for the client end at the next tick.
