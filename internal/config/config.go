@@ -61,12 +61,19 @@ type Gateway struct {
 	// TrustedProxies are ranges of addresses of load balancers in front, whose word
 	// about the client is taken (X-Forwarded-For and the like).
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
+	// ProxyProtocol are ranges of addresses of load balancers whose connections begin
+	// with a header of the PROXY protocol, version 1 or 2.
+	ProxyProtocol []netip.Prefix `yaml:"proxyProtocol"`
 	// MaxConnections bounds the connections of clients of one gateway.
 	MaxConnections int `yaml:"maxConnections"`
 	// Lameduck is how long a gateway that ends goes on accepting, so that clients find
 	// another one first. Drain is how long it then waits for those it has.
 	Lameduck time.Duration `yaml:"lameduck"`
 	Drain    time.Duration `yaml:"drain"`
+	// AccessLog says how requests are written down, Tracing which ones are told to a
+	// collector of OpenTelemetry.
+	AccessLog AccessLog `yaml:"accessLog"`
+	Tracing   Tracing   `yaml:"tracing"`
 }
 
 // Migration says whose objects are served beside Fairlead's own.
@@ -170,9 +177,10 @@ func Default() Config {
 			Lameduck: 5 * time.Second, Service: "kube-system/kube-dns",
 			External: External{Apex: "dns", TTL: 5}, // as CoreDNS's k8s_external
 		},
-		Status:  Status{LeaseNamespace: "fairlead-system"},
-		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute},
-		ACME:    defaultACME(),
+		Status: Status{LeaseNamespace: "fairlead-system"},
+		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute,
+			AccessLog: AccessLog{Format: "json"}, Tracing: Tracing{Sampler: "parentbased_traceidratio", Ratio: 0.01}},
+		ACME: defaultACME(),
 	}
 }
 

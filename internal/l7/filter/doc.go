@@ -20,6 +20,9 @@ type Filters struct {
 	Balance *Balance
 	Retry   *Retry
 	Answer  *Answer
+	Snippet *Snippet
+	// NoAccessLog leaves requests out of the access log.
+	NoAccessLog bool
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

@@ -20,11 +20,39 @@ func answerReaders() map[string]reader {
 	} {
 		all[name] = reader{nothing, false}
 	}
+	all["custom-http-errors"] = reader{readErrors, false}
+	all["default-backend"] = reader{readDefaultBackend, false}
+	all["disable-proxy-intercept-errors"] = reader{nothing, false}
 	return all
+}
+
+// readErrors takes a list of statuses.
+func readErrors(value string, o *Options) error {
+	for text := range strings.SplitSeq(value, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 300 || n > 599 {
+			o.Errors = nil
+			return errors.New("is no list of statuses from 300 to 599")
+		}
+		o.Errors = append(o.Errors, n)
+	}
+	return nil
+}
+
+func readDefaultBackend(value string, o *Options) error {
+	namespace, name, err := objectName(value)
+	if err != nil || namespace != "" {
+		return errors.New("is no name of a Service")
+	}
+	o.DefaultBackend = name
+	return nil
 }
 
 // answers reads what changes answers.
 func (r *report) answers(given map[string]string) {
+	if r.optional(given, "disable-proxy-intercept-errors") == filter.Yes {
+		r.options.Errors = nil
+	}
 	var a filter.Answer
 	from, to := given["proxy-redirect-from"], given["proxy-redirect-to"]
 	if from != "" && from != "off" && from != "default" && to != "" && to != "off" {
@@ -139,7 +167,7 @@ func withoutEffect() map[string]string {
 		"requests and answers are passed on while they come, and never gathered in memory or files":                {"proxy-buffering", "proxy-request-buffering", "proxy-buffer-size", "proxy-buffers-number", "proxy-busy-buffers-size", "proxy-max-temp-file-size", "client-body-buffer-size"},
 		"backends are spoken with in HTTP/1.1, or in what backend-protocol says":                                   {"proxy-http-version"},
 		"server push is gone from browsers, and from nginx":                                                        {"http2-push-preload"},
-		"the administrator decides what is logged and traced, for all alike":                                       {"enable-access-log", "enable-rewrite-log", "enable-opentelemetry", "opentelemetry-trust-incoming-span", "opentelemetry-operation-name", "enable-opentracing", "opentracing-trust-incoming-span"},
+		"the administrator decides what is traced, for all alike, and rewrites are not logged":                     {"enable-rewrite-log", "enable-opentelemetry", "opentelemetry-trust-incoming-span", "opentelemetry-operation-name", "enable-opentracing", "opentracing-trust-incoming-span"},
 		"the ciphers are those of Go, all of which are safe, in its order":                                         {"ssl-ciphers", "ssl-prefer-server-ciphers", "proxy-ssl-ciphers"},
 		"redirects are whole URLs":    {"relative-redirects", "use-port-in-redirects"},
 		"nothing speaks FastCGI here": {"fastcgi-index", "fastcgi-params-configmap"},

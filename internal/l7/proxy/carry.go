@@ -179,6 +179,7 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
+	c.revise()
 	if announced := response.Get("trailer"); len(announced) > 0 && c.inbound != nil {
 		response.Append(http1.NewField("Trailer", string(announced)))
 	}

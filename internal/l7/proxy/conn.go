@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type conn struct {
 	// in is the socket, or TLS over it.
 	in    stream
 	hop   *http1.Hop
+	from  netip.AddrPort
 	shard int
 	// work is there while a request is.
 	work *work
@@ -39,29 +41,43 @@ type conn struct {
 	// asked is set once a request of HTTP/1.1 has come, second if what came instead is
 	// the preface of HTTP/2.
 	asked, second bool
+	// facts are those of TLS, served is how many requests have come.
+	facts  *facts
+	served atomic.Int64
 }
 
 func newConn(l *listener, s *socket, count int) *conn {
 	c := &conn{listener: l, proxy: l.proxy, socket: s, in: s, shard: count}
-	scheme := "http"
 	if l.tls != nil {
-		scheme = "https"
 		c.in = &secure{Conn: tls.Server(s, l.tls), busy: func() bool { return c.work != nil }}
 	}
-	peer := s.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-	port := uint16(s.LocalAddr().(*net.TCPAddr).Port)
-	c.hop = http1.NewHop(peer, scheme, port, l.proxy.config.trusts)
+	peer := s.RemoteAddr().(*net.TCPAddr).AddrPort()
+	c.from = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	c.meet(c.from, uint16(s.LocalAddr().(*net.TCPAddr).Port))
 	return c
+}
+
+// meet notes who the client is, and which port it connected to.
+func (c *conn) meet(client netip.AddrPort, port uint16) {
+	scheme := "http"
+	if c.listener.tls != nil {
+		scheme = "https"
+	}
+	c.hop = http1.NewHop(client.Addr(), scheme, port, c.proxy.config.trusts)
 }
 
 // run serves the connection until its end.
 func (c *conn) run() {
 	defer c.release()
 	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
+	if !c.introduce() {
+		return
+	}
 	if s, ok := c.in.(*secure); ok {
 		if s.HandshakeContext(c.proxy.ctx) != nil {
 			return
 		}
+		c.learn(s)
 	}
 	if c.begin() {
 		c.http1()
@@ -108,6 +124,7 @@ func (c *conn) http1() {
 		case c.waits:
 			c.waits = false
 			c.idle.Store(false)
+			c.keep()
 			c.handle(c.work)
 			c.next()
 		}
@@ -236,6 +253,8 @@ func (c *conn) parse() bool {
 		return false
 	}
 	w.in.begin += n
+	w.record.head = int64(n)
+	c.served.Add(1)
 	c.asked = true
 	r := &w.request
 	w.toHEAD = string(r.Method) == "HEAD"
@@ -267,6 +286,7 @@ func (c *conn) refuse(err error) {
 	c.proxy.tally.refuse(reason.Status)
 	c.work.request.Minor, c.work.toHEAD = 1, false
 	c.reply(reason.Status, reason.Reason, true)
+	c.writeRefusal(c.work, reason.Status, reason.Reason)
 }
 
 // fail ends the connection after an error of reading. A client that was slow with a
@@ -277,6 +297,7 @@ func (c *conn) fail(err error) {
 		c.proxy.tally.refuse(408)
 		c.work.request.Minor, c.work.toHEAD = 1, false
 		c.reply(408, "the request took too long to arrive", true)
+		c.writeRefusal(c.work, 408, "the request took too long to arrive")
 	}
 }
 

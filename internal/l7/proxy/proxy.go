@@ -31,6 +31,8 @@ type Proxy struct {
 	works  sync.Pool
 	bulks  sync.Pool
 	tally  *tallies
+	// book is where requests are written down; nil: nowhere.
+	book *logbook
 	// match is l7.Routes.Match.
 	match func(*l7.Routes, *l7.Request) *l7.Route
 	// normalize reads a path: what is matched, and what is sent on.
@@ -46,13 +48,11 @@ type Proxy struct {
 	authorities  atomic.Pointer[Authorities]
 	contents     atomic.Pointer[Contents]
 	// passwords checks those of basic authentication, asker asks other servers who is let
-	// in, decisions are what they said; reaches tells where requests of the proxy's own may
-	// go.
+	// in, decisions are what they said.
 	passwords *htpasswd.Verifier
 	asker     *http.Client
 	decisions decisions
 	limiters  limiters
-	reaches   func(netip.Addr) bool
 	// connections is the number of those of clients.
 	connections atomic.Int64
 	// streams is the number of requests of HTTP/2 under way.
@@ -97,8 +97,17 @@ func New(config Config) (*Proxy, error) {
 		listeners: map[string]*listener{}, match: (*l7.Routes).Match, normalize: l7.Normalize, tally: newTallies(),
 		resolver: new(net.Resolver), forbidden: forbidden,
 	}
+	if config.AccessLog != nil {
+		p.book = newLogbook(config.AccessLog, config.Log)
+	}
 	limits := config.limits()
-	p.works.New = func() any { return newWork(limits) }
+	p.works.New = func() any {
+		w := newWork(limits)
+		if p.book != nil {
+			w.format = p.book.Format
+		}
+		return w
+	}
 	p.bulks.New = func() any { return new([bulkSize]byte) }
 	p.state.Store(new(state))
 	p.certificates.Store(new(Certificates))
@@ -120,8 +129,7 @@ func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
 	p.decisions.known = map[string]*decision{}
 	p.limiters.of = map[desired.Ref]*limiter{}
-	p.reaches = reachable
-	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.reaches(a) })
+	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })
 }
 
 // tick is how exact deadlines have to be.
@@ -139,6 +147,9 @@ func (p *Proxy) Start(ctx context.Context) error {
 		return errors.New("the proxy has been started or closed already")
 	}
 	p.started.Store(true)
+	if p.book != nil {
+		go p.book.run(p.ctx.Done())
+	}
 	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick()) })
 	return p.listen(ctx)
 }
@@ -283,6 +294,9 @@ func (p *Proxy) Close() error {
 	p.wait()
 	p.cancel()
 	p.background.Wait()
+	if p.book != nil && p.started.Load() {
+		p.book.wait()
+	}
 	for _, b := range p.state.Load().backends.All() {
 		b.close()
 	}
