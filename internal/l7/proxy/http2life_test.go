@@ -209,7 +209,7 @@ func TestRefusedCalls(t *testing.T) {
 	} {
 		up, got := refuser(t, 1, c.refuse)
 		p := start(t, Config{}, tableFor(up), to(grpcRoute()))
-		response, err := client2(t).Post(p.url(), "text/plain", strings.NewReader("small"))
+		response, err := client2(t).Get(p.url()) // a body could come too late to be sent again
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -160,7 +160,40 @@ func (m *session) open(s *http2.Stream) {
 		return
 	}
 	m.proxy.serving.Add(1)
-	go m.answer(s)
+	j := job{m, s}
+	select {
+	case m.proxy.jobs <- j:
+	default:
+		go m.proxy.work(j)
+	}
+}
+
+// job is a request of HTTP/2 to be answered.
+type job struct {
+	session *session
+	stream  *http2.Stream
+}
+
+// maxWaiting bounds the goroutines that wait for a job: their stacks have grown to what
+// it takes.
+const maxWaiting = 128
+
+// work does a job, and then others.
+func (p *Proxy) work(j job) {
+	for {
+		j.session.answer(j.stream)
+		j = job{}
+		if p.waiting.Add(1) > maxWaiting {
+			p.waiting.Add(-1)
+			return
+		}
+		select {
+		case j = <-p.jobs:
+			p.waiting.Add(-1)
+		case <-p.ctx.Done():
+			return
+		}
+	}
 }
 
 // finish ends what is left. The client may still be sending, so it is waited for a
