@@ -23,6 +23,8 @@ type Filters struct {
 	Snippet   *Snippet
 	Mirror    *Mirror
 	ClientTLS *ClientTLS
+	// NoAccessLog leaves requests out of the access log.
+	NoAccessLog bool
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

@@ -21,6 +21,9 @@ func (f *Filters) Says() []string {
 	f.Snippet.say(&s)
 	f.Mirror.say(&s)
 	f.ClientTLS.say(&s)
+	if f.NoAccessLog {
+		s.add("leaves requests out of the access log")
+	}
 	return s.lines
 }
 

@@ -42,6 +42,7 @@ func routeReaders() map[string]reader {
 		"server-alias":             {readAliases, false},
 		"from-to-www-redirect":     {flag(func(o *Options) *bool { return &o.WWWRedirect }), false},
 		"service-upstream":         {flag(func(o *Options) *bool { return &o.ServiceUpstream }), false},
+		"enable-access-log":        {readAccessLog, false},
 		"whitelist-source-range":   {readAllow, true},
 		"allowlist-source-range":   {readAllow, true},
 		"denylist-source-range":    {readDeny, true},

@@ -165,8 +165,8 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
-	a := c.answerWith(framing)
 	c.revise()
+	a := c.answerWith(framing)
 	c.change()
 	c.client.head(response, a)
 	c.replied = true
