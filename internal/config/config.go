@@ -34,6 +34,7 @@ type Config struct {
 	DNS          DNS          `yaml:"dns"`
 	Status       Status       `yaml:"status"`
 	Gateway      Gateway      `yaml:"gateway"`
+	ACME         ACME         `yaml:"acme"`
 	Migration    Migration    `yaml:"migration"`
 }
 
@@ -60,6 +61,9 @@ type Gateway struct {
 	// TrustedProxies are ranges of addresses of load balancers in front, whose word
 	// about the client is taken (X-Forwarded-For and the like).
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
+	// ProxyProtocol are ranges of addresses of load balancers whose connections begin
+	// with a header of the PROXY protocol, version 1 or 2.
+	ProxyProtocol []netip.Prefix `yaml:"proxyProtocol"`
 	// MaxConnections bounds the connections of clients of one gateway.
 	MaxConnections int `yaml:"maxConnections"`
 	// Lameduck is how long a gateway that ends goes on accepting, so that clients find
@@ -176,6 +180,7 @@ func Default() Config {
 		Status: Status{LeaseNamespace: "fairlead-system"},
 		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute,
 			AccessLog: AccessLog{Format: "json"}, Tracing: Tracing{Sampler: "parentbased_traceidratio", Ratio: 0.01}},
+		ACME: defaultACME(),
 	}
 }
 
@@ -230,5 +235,6 @@ func (c Config) validate() error {
 	c.DNS.validate(bad)
 	c.DNS.validateZones(c.ClusterDomain, bad)
 	c.Gateway.validate(bad)
+	c.ACME.validate(bad)
 	return errors.Join(problems...)
 }

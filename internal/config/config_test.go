@@ -39,26 +39,18 @@ func TestNoMetricsAddress(t *testing.T) {
 // TestMessages holds what a user reads who made a mistake.
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
-		"gateway: {defaultCertificate: tls}": `gateway.defaultCertificate: "tls" is not of the form NAMESPACE/NAME`, "gateway: {defaultBackend: a/b}": `gateway.defaultBackend: "a/b" is not of the form NAMESPACE/NAME:PORT`,
-		"gateway: {accessLog: {output: log.txt}}":                                    `gateway.accessLog.output: "log.txt" is neither stdout nor an absolute path`,
-		"gateway: {accessLog: {format: \"$statsu\"}}":                                `gateway.accessLog.format: has the variable $statsu, which is not known, the list is in docs/observability.md`,
-		"gateway: {accessLog: {format: combined}}":                                   `gateway.accessLog.format: "combined" is neither json nor nginx, nor does it have a variable such as $status`,
-		"gateway: {accessLog: {skipURLs: [\"~(\"]}}":                                 "gateway.accessLog.skipURLs: has \"~(\", which is not a regular expression: error parsing regexp: missing closing ): `(`",
-		"gateway: {tracing: {endpoint: \"collector:4317\"}}":                         `gateway.tracing.endpoint: "collector:4317" is not of the form http://HOST:PORT or https://HOST:PORT`,
-		"gateway: {tracing: {sampler: ratio}}":                                       `gateway.tracing: sampler "ratio" is none of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off and parentbased_traceidratio`,
-		"gateway: {tracing: {ratio: 2}}":                                             "gateway.tracing: ratio 2 is not from 0 to 1",
-		"migration: {ingressNgnix: true}":                                            `line 1: unknown field "ingressNgnix"; did you mean "ingressNginx"?`,
-		"lgoLevel: info":                                                             `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
-		"dns:\n  nonsense: 1":                                                        `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, fallthrough, autopath, maxUDP, upstreams, resolvConf, forward, cache, countNames, lameduck, service, nodeLocal, kernelFastPath, tls, https`,
-		"dns:\n  ttl: soon":                                                          "line 2: `soon` is not a number from 0 to 4294967295",
-		"dns:\n  lameduck: soon":                                                     "line 2: `soon` is not a duration such as 5s",
-		"logLevel: loud":                                                             `logLevel: "loud" is none of debug, info, warn and error`,
-		"lb: [1]":                                                                    "line 1: a list is not a mapping with fields of its own",
-		"dns: {ttl: 9000}":                                                           "dns.ttl: is 9000; at most 3600 seconds, as clients would hold on to endpoints that are gone",
-		"dns: {pods: maybe}":                                                         `dns.pods: "maybe" is none of insecure, verified and disabled`,
-		"dns: {namespaces: [A]}":                                                     `dns.namespaces[0]: "A" is not the name of a namespace: a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`,
-		"dns: {namespaces: [a], namespaceLabels: a=b}":                               "dns.namespaceLabels: is set, and so is dns.namespaces; namespaces are chosen by name or by labels, keep one of them",
-		"dns: {labels: a in}":                                                        "dns.labels: \"a in\" is no label selector such as team=a,stage!=test: unable to parse requirement: found '' expected: '('",
+		"migration: {ingressNgnix: true}":              `line 1: unknown field "ingressNgnix"; did you mean "ingressNginx"?`,
+		"lgoLevel: info":                               `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
+		"dns:\n  nonsense: 1":                          `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, fallthrough, autopath, maxUDP, upstreams, resolvConf, forward, cache, countNames, lameduck, service, nodeLocal, kernelFastPath, tls, https`,
+		"dns:\n  ttl: soon":                            "line 2: `soon` is not a number from 0 to 4294967295",
+		"dns:\n  lameduck: soon":                       "line 2: `soon` is not a duration such as 5s",
+		"logLevel: loud":                               `logLevel: "loud" is none of debug, info, warn and error`,
+		"lb: [1]":                                      "line 1: a list is not a mapping with fields of its own",
+		"dns: {ttl: 9000}":                             "dns.ttl: is 9000; at most 3600 seconds, as clients would hold on to endpoints that are gone",
+		"dns: {pods: maybe}":                           `dns.pods: "maybe" is none of insecure, verified and disabled`,
+		"dns: {namespaces: [A]}":                       `dns.namespaces[0]: "A" is not the name of a namespace: a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`,
+		"dns: {namespaces: [a], namespaceLabels: a=b}": "dns.namespaceLabels: is set, and so is dns.namespaces; namespaces are chosen by name or by labels, keep one of them",
+		"dns: {labels: a in}":                          "dns.labels: \"a in\" is no label selector such as team=a,stage!=test: unable to parse requirement: found '' expected: '('",
 		"dns: {noEndpoints: true, ignoreEmptyServices: true}":                        "dns.ignoreEmptyServices: is true, but with dns.noEndpoints every Service is empty, and no name would be left; set one of them",
 		"dns: {external: {zones: [a.org, A.org.]}}":                                  `dns.external.zones[1]: "A.org." is there twice, or the clusterDomain; each zone has its own names`,
 		"dns: {external: {zones: [cluster.local]}}":                                  `dns.external.zones[0]: "cluster.local" is there twice, or the clusterDomain; each zone has its own names`,
@@ -93,15 +85,36 @@ func TestMessages(t *testing.T) {
 		"a: [":                                                                                               "not valid YAML: line 1: did not find expected node content",
 		"dns:\n\tttl: 3":                                                                                     "not valid YAML: line 2: found character that cannot start any token",
 	} {
-		_, err := Parse([]byte(text))
-		if err == nil || err.Error() != want {
-			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
-		}
+		expectMessage(t, text, want)
 	}
 	for _, text := range []string{"dns: {listen: [nowhere]}", "dns: {upstreams: [1.2.3.4]}"} {
 		if _, err := Parse([]byte(text)); err == nil || strings.Contains(err.Error(), "netip") {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// expectMessage expects what is said of a configuration.
+func expectMessage(t *testing.T, text, want string) {
+	t.Helper()
+	if _, err := Parse([]byte(text)); err == nil || err.Error() != want {
+		t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+	}
+}
+
+// TestGatewayMessages is TestMessages for the section about gateways.
+func TestGatewayMessages(t *testing.T) {
+	for text, want := range map[string]string{
+		"gateway: {accessLog: {output: log.txt}}":            `gateway.accessLog.output: "log.txt" is neither stdout nor an absolute path`,
+		"gateway: {accessLog: {format: \"$statsu\"}}":        `gateway.accessLog.format: has the variable $statsu, which is not known, the list is in docs/observability.md`,
+		"gateway: {accessLog: {format: combined}}":           `gateway.accessLog.format: "combined" is neither json nor nginx, nor does it have a variable such as $status`,
+		"gateway: {accessLog: {skipURLs: [\"~(\"]}}":         "gateway.accessLog.skipURLs: has \"~(\", which is not a regular expression: error parsing regexp: missing closing ): `(`",
+		"gateway: {tracing: {endpoint: \"collector:4317\"}}": `gateway.tracing.endpoint: "collector:4317" is not of the form http://HOST:PORT or https://HOST:PORT`,
+		"gateway: {tracing: {sampler: ratio}}":               `gateway.tracing: sampler "ratio" is none of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off and parentbased_traceidratio`,
+		"gateway: {tracing: {ratio: 2}}":                     "gateway.tracing: ratio 2 is not from 0 to 1",
+		"gateway: {defaultCertificate: tls}":                 `gateway.defaultCertificate: "tls" is not of the form NAMESPACE/NAME`, "gateway: {defaultBackend: a/b}": `gateway.defaultBackend: "a/b" is not of the form NAMESPACE/NAME:PORT`,
+	} {
+		expectMessage(t, text, want)
 	}
 }
 

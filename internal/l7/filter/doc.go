@@ -20,6 +20,7 @@ type Filters struct {
 	Balance *Balance
 	Retry   *Retry
 	Answer  *Answer
+	Snippet *Snippet
 	// NoAccessLog leaves requests out of the access log.
 	NoAccessLog bool
 }

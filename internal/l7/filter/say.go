@@ -18,6 +18,7 @@ func (f *Filters) Says() []string {
 	f.Balance.say(&s)
 	f.Retry.say(&s)
 	f.Answer.say(&s)
+	f.Snippet.say(&s)
 	if f.NoAccessLog {
 		s.add("leaves requests out of the access log")
 	}

@@ -47,6 +47,12 @@ type exchange struct {
 	countedAs netip.Addr
 	// paced is set if the client gets the answer no faster than it may.
 	paced bool
+	// tries is how many endpoints may still be asked, instead set once a backend for errors
+	// answers.
+	tries int
+	// whole is set if the request went out in one piece.
+	whole   bool
+	instead bool
 	// interims counts the responses before the final one, sends how often a request has
 	// been sent in vain.
 	interims, sends int
@@ -76,7 +82,7 @@ func (c *conn) handle(w *work) {
 func (x *exchange) run() {
 	x.begin = x.tick()
 	x.replied, x.trailer = false, x.trailer[:0]
-	x.record.begin(x.request.Target)
+	x.record.begin(&x.request)
 	x.trace()
 	x.body = body{}
 	var spec *l7.Listener
@@ -85,6 +91,7 @@ func (x *exchange) run() {
 		x.answer(400, err.Error())
 	} else {
 		x.route = x.proxy.match(spec.Routes, &x.query)
+		x.record.route = x.route
 		if x.ready() {
 			x.forward()
 		}
@@ -163,20 +170,36 @@ func (x *exchange) mayUpgrade() bool {
 // first cannot have begun to work on it.
 func (x *exchange) forward() {
 	b := x.pick()
+	if (b == nil || len(b.endpoints) == 0) && x.route.Errors != nil && x.route.Errors.Absent && x.skipBody() && x.errorPage(503) {
+		return
+	}
 	if b == nil {
 		x.answer(503, "the backend does not exist")
 		return
 	}
 	x.record.backend = b.id
+	switch err := x.tryAll(b); {
+	case errors.Is(err, errReplaced):
+		if status := x.response.Status; !x.errorPage(status) {
+			x.closes = x.closes || !x.request.Bodyless()
+			x.answer(status, "the backend answered so, and what answers instead is not there")
+		}
+	case err != nil:
+		x.failed(err)
+	}
+}
+
+// tryAll has one endpoint of a backend after the other answer, until one does.
+func (x *exchange) tryAll(b *backend) error {
 	var (
 		failed *endpoint
 		err    error
 	)
-	for range x.proxy.config.Tries {
+	for x.tries = x.maxTries(); x.tries > 0; {
+		x.tries--
 		e := x.choose(b, failed)
 		if e == nil {
-			x.answer(503, "the backend has no endpoint that is ready")
-			return
+			return errAbsent
 		}
 		e.active.Add(1)
 		x.asks(e)
@@ -188,14 +211,16 @@ func (x *exchange) forward() {
 		}
 		failed = e
 	}
-	if err != nil {
-		x.failed(err)
-	}
+	return err
 }
 
 var (
 	// errRetry is that a request can be sent again: nothing has come of it.
 	errRetry = errors.New("the endpoint did not take the request")
+	// errAbsent is that a backend has no endpoint.
+	errAbsent = errors.New("the backend has no endpoint")
+	// errNext is that another endpoint is asked after an answer.
+	errNext = errors.New("the endpoint answered what another one may do better")
 	// errClient is that the client is to blame, or gone.
 	errClient = errors.New("the client has failed")
 	// errAnswer is that an upstream answers what cannot be passed on.
@@ -206,6 +231,9 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
+	if overHTTP2(x.route) {
+		return x.call(e)
+	}
 	secure, err := x.secure(e)
 	if err != nil {
 		return err
@@ -219,7 +247,7 @@ func (x *exchange) try(e *endpoint) error {
 	} else if up != nil {
 		x.connected()
 		err := x.over(up)
-		if err == nil || !x.again(err) {
+		if err == nil || errors.Is(err, errNext) || !x.again(err) {
 			return err
 		}
 		// Endpoints close idle connections when they like. That says nothing about whether
@@ -234,21 +262,9 @@ func (x *exchange) try(e *endpoint) error {
 	return x.over(up)
 }
 
-// attempt has one endpoint answer, by the protocol that the Route wants.
-func (x *exchange) attempt(e *endpoint) error {
-	if !overHTTP2(x.route) {
-		return x.try(e)
-	}
-	err := x.call(e)
-	if err != nil {
-		x.sends++
-	}
-	return err
-}
-
 // again reports whether the request is sent once more after an error.
 func (x *exchange) again(err error) bool {
-	return errors.Is(err, errRetry) && x.sends < x.proxy.config.Tries
+	return errors.Is(err, errRetry) && x.sends < x.maxTries() && x.mayRetry()
 }
 
 // over sends the request over a connection and the answer to the client. The
@@ -285,6 +301,8 @@ func (x *exchange) failed(err error) {
 		x.closes, x.aborted = true, true
 		x.record.reason = "the answer broke off"
 		return
+	case errors.Is(err, errAbsent):
+		status, reason = 503, "the backend has no endpoint that is ready"
 	case errors.Is(err, errBody):
 		status, reason = 413, errBody.Error()
 	case errors.Is(err, errClient):

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"sync/atomic"
@@ -26,6 +25,8 @@ type inbound struct {
 	up   *socket
 	call *http2.Stream
 	gone atomic.Bool
+	// pace is how fast the client takes the answer.
+	pace pace
 	// stopped is set when no more of the body is wanted.
 	stopped bool
 }
@@ -134,8 +135,8 @@ func (d *inbound) data(b []byte, how part) bool {
 		d.h2.SendHeader(d.s, block, end && len(before)+len(b) == 0)
 	}
 	if !d.waits || len(before)+len(b) > 0 {
-		patience := int64(d.proxy.config.WriteTimeout)
-		if !d.send(d.s, before, end && len(b) == 0, patience) || len(b) > 0 && !d.send(d.s, b, end, patience) {
+		timeout := d.proxy.config.WriteTimeout
+		if !d.send(d.s, before, end && len(b) == 0, timeout, &d.pace) || len(b) > 0 && !d.send(d.s, b, end, timeout, &d.pace) {
 			return false
 		}
 	}
@@ -176,17 +177,31 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 			return dst, false, errors.Join(errClient, s.Err)
 		}
 		now := d.proxy.clock.now()
-		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, d.minRate()))
+		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, b.least(d.proxy.config.MinRate)))
 		d.mu.Unlock()
 		<-s.Got
 		d.mu.Lock()
-		woken := d.proxy.clock.now()
-		b.pace.add(0, woken-now)
-		late := woken >= s.GotBy
+		then := d.proxy.clock.now()
+		b.pace.add(len(s.Body()), then-now)
+		late := then >= s.GotBy
 		if s.GotBy = 0; late && len(s.Body()) == 0 && !s.Ended {
 			return dst, false, errors.Join(errClient, os.ErrDeadlineExceeded)
 		}
 	}
+}
+
+// trailer returns the text of the fields after the body, if that has come whole. A nil
+// request is one of HTTP/1.1, whose trailers end here.
+func (d *inbound) trailer() []byte {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.s.Ended {
+		return nil
+	}
+	return d.s.Trailer
 }
 
 // stop has receive wait no more, or again.
@@ -195,15 +210,6 @@ func (d *inbound) stop(now bool) {
 	defer d.mu.Unlock()
 	d.stopped = now
 	d.s.Wake()
-}
-
-// minRate is that for the request's body. Calls of gRPC may last for as long as both
-// sides like, with a message now and then.
-func (d *inbound) minRate() int {
-	if bytes.HasPrefix(d.work.request.Get("content-type"), []byte("application/grpc")) {
-		return -1
-	}
-	return d.proxy.config.MinRate
 }
 
 // lost ends what the exchange waits for, since its client is gone. The lock is held.
