@@ -16,16 +16,9 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/tracing"
 )
 
-// TestSpans holds that the spans of a request have its IDs, and what they say of it.
-func TestSpans(t *testing.T) {
-	exporter := tracetest.NewInMemoryExporter()
-	s := spansTo(sdk.WithSyncer(exporter))
-	r := new(http1.Request)
-	if _, err := r.Parse([]byte("BREW /pot?a=b HTTP/1.1\r\nHost: Shop.example\r\n\r\n"), &http1.Limits{Line: 100, Head: 1000, Fields: 10}); err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Unix(1000, 0)
-	s.record(&proxy.Traced{
+// tracedRequest is a request that was sent to two endpoints.
+func tracedRequest(r *http1.Request, begin time.Time) *proxy.Traced {
+	return &proxy.Traced{
 		Entry: &accesslog.Entry{
 			Begin: begin, Took: time.Second, Request: r, Protocol: "HTTP/2.0", Scheme: "https", ServerPort: "443", Status: 502, Reason: "no backend answers",
 			Client: netip.MustParseAddr("203.0.113.9"), Namespace: "shop", Name: "web", Service: accesslog.Service{Namespace: "shop", Name: "web", Port: "http"},
@@ -36,7 +29,19 @@ func TestSpans(t *testing.T) {
 		},
 		Context: tracing.Context{Trace: tracing.TraceID{1}, Parent: tracing.SpanID{2}, Span: tracing.SpanID{3}, Sampled: true},
 		Spans:   []tracing.SpanID{{4}, {5}},
-	})
+	}
+}
+
+// TestSpans holds that the spans of a request have its IDs, and what they say of it.
+func TestSpans(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	s := spansTo(sdk.WithSyncer(exporter))
+	r := new(http1.Request)
+	if _, err := r.Parse([]byte("BREW /pot?a=b HTTP/1.1\r\nHost: Shop.example\r\n\r\n"), &http1.Limits{Line: 100, Head: 1000, Fields: 10}); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Unix(1000, 0)
+	s.record(tracedRequest(r, begin))
 	got := exporter.GetSpans()
 	if len(got) != 3 {
 		t.Fatalf("%d spans, want 3", len(got))

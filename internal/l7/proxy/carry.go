@@ -182,12 +182,12 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
+	c.noteAnswer(true)
 	c.revise()
 	if announced := response.Get("trailer"); len(announced) > 0 && c.inbound != nil {
 		response.Append(http1.NewField("Trailer", string(announced)))
 	}
 	a := c.answerWith(framing)
-	c.noteAnswer(true)
 	c.change()
 	c.noteAnswer(false)
 	c.client.head(response, a)

@@ -82,7 +82,7 @@ func (c *conn) handle(w *work) {
 func (x *exchange) run() {
 	x.begin = x.tick()
 	x.replied, x.trailer = false, x.trailer[:0]
-	x.record.begin(x.request.Target)
+	x.record.begin(&x.request)
 	x.trace()
 	x.body = body{}
 	var spec *l7.Listener
@@ -91,6 +91,7 @@ func (x *exchange) run() {
 		x.answer(400, err.Error())
 	} else {
 		x.route = x.proxy.match(spec.Routes, &x.query)
+		x.record.route = x.route
 		if x.ready() {
 			x.forward()
 		}
@@ -176,6 +177,7 @@ func (x *exchange) forward() {
 		x.answer(503, "the backend does not exist")
 		return
 	}
+	x.record.backend = b.id
 	x.mirror()
 	switch err := x.tryAll(b); {
 	case errors.Is(err, errReplaced):
@@ -190,7 +192,6 @@ func (x *exchange) forward() {
 
 // tryAll has one endpoint of a backend after the other answer, until one does.
 func (x *exchange) tryAll(b *backend) error {
-	x.record.backend = b.id
 	var (
 		failed *endpoint
 		err    error

@@ -66,7 +66,7 @@ type backendMeter struct {
 
 // ask counts an endpoint that was asked, and what came of it.
 func (m *backendMeter) ask(status int, took, now int64, err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, errNext) && !errors.Is(err, errReplaced) { // those are answers
 		if k, blamed := kindOf(err); blamed {
 			m.failures[k].Add(1)
 		}

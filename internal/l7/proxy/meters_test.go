@@ -58,12 +58,8 @@ func counters(t *testing.T, p *Proxy, until string) map[string]float64 {
 // TestMeters holds what is counted of requests, endpoints and listeners.
 func TestMeters(t *testing.T) {
 	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") })
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := closed.Addr().(*net.TCPAddr).AddrPort()
-	closed.Close()
+	nobody, stop := startRaw(t, nil)
+	stop()
 	inner := toBackend()(nil)
 	inner.Host = "*.example"
 	p := start(t, Config{}, tableFor(nobody, up), func(q *l7.Request) *l7.Route {

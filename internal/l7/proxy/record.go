@@ -21,9 +21,11 @@ type record struct {
 	head, body int64
 	// sent is how much the client was sent, sentHead how much of that was header.
 	sent, sentHead int64
-	// target is the request's, as it was sent; reason why the proxy answered itself.
-	target []byte
-	reason string
+	// method and target are the request's, as they were sent, and route is its: an answer by
+	// another backend makes other ones of them. reason says why the proxy answered itself.
+	method, target []byte
+	route          *l7.Route
+	reason         string
 	// tries are the endpoints that were asked, count how many; of those beyond, the last.
 	tries   [filter.MaxTries]accesslog.Try
 	count   int
@@ -44,15 +46,15 @@ type record struct {
 }
 
 // begin forgets the last request. The header's length has been noted already.
-func (r *record) begin(target []byte) {
-	r.body, r.sent, r.sentHead, r.target, r.reason = 0, 0, 0, target, ""
+func (r *record) begin(q *http1.Request) {
+	r.body, r.sent, r.sentHead, r.method, r.target, r.route, r.reason = 0, 0, 0, q.Method, q.Target, nil, ""
 	r.count, r.asked, r.backend = 0, 0, l7.BackendID{}
 	r.texts, r.answers = r.texts[:0], r.answers[:0]
 }
 
 // forget lets go of memory that is large, and of what belongs to a connection.
 func (r *record) forget() {
-	r.entry, r.target = accesslog.Entry{}, nil
+	r.entry, r.method, r.target, r.route = accesslog.Entry{}, nil, nil, nil
 	if cap(r.kept) > bufferSize {
 		r.kept = nil
 	}
@@ -148,7 +150,7 @@ func (w *work) noteAnswer(upstream bool) {
 // count counts the request.
 func (x *exchange) count() {
 	r := &x.record
-	s := x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	s := x.proxy.tally.count(r.route, x.status, x.at-x.begin, x.at)
 	s.received.Add(uint64(r.head + max(r.body, x.work.body.received())))
 	s.sent.Add(uint64(r.sent))
 	x.listener.meter.requests[x.version()].Add(1)
@@ -157,7 +159,7 @@ func (x *exchange) count() {
 // write writes the request down, and tells who records traces, if that is wanted.
 func (x *exchange) write() {
 	book, r := x.proxy.book, &x.record
-	writes := book != nil && (x.route == nil || x.route.Filters == nil || !x.route.Filters.NoAccessLog) && !book.Skips.Has(r.target)
+	writes := book != nil && (r.route == nil || r.route.Filters == nil || !r.route.Filters.NoAccessLog) && !book.Skips.Has(r.target)
 	records := x.proxy.config.Tracing != nil && r.trace.Sampled
 	if !writes && !records {
 		return
@@ -176,6 +178,7 @@ func (x *exchange) write() {
 func (x *exchange) describeEntry() {
 	r, record := &x.request, &x.record
 	e := &record.entry
+	r.Method = record.method
 	*e = accesslog.Entry{
 		Begin: x.proxy.clock.at(x.begin), Took: time.Duration(x.at - x.begin),
 		Client: x.hop.Client(r), Peer: x.peer(), Request: r, Target: record.target, Protocol: x.protocol(),
@@ -187,7 +190,7 @@ func (x *exchange) describeEntry() {
 	if x.proxy.book != nil && x.proxy.book.Format.User() {
 		e.User, _, _ = x.credentials()
 	}
-	if route := x.route; route != nil {
+	if route := record.route; route != nil {
 		e.Kind, e.Namespace, e.Name, e.Rule = string(route.Source.Kind), route.Source.Namespace, route.Source.Name, route.Rule
 		if len(route.Backends) > 0 {
 			first := route.Backends[0].Backend

@@ -78,12 +78,29 @@ func TestTraces(t *testing.T) {
 	if n := len(recorded); n > 0 {
 		t.Errorf("%d requests too many are recorded", n)
 	}
-	plain := start(t, Config{}, tableFor(up), toBackend())
+}
+
+// TestUntraced holds that where nothing is traced, what clients say of it is passed on.
+func TestUntraced(t *testing.T) {
+	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		for name, values := range r.Header {
+			w.Header()["Got-"+name] = values
+		}
+	})
+	p := start(t, Config{}, tableFor(up), toBackend())
 	fields := map[string]string{"Traceparent": "what it may be", "Tracestate": "a=b", "B3": "1", "X-B3-Traceid": "x"}
-	got := ask(plain, client(t), fields)
+	request, _ := http.NewRequest("GET", p.url(), nil)
 	for name, value := range fields {
-		if got.Get(name) != value {
-			t.Errorf("%s: %q, want %q", name, got.Get(name), value)
+		request.Header.Set(name, value)
+	}
+	response, err := client(t).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	for name, value := range fields {
+		if got := response.Header.Get("Got-" + name); got != value {
+			t.Errorf("%s: %q, want %q", name, got, value)
 		}
 	}
 }
