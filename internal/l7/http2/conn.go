@@ -113,7 +113,7 @@ func newConn(limits Limits) *Conn {
 	c.peer.streams, c.peer.window, c.peer.frame = 100, standardWindow, standardFrame
 	c.list.limits = &c.limits
 	c.decoder = hpack.NewDecoder(standardTable, c.list.add)
-	c.decoder.SetMaxStringLength(limits.Head)
+	c.decoder.SetMaxStringLength(2 * limits.Head) // a larger block is none
 	return c
 }
 

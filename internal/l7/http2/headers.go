@@ -1,6 +1,11 @@
 package http2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+
+	"golang.org/x/net/http2/hpack"
+)
 
 // readHeaders begins a header block: of a request or an answer, or of the fields
 // after a body (RFC 9113, sections 5.1 and 6.2). Every block is decoded, also one that
@@ -88,7 +93,9 @@ func (c *Conn) fragment(p []byte, end bool) error {
 	}
 	// What is not kept need not be decompressed, except into the table.
 	c.decoder.SetEmitEnabled(!b.drop && !c.list.tooLong && !c.list.bad)
-	if _, err := c.decoder.Write(p); err != nil {
+	if _, err := c.decoder.Write(p); errors.Is(err, hpack.ErrStringLength) {
+		return &Error{EnhanceYourCalm, "a header field is too large"}
+	} else if err != nil {
 		return &Error{Compression, "a header block is malformed"}
 	}
 	if !end {

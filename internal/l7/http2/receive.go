@@ -18,7 +18,7 @@ func (c *Conn) readData(f *frame, p []byte) error {
 	switch {
 	case s == nil && c.endedHere(f.stream):
 		c.credit(f.length)
-		return nil
+		return c.bearEmpty(data)
 	case s == nil, s.Ended:
 		c.credit(f.length)
 		return c.fault(f.stream, s, StreamClosed)
@@ -50,7 +50,15 @@ func (c *Conn) readData(f *frame, p []byte) error {
 		c.ended1(s)
 	}
 	wake(s.Got)
-	if len(data) == 0 && !end {
+	if end {
+		return nil
+	}
+	return c.bearEmpty(data)
+}
+
+// bearEmpty tells data that is of use from data that is none.
+func (c *Conn) bearEmpty(data []byte) error {
+	if len(data) == 0 {
 		return c.bear(1)
 	}
 	c.Relax(1)

@@ -2,18 +2,29 @@ package http2
 
 import "math"
 
-// Open begins a request, which the other side may refuse to take; nil means that no
+// Open returns a stream for a request, which begins with SendHeader; nil means that no
 // more can be begun at the moment. With toHEAD, the answer has no body.
 func (c *Conn) Open(toHEAD bool) *Stream {
 	if !c.Vacant() {
 		return nil
 	}
-	s := c.stream(c.next)
+	s := c.stream(0)
 	s.toHEAD = toHEAD
-	c.next += 2
-	c.streams[s.ID] = s
 	c.active++
 	return s
+}
+
+// number gives a stream its number, in the order in which requests are sent (RFC
+// 9113, section 5.1.1). It reports whether the request can still be sent.
+func (c *Conn) number(s *Stream) bool {
+	if c.failed != nil || c.Draining {
+		s.closed, s.Err = true, &StreamError{Code: RefusedStream, Unprocessed: true}
+		return false
+	}
+	s.ID, s.room = c.next, c.peer.window
+	c.next += 2
+	c.streams[s.ID] = s
+	return true
 }
 
 // Vacant reports whether Open will return a stream.
@@ -25,7 +36,7 @@ func (c *Conn) Usable() bool { return c.failed == nil && !c.Draining && c.next <
 // SendHeader sends a header block, in as many frames as it takes; with end, nothing
 // follows it. Nothing is sent if the stream has ended.
 func (c *Conn) SendHeader(s *Stream, block []byte, end bool) {
-	if s.closed {
+	if s.closed || s.ID == 0 && !c.number(s) {
 		return
 	}
 	s.sent = true
@@ -54,7 +65,7 @@ func (c *Conn) SendHeader(s *Stream, block []byte, end bool) {
 			break
 		}
 	}
-	c.Relax(strainReset)
+	c.Relax(2 * strainReset) // of what clients ask for and do not wait for, a part may be in vain
 	c.sentAll(s, end)
 }
 

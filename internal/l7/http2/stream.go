@@ -126,7 +126,9 @@ func (c *Conn) Cancel(s *Stream, code Code) {
 	if s.closed {
 		return
 	}
-	c.reset(s.ID, code)
+	if s.ID != 0 {
+		c.reset(s.ID, code)
+	}
 	c.forget(s)
 	if s.Err == nil {
 		s.Err = &StreamError{Code: code}

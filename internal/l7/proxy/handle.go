@@ -55,7 +55,8 @@ type exchange struct {
 // handle answers the request that has been parsed, and takes its body off the
 // buffer.
 func (c *conn) handle(w *work) {
-	x := exchange{conn: c, work: w, client: c}
+	x := &w.exchange
+	*x = exchange{conn: c, work: w, client: c}
 	x.closes = !w.request.Persistent() || c.listener.draining.Load() || c.proxy.closing.Load()
 	x.upgrade = x.mayUpgrade()
 	c.socket.arm(0)
@@ -224,6 +225,18 @@ func (x *exchange) try(e *endpoint) error {
 	return x.over(up)
 }
 
+// attempt has one endpoint answer, by the protocol that the Route wants.
+func (x *exchange) attempt(e *endpoint) error {
+	if !overHTTP2(x.route) {
+		return x.try(e)
+	}
+	err := x.call(e)
+	if err != nil {
+		x.sends++
+	}
+	return err
+}
+
 // again reports whether the request is sent once more after an error.
 func (x *exchange) again(err error) bool {
 	return errors.Is(err, errRetry) && x.sends < x.proxy.config.Tries
@@ -271,6 +284,8 @@ func (x *exchange) failed(err error) {
 		}
 	case errors.Is(err, errAuthorities):
 		status, reason = 503, "the authorities to verify the backend with are missing"
+	case errors.Is(err, errBusy):
+		status, reason = 503, "the backend takes no more requests"
 	case errors.Is(err, errConnect):
 		status, reason = unreachable(err)
 	case errors.Is(err, errAnswer):

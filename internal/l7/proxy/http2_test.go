@@ -42,6 +42,14 @@ func TestHTTP2(t *testing.T) {
 	})
 	p := start(t, Config{MaxBody: -1}, tableFor(up), toBackend())
 	c := client2(t)
+	first, _ := http.NewRequest("GET", p.url(), nil) // so that the client has its connection
+	first.Host = "shop.example"
+	first.Header.Set("Cookie", "a=b; c=d")
+	if response, err := c.Do(first); err != nil {
+		t.Fatal(err)
+	} else {
+		response.Body.Close()
+	}
 	var wait sync.WaitGroup
 	for i := range 100 {
 		wait.Go(func() {

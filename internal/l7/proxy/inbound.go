@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
@@ -23,7 +24,9 @@ type inbound struct {
 	// session's lock guards them.
 	up   *socket
 	call *http2.Stream
-	gone bool
+	gone atomic.Bool
+	// stopped is set when no more of the body is wanted.
+	stopped bool
 }
 
 // answer answers a request.
@@ -35,9 +38,10 @@ func (m *session) answer(s *http2.Stream) {
 	*d = inbound{session: m, s: s, work: w}
 	m.mu.Lock()
 	s.Owner = d
-	d.gone = s.Err != nil
+	d.gone.Store(s.Err != nil)
 	m.mu.Unlock()
-	x := exchange{conn: m.conn, work: w, client: d, inbound: d}
+	x := &w.exchange
+	*x = exchange{conn: m.conn, work: w, client: d, inbound: d}
 	_, err := w.request.Parse(s.Head, &w.limits)
 	w.toHEAD = string(w.request.Method) == "HEAD"
 	switch {
@@ -154,7 +158,10 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 			}
 			return dst, done, err
 		}
-		if s.Err != nil || d.gone {
+		if d.stopped {
+			return dst, false, errStopped
+		}
+		if s.Err != nil {
 			return dst, false, errors.Join(errClient, s.Err)
 		}
 		s.GotBy = after(d.proxy.clock.now(), d.proxy.config.BodyTimeout)
@@ -168,9 +175,17 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 	}
 }
 
+// stop has receive wait no more, or again.
+func (d *inbound) stop(now bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = now
+	d.s.Wake()
+}
+
 // lost ends what the exchange waits for, since its client is gone. The lock is held.
 func (d *inbound) lost() {
-	d.gone = true
+	d.gone.Store(true)
 	if d.up != nil {
 		_ = d.up.TCPConn.Close()
 	}
@@ -185,12 +200,7 @@ const statusGone = 499
 
 // wanted reports whether the client still waits for the answer, as far as one knows.
 func (d *inbound) wanted() bool {
-	if d == nil {
-		return true
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.gone
+	return d == nil || !d.gone.Load()
 }
 
 // hold notes what the exchange waits for, or that it waits no more, and reports whether
@@ -203,5 +213,5 @@ func (d *inbound) hold(up *socket, call *http2.Stream) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.up, d.call = up, call
-	return !d.gone
+	return !d.gone.Load()
 }

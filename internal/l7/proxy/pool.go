@@ -10,6 +10,8 @@ import (
 // processors seldom meet.
 type pool struct {
 	shards []shard
+	// trunks are connections of HTTP/2, which end by themselves.
+	trunks trunks
 	// closed is set once nothing is to be kept any more; what is under way goes on.
 	closed atomic.Bool
 }
@@ -59,7 +61,7 @@ func (p *pool) put(up *upstream, shard, bound int, now int64) {
 // prune closes connections that have been idle since before, and reports whether none
 // is left.
 func (p *pool) prune(before int64) (empty bool) {
-	empty = true
+	empty = p.trunks.empty()
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
@@ -79,6 +81,7 @@ func (p *pool) prune(before int64) (empty bool) {
 // close closes idle connections now, and all others when they are put back.
 func (p *pool) close() {
 	p.closed.Store(true)
+	p.trunks.close()
 	for i := range p.shards {
 		for up := p.take(i); up != nil; up = p.take(i) {
 			_ = up.Close()

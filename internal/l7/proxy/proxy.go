@@ -66,6 +66,8 @@ type Proxy struct {
 	ctx                 context.Context
 	cancel              context.CancelFunc
 	background, serving sync.WaitGroup
+	// laid are connections of HTTP/2 to endpoints.
+	laid sync.WaitGroup
 
 	// mu guards Start, Apply and Close, and listeners.
 	mu        sync.Mutex
@@ -284,6 +286,7 @@ func (p *Proxy) Close() error {
 	for _, b := range p.state.Load().backends.All() {
 		b.close()
 	}
+	p.laid.Wait()
 	return nil
 }
 

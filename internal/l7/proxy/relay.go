@@ -20,19 +20,7 @@ const (
 func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	response := &x.response
 	framing := response.Framing(x.toHEAD)
-	if x.early {
-		x.closes, x.linger = true, true
-	}
-	a := http1.Answer{Framing: framing, Length: response.Length, Minor: x.request.Minor}
-	if framing == http1.ByChunks || framing == http1.UntilClose {
-		a.Framing = http1.ByChunks
-		if x.request.Minor == 0 {
-			a.Framing, x.closes = http1.UntilClose, true
-		}
-	}
-	x.closes = x.closes || x.listener.draining.Load() || x.proxy.closing.Load()
-	a.Close = x.closes
-	x.status = response.Status
+	a := x.answerWith(framing)
 	reusable = response.Persistent() && framing != http1.UntilClose && !x.early
 	x.change()
 	x.client.head(response, a) // else data fails, if there is any
@@ -66,6 +54,24 @@ func (x *exchange) relayLength(up *upstream, length int64) error {
 		return x.copy(up, remaining)
 	}
 	return nil
+}
+
+// answerWith says how the answer goes to the client.
+func (x *exchange) answerWith(framing http1.Framing) http1.Answer {
+	if x.early {
+		x.closes, x.linger = true, true
+	}
+	a := http1.Answer{Framing: framing, Length: x.response.Length, Minor: x.request.Minor}
+	if framing == http1.ByChunks || framing == http1.UntilClose {
+		a.Framing = http1.ByChunks
+		if x.request.Minor == 0 {
+			a.Framing, x.closes = http1.UntilClose, true
+		}
+	}
+	x.closes = x.closes || x.listener.draining.Load() || x.proxy.closing.Load()
+	a.Close = x.closes
+	x.status = x.response.Status
+	return a
 }
 
 // partOf says how a part is sent that is the last one, or not.

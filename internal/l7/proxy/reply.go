@@ -12,7 +12,11 @@ import (
 func (x *exchange) answer(status int, reason string) {
 	x.status = status
 	x.closes = x.closes || !x.skipBody()
-	x.sayPage(x.client, status, reason, x.closes)
+	if isGRPC(&x.request) {
+		x.sayStatus(x.client, status, reason, x.closes)
+	} else {
+		x.sayPage(x.client, status, reason, x.closes)
+	}
 	x.linger = x.linger || x.closes
 }
 

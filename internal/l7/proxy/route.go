@@ -26,23 +26,11 @@ func (x *exchange) ready() bool {
 	case !x.admitted():
 	case x.maxBody() >= 0 && !r.Chunked && r.Length > x.maxBody():
 		x.answer(413, "the body is larger than allowed")
-	case !served(x.route):
-		x.answer(503, "the route asks for what is not supported yet")
 	case !hasBackend(x.route):
 		x.answer(orDefault(x.route.Status, 503), orDefault(x.route.Why, "the route has no backend"))
 	case !x.rewrite():
 		x.answer(400, "the path cannot be rewritten as the route says")
 	default:
-		return true
-	}
-	return false
-}
-
-// served reports whether all that a Route says of the way to its Backends is acted
-// on. To leave out a part could bring a request where it must not go.
-func served(route *l7.Route) bool {
-	switch route.Upstream.Protocol {
-	case l7.UpstreamHTTP, l7.UpstreamHTTPS, l7.UpstreamAuto:
 		return true
 	}
 	return false
@@ -92,11 +80,12 @@ func (x *exchange) secure(e *endpoint) (*securePool, error) {
 			return nil, nil
 		}
 		fallthrough
-	case l7.UpstreamHTTPS:
+	case l7.UpstreamHTTPS, l7.UpstreamGRPCS:
 		d, err := x.proxy.demand(&up.TLS)
 		if err != nil {
 			return nil, err
 		}
+		d.http2 = up.Protocol == l7.UpstreamGRPCS
 		return e.secure(d, x.at), nil
 	}
 	return nil, nil

@@ -37,7 +37,7 @@ func TestRouteSays(t *testing.T) {
 		"status":       {l7.Route{Status: 404}, 404, ""},
 		"no weight":    {l7.Route{Status: 410, Backends: []l7.Weighted{{Backend: backendID}}}, 410, ""},
 		"rewrite":      {l7.Route{Rewrite: &l7.Rewrite{Host: "x"}, Backends: backends}, 200, ""},
-		"protocol":     {l7.Route{Upstream: l7.Upstream{Protocol: l7.UpstreamGRPC}, Backends: backends}, 503, ""},
+		"no HTTP/2":    {l7.Route{Upstream: l7.Upstream{Protocol: l7.UpstreamGRPC}, Backends: backends}, 502, ""},
 	} {
 		p := start(t, Config{MaxBody: 5000}, tableFor(up), func(*l7.Request) *l7.Route { return &c.route })
 		for _, chunked := range []bool{false, true} {

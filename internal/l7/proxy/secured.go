@@ -38,6 +38,8 @@ type demand struct {
 	// authorities are those of the Secret; nil: those of the system.
 	authorities *x509.CertPool
 	certificate *tls.Certificate
+	// http2 is asked for (RFC 7301).
+	http2 bool
 }
 
 // securePool holds connections with TLS.
@@ -70,6 +72,9 @@ func (d *demand) config(name string) *tls.Config {
 		name = d.Name
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(8), InsecureSkipVerify: true}
+	if d.http2 {
+		c.NextProtos = []string{"h2"}
+	}
 	if d.SendName {
 		c.ServerName = name
 	}

@@ -73,6 +73,8 @@ type work struct {
 	// body is what is to come of the request's, page the answer that the proxy makes.
 	body body
 	page []byte
+	// exchange is the request's.
+	exchange exchange
 	// inbound is the request, if it came by HTTP/2; trailer is the text of the fields
 	// after the answer's body.
 	inbound inbound
@@ -106,4 +108,5 @@ func (w *work) reset() {
 	w.request.Reset()
 	w.response.Reset()
 	w.limited.R = nil
+	w.exchange = exchange{}
 }

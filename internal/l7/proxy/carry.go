@@ -1,0 +1,264 @@
+package proxy
+
+import (
+	"errors"
+	"os"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/http1"
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
+)
+
+// overHTTP2 reports whether endpoints of a Route are spoken with in HTTP/2.
+func overHTTP2(route *l7.Route) bool {
+	return route.Upstream.Protocol == l7.UpstreamGRPC || route.Upstream.Protocol == l7.UpstreamGRPCS
+}
+
+// call has one endpoint answer, over HTTP/2.
+func (x *exchange) call(e *endpoint) error {
+	secure, err := x.secure(e)
+	if err != nil {
+		return err
+	}
+	from, scheme := e.plain, "http"
+	if secure != nil {
+		from, scheme = secure.pool, "https"
+	}
+	t, s, err := x.open(e, secure, from)
+	if err != nil {
+		return errors.Join(errRetry, err)
+	}
+	defer t.release(s)
+	c := carriage{exchange: x, trunk: t, s: s}
+	err = c.run(scheme)
+	x.tick()
+	return err
+}
+
+// carriage is a request on its way over a trunk.
+type carriage struct {
+	*exchange
+	trunk *trunk
+	s     *http2.Stream
+	// poured is set once a part of the body has been taken that cannot be taken again.
+	poured bool
+	// parsed is how much of the stream's Head has been read.
+	parsed int
+}
+
+// run sends the request and takes the answer to the client.
+func (c *carriage) run(scheme string) error {
+	if !c.inbound.hold(nil, c.s) {
+		return errClient
+	}
+	defer c.inbound.hold(nil, nil)
+	r, t := &c.request, c.trunk
+	c.work.up.reset()
+	c.response.Reset()
+	c.out = http1.AppendRequest(c.out[:0], r, c.hop, c.onward())
+	block := http2.AppendRequest(c.work.up.b[:0], c.out, scheme)
+	c.out = c.out[:0]
+	if !c.atOnce() {
+		return c.stream(block)
+	}
+	body := c.work.in.bytes()[:max(r.Length, 0)]
+	t.mu.Lock()
+	t.h2.SendHeader(c.s, block, len(body) == 0)
+	if len(body) > 0 {
+		t.send(c.s, body, true, int64(c.sendTimeout())) // the answer says if it has not worked
+	}
+	t.flush()
+	t.mu.Unlock()
+	err := c.relay()
+	if err == nil || !errors.Is(err, errRetry) {
+		c.work.in.begin += len(body)
+	}
+	return err
+}
+
+// stream sends a request whose body is still coming. The answer of one of HTTP/2 may
+// come at the same time; a connection of HTTP/1.1 is written to when the body is over,
+// or not taken any more.
+func (c *carriage) stream(block []byte) error {
+	t := c.trunk
+	t.mu.Lock()
+	t.h2.SendHeader(c.s, block, false)
+	t.flush()
+	t.mu.Unlock()
+	if c.inbound == nil {
+		if c.request.Continue && !c.client.head(&http1.Response{Status: 100, Reason: []byte("Continue")}, http1.Answer{Framing: http1.NoBody}) {
+			return errClient
+		}
+		if err := c.pour(); err != nil {
+			return err
+		}
+		return c.relay()
+	}
+	poured := make(chan error, 1)
+	c.inbound.stop(false)
+	go func() { poured <- c.pour() }()
+	err := c.relay()
+	c.inbound.stop(true)
+	t.mu.Lock()
+	t.h2.Cancel(c.s, http2.Cancel)
+	t.mu.Unlock()
+	if failure := <-poured; err != nil && failure != nil && !errors.Is(failure, errStopped) {
+		err = failure // why the endpoint was not answered, or gave no answer
+	}
+	if errors.Is(err, errRetry) && c.poured {
+		err = errPoured
+	}
+	return err
+}
+
+var (
+	// errStopped is that a body is not wanted any more.
+	errStopped = errors.New("the rest of the body is not wanted")
+	// errPoured is that a request cannot be sent again, since a part of it is gone.
+	errPoured = errors.New("the connection broke while the body was sent")
+)
+
+// pour sends the body as it comes.
+func (c *carriage) pour() error {
+	t, buffer := c.trunk, []byte(nil)
+	b := bodyOf(&c.request, c.maxBody())
+	b.framed = false
+	for {
+		out, done, err := c.client.receive(buffer[:0], &b)
+		if buffer = out; len(out) > 0 {
+			c.poured = true
+		}
+		t.mu.Lock()
+		if err != nil {
+			t.h2.Cancel(c.s, http2.Cancel)
+			t.flush()
+			t.mu.Unlock()
+			return err
+		}
+		ok := t.send(c.s, out, done, int64(c.sendTimeout()))
+		t.flush()
+		t.mu.Unlock()
+		if done || !ok {
+			if c.inbound == nil {
+				c.early = c.early || !done
+			}
+			return nil
+		}
+	}
+}
+
+// relay takes the answer to the client.
+func (c *carriage) relay() error {
+	if err := c.header(); err != nil {
+		return err
+	}
+	t, s, response := c.trunk, c.s, &c.response
+	t.mu.Lock()
+	nothing, come := s.Over() && len(s.Trailer) == 0, len(s.Body()) > 0 || s.Ended
+	t.mu.Unlock()
+	framing := response.Framing(c.toHEAD)
+	if nothing {
+		framing = http1.NoBody
+	}
+	if framing == http1.UntilClose {
+		framing = http1.ByChunks
+	}
+	c.client.head(response, c.answerWith(framing))
+	c.replied = true
+	if framing == http1.NoBody {
+		return nil
+	}
+	if !come && !c.client.data(nil, whole) {
+		return errClient
+	}
+	bulk := c.proxy.bulks.Get().(*[bulkSize]byte)
+	defer c.proxy.bulks.Put(bulk)
+	for {
+		t.mu.Lock()
+		err := c.await(func() bool { return len(s.Body()) > 0 || s.Ended })
+		n := copy(bulk[:], s.Body())
+		t.h2.Consume(s, n)
+		t.flush()
+		over := s.Over()
+		if over {
+			c.trailer = append(c.trailer[:0], s.Trailer...)
+		}
+		t.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if !c.client.data(bulk[:n], partOf(over)) {
+			return errClient
+		}
+		if over {
+			return nil
+		}
+	}
+}
+
+// header reads the header of the final answer, and passes on those before it.
+func (c *carriage) header() error {
+	t, s := c.trunk, c.s
+	for {
+		t.mu.Lock()
+		err := c.await(func() bool { return len(s.Head) > c.parsed })
+		head := s.Head[c.parsed:]
+		t.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		n, err := c.response.Parse(head, &c.limits)
+		if err != nil || n == 0 {
+			return errors.Join(errAnswer, err)
+		}
+		c.parsed += n
+		if !c.response.Interim() {
+			return nil
+		}
+		if err := c.interim(); err != nil {
+			return err
+		}
+	}
+}
+
+// await waits until something has come of the answer. The trunk's lock is held, but
+// not while waiting.
+func (c *carriage) await(come func() bool) error {
+	t, s := c.trunk, c.s
+	for {
+		switch {
+		case come():
+			return nil
+		case s.Err != nil:
+			return c.broken(s.Err)
+		case !c.inbound.wanted():
+			return errClient
+		}
+		s.GotBy = after(t.proxy.clock.now(), c.readTimeout())
+		t.mu.Unlock()
+		<-s.Got
+		t.mu.Lock()
+		late := t.proxy.clock.now() >= s.GotBy
+		if s.GotBy = 0; late && !come() && s.Err == nil {
+			return os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// broken says what it means that the stream has ended before the answer. What the
+// endpoint has not looked at can be sent again (RFC 9113, section 8.7), and what may
+// be repeated if the connection broke.
+func (c *carriage) broken(err error) error {
+	var reset *http2.StreamError
+	if errors.As(err, &reset) {
+		c.code = reset.Code
+		if reset.Unprocessed && !c.replied {
+			return errors.Join(errRetry, err)
+		}
+		return err
+	}
+	if c.replied || c.parsed > 0 {
+		return err
+	}
+	return c.exchange.broken(err, c.request.Idempotent())
+}

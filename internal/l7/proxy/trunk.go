@@ -1,0 +1,207 @@
+package proxy
+
+import (
+	"errors"
+	"sync"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
+)
+
+const (
+	// maxTrunks bounds the connections of HTTP/2 to an endpoint.
+	maxTrunks = 64
+	// trunkWindow is how much of an answer is held before the client takes it.
+	trunkWindow = 128 << 10
+)
+
+// errBusy is that an endpoint takes no more requests at the moment.
+var errBusy = errors.New("the endpoint takes no more requests")
+
+// trunk is a connection of HTTP/2 to an endpoint, which carries many requests.
+type trunk struct {
+	mux
+	up *upstream
+	// idle is since when there is no request; 0 while there is one. The lock guards it.
+	idle int64
+}
+
+// trunks are those to one endpoint that are alike.
+type trunks struct {
+	mu  sync.Mutex
+	all []*trunk
+	// closed is set once no more are wanted.
+	closed bool
+	// dialing makes those that find all of them full wait for the same new one.
+	dialing singleflight.Group
+}
+
+// open begins a request on a trunk that has room for it; nil if none has.
+func (l *trunks) open(toHEAD bool) (*trunk, *http2.Stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := 0; i < len(l.all); i++ {
+		t := l.all[i]
+		t.mu.Lock()
+		usable := !t.dead && t.h2.Usable()
+		var s *http2.Stream
+		if usable {
+			if s = t.h2.Open(toHEAD); s != nil {
+				t.idle = 0
+			}
+		}
+		t.mu.Unlock()
+		if s != nil {
+			return t, s
+		}
+		if !usable { // what is under way on it goes on
+			l.all = append(l.all[:i], l.all[i+1:]...)
+			i--
+		}
+	}
+	return nil, nil
+}
+
+// add takes in a new trunk, and reports whether it is wanted.
+func (l *trunks) add(t *trunk) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.all) >= maxTrunks {
+		return false
+	}
+	l.all = append(l.all, t)
+	return true
+}
+
+// close ends trunks when nothing is under way on them, and lets no new ones come.
+func (l *trunks) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, t := range l.all {
+		t.mu.Lock()
+		t.h2.Draining = true
+		if t.h2.Active() == 0 {
+			t.die(errIdle)
+		}
+		t.mu.Unlock()
+	}
+	l.all = nil
+}
+
+// empty reports whether there is none that can be used.
+func (l *trunks) empty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.all {
+		t.mu.Lock()
+		dead := t.dead
+		t.mu.Unlock()
+		if !dead {
+			return false
+		}
+	}
+	return true
+}
+
+// open begins a request to an endpoint, on a new connection if need be.
+func (x *exchange) open(e *endpoint, secure *securePool, from *pool) (*trunk, *http2.Stream, error) {
+	for range maxTrunks + 1 {
+		if t, s := from.trunks.open(x.toHEAD); s != nil {
+			return t, s, nil
+		}
+		_, err, _ := from.trunks.dialing.Do("", func() (any, error) {
+			up, err := x.proxy.dial(e, secure, orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout))
+			if err == nil {
+				err = x.proxy.lay(up, &from.trunks)
+			}
+			return nil, err
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return nil, nil, errBusy
+}
+
+// lay begins to use a new connection as a trunk.
+func (p *Proxy) lay(up *upstream, among *trunks) error {
+	t := &trunk{up: up, idle: p.clock.now()}
+	if up.secured != nil {
+		if up.secured.ConnectionState().NegotiatedProtocol == "http/1.1" {
+			_ = up.Close()
+			return errors.Join(errConnect, errHandshake)
+		}
+		if err := up.secured.tunnel(); err != nil { // reading and writing are two goroutines' from now on
+			_ = up.Close()
+			return errors.Join(errConnect, err)
+		}
+	}
+	t.begin(p, up.socket, up.wait, http2.NewClient(http2.Limits{
+		Head: p.config.MaxHead, Fields: p.config.MaxFields, StreamWindow: trunkWindow,
+	}))
+	if !among.add(t) {
+		_ = up.Close()
+		return errBusy
+	}
+	up.arm(0)
+	up.watch(t.watch)
+	p.laid.Go(t.run)
+	return nil
+}
+
+// run reads what the endpoint sends until the connection ends.
+func (t *trunk) run() {
+	bulk := t.proxy.bulks.Get().(*[bulkSize]byte)
+	defer t.proxy.bulks.Put(bulk)
+	end := 0
+	for {
+		n, err := t.up.Read(bulk[end:])
+		t.mu.Lock()
+		if err == nil {
+			end += n
+			n, err = t.h2.Feed(bulk[:end])
+			end = copy(bulk[:], bulk[n:end])
+		}
+		if t.flush(); err != nil {
+			t.die(err)
+		}
+		t.throttle()
+		dead := t.dead
+		t.mu.Unlock()
+		if dead {
+			break
+		}
+	}
+	_ = t.up.Close()
+}
+
+// watch is called every tick. It ends the connection if nobody needs it.
+func (t *trunk) watch(now int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mux.watch(now)
+	if t.up.old(now) {
+		t.h2.Draining = true // what its name leads to may have changed
+	}
+	if t.h2.Active() > 0 || t.dead {
+		return
+	}
+	if t.h2.Draining || t.idle != 0 && now-t.idle > int64(t.proxy.config.UpstreamIdleTimeout) {
+		t.die(errIdle)
+	}
+}
+
+// release ends a request on the trunk.
+func (t *trunk) release(s *http2.Stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.h2.Release(s)
+	t.flush()
+	if t.h2.Active() == 0 {
+		if t.idle = t.proxy.clock.now(); t.h2.Draining {
+			t.die(errIdle)
+		}
+	}
+}
