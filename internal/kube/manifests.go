@@ -33,6 +33,8 @@ type Manifests struct {
 	Objects desired.Objects
 	// Data are Secrets and ConfigMaps.
 	Data pmap.Map[DataName, *Data]
+	// Containers are those of Deployments and DaemonSets.
+	Containers []Container
 	// Ignored counts, per kind, the objects that Fairlead does not read.
 	Ignored map[string]int
 }
@@ -138,8 +140,8 @@ func (m *Manifests) add(object runtime.Object) error {
 		m.Objects.Ingresses = m.Objects.Ingresses.Set(namespacedName(o), desired.ParseIngress(o))
 	case *networkingv1.IngressClass:
 		m.Objects.IngressClasses = m.Objects.IngressClasses.Set(o.Name, desired.ParseIngressClass(o))
-	case *corev1.ConfigMap, *appsv1.Deployment, *appsv1.DaemonSet:
-		m.addSetup(o)
+	case *appsv1.Deployment, *appsv1.DaemonSet:
+		m.addContainers(o)
 	case *corev1.List:
 		for i := range o.Items {
 			if err := m.document(o.Items[i].Raw); err != nil {

@@ -106,7 +106,7 @@ func Build(in Input) Report {
 			continue
 		}
 		made := ingressOf(i, reasons[i.Ref()])
-		made.Hidden = hidden[i.Name]
+		made.Hidden = hidden[i.Name].lines()
 		r.Ingresses = append(r.Ingresses, made)
 		r.Summary.count(made.Verdict)
 	}

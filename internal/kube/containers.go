@@ -32,15 +32,9 @@ func containersOf(kind string, o metav1.Object, of corev1.PodSpec) []Container {
 	return all
 }
 
-// addSetup keeps what says how other programs are set up.
-func (m *Manifests) addSetup(object runtime.Object) {
+// addContainers keeps what says how other programs are started.
+func (m *Manifests) addContainers(object runtime.Object) {
 	switch o := object.(type) {
-	case *corev1.ConfigMap:
-		o.Namespace = m.namespace(o.Namespace)
-		if m.ConfigMaps == nil {
-			m.ConfigMaps = map[desired.Name]map[string]string{}
-		}
-		m.ConfigMaps[namespacedName(o)] = o.Data
 	case *appsv1.Deployment:
 		o.Namespace = m.namespace(o.Namespace)
 		m.Containers = append(m.Containers, containersOf("Deployment", o, o.Spec.Template.Spec)...)
@@ -73,8 +67,8 @@ func (c *Client) Containers(ctx context.Context) ([]Container, error) {
 }
 
 // ConfigMaps reads those of some names; those that are not there are left out.
-func (c *Client) ConfigMaps(ctx context.Context, names []desired.Name) (map[desired.Name]map[string]string, error) {
-	all := map[desired.Name]map[string]string{}
+func (c *Client) ConfigMaps(ctx context.Context, names []desired.Name) (map[desired.Name]*Data, error) {
+	all := map[desired.Name]*Data{}
 	for _, name := range names {
 		o, err := c.clientset.CoreV1().ConfigMaps(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -83,7 +77,7 @@ func (c *Client) ConfigMaps(ctx context.Context, names []desired.Name) (map[desi
 		if err != nil {
 			return nil, fmt.Errorf("read ConfigMap %s: %w", name, err)
 		}
-		all[name] = o.Data
+		all[name] = parseConfigMap(o)
 	}
 	return all, nil
 }
