@@ -37,10 +37,9 @@ func newMigrate() *cobra.Command {
 // nginxMigration is a run of `fairlead migrate ingress-nginx`.
 type nginxMigration struct {
 	source
-	gateway   bool
-	class     string
-	namespace string
-	all       bool
+	gateway bool
+	to      migrate.Target
+	all     bool
 }
 
 func newMigrateNginx() *cobra.Command {
@@ -65,7 +64,7 @@ are printed as objects of Gateway API, and what these cannot say on standard err
 			}
 			report := migrate.Build(in)
 			if m.gateway {
-				return errors.New("not yet")
+				return m.print(cmd, in, report.Summary)
 			}
 			text := func(w io.Writer) error { return printMigration(w, report, m.all) }
 			if err := out.print(cmd.OutOrStdout(), report, text); err != nil {
@@ -75,10 +74,27 @@ are printed as objects of Gateway API, and what these cannot say on standard err
 		},
 	}
 	cmd.Flags().BoolVar(&m.all, "all", false, "list the Ingresses that move as they are too, with all that they have")
+	cmd.Flags().BoolVar(&m.gateway, "gateway-api", false, "print the equivalent objects of Gateway API as YAML instead")
+	cmd.Flags().StringVar(&m.to.GatewayClass, "gateway-class", "fairlead", "class of the Gateways, with --gateway-api")
+	cmd.Flags().StringVar(&m.to.Namespace, "gateway-namespace", "default", "namespace of the Gateways, with --gateway-api")
 	m.addClusterFlags(cmd)
 	cmd.Flags().StringVarP(&m.dir, "filename", "f", "", "read manifests from this folder instead of a cluster")
 	out.addFlag(cmd)
 	return cmd
+}
+
+// print writes objects of Gateway API, and what they cannot say.
+func (m *nginxMigration) print(cmd *cobra.Command, in migrate.Input, s migrate.Summary) error {
+	all := in.Gateways(m.to)
+	if err := migrate.Write(cmd.OutOrStdout(), all); err != nil {
+		return err
+	}
+	for _, d := range all {
+		for _, note := range d.Notes {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", d.Name(), note)
+		}
+	}
+	return refused(s)
 }
 
 // refused is the error of a report in which something is.
@@ -107,6 +123,9 @@ func (m *nginxMigration) read(ctx context.Context) (migrate.Input, error) {
 	}
 	in := migrate.Input{Config: agent.L7Config(m.config), ConfigMaps: data, Controllers: containers}
 	in.Config.IngressNginx = true
+	if id, ok := migrate.DefaultCertificate(containers); ok && in.Config.DefaultCertificate == (l7.CertificateID{}) {
+		in.Config.DefaultCertificate = id
+	}
 	in.State, _ = desired.Build(view.Objects, view.Node, nil)
 	in.Table, in.Reasons = l7.Compile(in.State, l7.Table{}, in.Config)
 	return in, nil

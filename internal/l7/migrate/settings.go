@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
 // Controller is a container that runs ingress-nginx.
@@ -60,6 +61,19 @@ func ConfigMaps(all []Controller) map[desired.Name]string {
 		}
 	}
 	return named
+}
+
+// DefaultCertificate returns the certificate that a command line names for hosts that
+// have none.
+func DefaultCertificate(all []Controller) (l7.CertificateID, bool) {
+	for _, c := range all {
+		for _, a := range c.arguments() {
+			if namespace, name, ok := strings.Cut(a.value, "/"); ok && a.name == "default-ssl-certificate" {
+				return l7.CertificateID{Namespace: namespace, Name: name}, true
+			}
+		}
+	}
+	return l7.CertificateID{}, false
 }
 
 // settings says what becomes of ConfigMaps, command lines and classes.
