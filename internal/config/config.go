@@ -34,6 +34,7 @@ type Config struct {
 	DNS          DNS          `yaml:"dns"`
 	Status       Status       `yaml:"status"`
 	Gateway      Gateway      `yaml:"gateway"`
+	ACME         ACME         `yaml:"acme"`
 	Migration    Migration    `yaml:"migration"`
 }
 
@@ -171,6 +172,7 @@ func Default() Config {
 		},
 		Status:  Status{LeaseNamespace: "fairlead-system"},
 		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute},
+		ACME:    defaultACME(),
 	}
 }
 
@@ -225,5 +227,6 @@ func (c Config) validate() error {
 	c.DNS.validate(bad)
 	c.DNS.validateZones(c.ClusterDomain, bad)
 	c.Gateway.validate(bad)
+	c.ACME.validate(bad)
 	return errors.Join(problems...)
 }

@@ -59,7 +59,7 @@ func expected(goType string) string {
 func suggest(field, section string) string {
 	var known []string
 	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[LB](), reflect.TypeFor[Conntrack](), reflect.TypeFor[DNS](), reflect.TypeFor[DNSOverTLS](), reflect.TypeFor[DNSOverHTTPS](), reflect.TypeFor[External](), reflect.TypeFor[DNSForward](), reflect.TypeFor[DNSZone](), reflect.TypeFor[DNSServer](), reflect.TypeFor[DNSHealthCheck](),
-		reflect.TypeFor[DNSTLS](), reflect.TypeFor[DNSCache](), reflect.TypeFor[DNSCacheShare](), reflect.TypeFor[DNSPrefetch](), reflect.TypeFor[DNSStale](), reflect.TypeFor[Status](), reflect.TypeFor[Gateway](), reflect.TypeFor[Migration]()} {
+		reflect.TypeFor[DNSTLS](), reflect.TypeFor[DNSCache](), reflect.TypeFor[DNSCacheShare](), reflect.TypeFor[DNSPrefetch](), reflect.TypeFor[DNSStale](), reflect.TypeFor[Status](), reflect.TypeFor[Gateway](), reflect.TypeFor[ACME](), reflect.TypeFor[DNSWebhook](), reflect.TypeFor[EAB](), reflect.TypeFor[Migration]()} {
 		if t.Name() != section {
 			continue
 		}

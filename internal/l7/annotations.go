@@ -45,11 +45,17 @@ func (i *ingress) apply(r *Route) {
 	if r.MaxBody = o.MaxBody; o.HasMaxBody && o.MaxBody == 0 {
 		r.MaxBody = -1
 	}
-	r.Filters = i.filters
+	r.Filters, r.Errors = i.filters, i.errors
 	if o.UpstreamHost != "" {
 		r.Rewrite = &Rewrite{Host: o.UpstreamHost}
 	}
 	r.Upstream = Upstream{Connect: o.Connect, Send: o.Send, Read: o.Read}
+	if t := &o.TLS; *t != (nginx.ProxyTLS{}) {
+		r.Upstream.TLS = UpstreamTLS{
+			Verify: t.Verify, Depth: t.Depth, Name: t.Name, SendName: t.SendName, TLS12: t.TLS12, TLS13: t.TLS13,
+			Secret: CertificateID{Namespace: t.Secret.Namespace, Name: t.Secret.Name},
+		}
+	}
 	for p := UpstreamHTTP; p <= UpstreamAuto; p++ {
 		if p.String() == o.Protocol {
 			r.Upstream.Protocol = p

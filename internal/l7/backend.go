@@ -129,12 +129,20 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 		return wrong("PortNotFound", "Service %s has no TCP port %q, so its requests get 503; it has %s", id.Service, id.Port, portsOf(s))
 	}
 	made.Endpoints = endpointsOf(s, port)
+	if id.Virtual && len(s.Addresses) > 0 { // a headless Service has none
+		made.Endpoints = []Endpoint{{Address: netip.AddrPortFrom(s.Addresses[0], port.Port)}}
+	}
 	return made
 }
 
 // findPort returns the port that has a name or a number. ingress-nginx finds it also
 // by its targetPort, which comes last here.
 func findPort(s *desired.Service, want string) (desired.Port, bool) {
+	if want == "" { // the first one, of a Service that is named without a port
+		if i := slices.IndexFunc(s.Ports, func(p desired.Port) bool { return p.Protocol == desired.TCP }); i >= 0 {
+			return s.Ports[i], true
+		}
+	}
 	for _, is := range []func(desired.Port) bool{
 		func(p desired.Port) bool { return p.Name == want || strconv.Itoa(int(p.Port)) == want },
 		func(p desired.Port) bool { return p.Target == want },

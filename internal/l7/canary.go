@@ -9,7 +9,7 @@ func (m *hostMaker) addCanary(i *ingress, r rule) {
 			return
 		}
 	}
-	main := m.taken[place{r.kind, r.path}]
+	main := m.taken[placeOf(r)]
 	switch {
 	case main == nil:
 		m.reasons = append(m.reasons, i.reason("CanaryWithoutMain", "spec.%s: no Ingress without annotation canary has path %s of host %s with this type, so nothing is sent here", r.route.Rule, r.written, hostText(m.name)))
@@ -30,7 +30,7 @@ func (m *hostMaker) addCanary(i *ingress, r rule) {
 		return // a path that is closed stays so
 	}
 	for at := range m.rules {
-		if m.rules[at].route == main.rule.route && m.rules[at].kind == r.kind && m.rules[at].path == r.path {
+		if m.rules[at].route == main.rule.route && m.rules[at].kind == r.kind && m.rules[at].path == main.rule.path {
 			m.rules[at].route = &some
 		}
 	}

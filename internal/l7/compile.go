@@ -123,7 +123,7 @@ func (b *builder) ingress(name desired.Name, source *desired.Ingress) {
 	var now *ingress
 	if source != nil {
 		if is, _ := b.classes.serve(source); is != foreign {
-			now = readIngress(source, is)
+			now = readIngress(source, is, &b.config)
 		}
 	}
 	if old != nil {

@@ -27,7 +27,7 @@ type FieldMatch struct {
 
 // maxMatched is how long a value may be, in octets, that is compared with a regular
 // expression; a longer one does not match.
-const maxMatched = 4 << 10
+const maxMatched = 1 << 10
 
 // String returns the condition as Explain shows it.
 func (m FieldMatch) String() string {

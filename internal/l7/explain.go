@@ -187,6 +187,8 @@ func (r *rule) misfit() string {
 // before says why a rule goes before another that would take a request too.
 func (r *rule) before(other *rule) string {
 	switch {
+	case r.route == &tooLong:
+		return tooLong.Why
 	case other.kind == fallback:
 		return "the default comes last"
 	case rank(r.kind) != rank(other.kind):
@@ -221,7 +223,11 @@ func (t Table) answer(r *Route, secure bool) string {
 	case r.Redirect != nil:
 		return r.Redirect.String()
 	case len(r.Backends) == 0 && r.Status != 0:
-		return strconv.Itoa(r.Status) + ", as there is no backend for it"
+		why := r.Why
+		if why == "" {
+			why = "there is no backend for it"
+		}
+		return strconv.Itoa(r.Status) + ", as " + why
 	case len(r.Backends) == 0:
 		return "503, as there is no backend for it"
 	case !slices.ContainsFunc(r.Backends, func(w Weighted) bool { return w.Weight > 0 && t.usable(w.Backend) }):

@@ -10,8 +10,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 )
 
-// What a regular expression may cost. The time to match a path is at most its
-// length times the size, whatever the path (package regexp).
+// What a regular expression may be.
 const (
 	maxExpression     = 1024                    // octets
 	maxExpressionSize = nginx.MaxExpressionSize // instructions, about
@@ -24,7 +23,11 @@ type expression struct {
 	// plain is the whole text if nothing in it has a meaning; then re is nil.
 	plain string
 	re    *regexp.Regexp
-	size  int // of what is compiled, about
+	// prefix is what every path that matches begins with, in lower case, whatever case
+	// the path has.
+	prefix string
+	// width is in how many states the expression can be at once.
+	width int
 }
 
 // parseExpression returns the expression for a path as its object has it.
@@ -32,22 +35,79 @@ func parseExpression(text string) (*expression, error) {
 	if len(text) > maxExpression {
 		return nil, fmt.Errorf("it has %d characters, at most %d are allowed", len(text), maxExpression)
 	}
-	e := &expression{text: text, size: 1}
+	e := &expression{text: text, width: 1}
 	if regexp.QuoteMeta(text) == text && ascii(text) {
-		e.plain = text
+		e.plain, e.prefix = text, strings.ToLower(text)
 		return e, nil
 	}
-	source := "^(?:" + text + ")"
+	// By itself, so that a parenthesis too many does not end what is put around it.
+	if _, err := syntax.Parse(text, syntax.Perl); err != nil {
+		return nil, err
+	}
+	source := "(?i)^(?:" + text + ")"
 	// Repetitions are unfolded only after their cost is known.
-	tree, err := syntax.Parse("(?i)"+source, syntax.Perl)
+	tree, err := syntax.Parse(source, syntax.Perl)
 	if err != nil {
 		return nil, err
 	}
-	if e.size = nginx.ExpressionSize(tree); e.size > maxExpressionSize {
-		return nil, fmt.Errorf("it would take about %d steps for each character of a path, at most %d are allowed", e.size, maxExpressionSize)
+	switch size, groups := nginx.ExpressionSize(tree), tree.MaxCap(); {
+	case size > maxExpressionSize:
+		return nil, fmt.Errorf("it has about %d states, at most %d are allowed", size, maxExpressionSize)
+	case groups > nginx.MaxGroups:
+		return nil, fmt.Errorf("it has %d groups, at most %d are allowed", groups, nginx.MaxGroups)
 	}
-	e.re, err = regexp.Compile("(?i)" + source)
+	e.width, e.prefix = nginx.ExpressionWidth(tree), textBegin(tree)
+	e.re, err = regexp.Compile(source)
 	return e, err
+}
+
+// textBegin returns the text, in lower case, that whatever an expression matches begins
+// with, as far as it is ASCII.
+func textBegin(tree *syntax.Regexp) string {
+	parts := []*syntax.Regexp{tree}
+	if tree.Op == syntax.OpConcat {
+		parts = tree.Sub
+	}
+	var text []byte
+	for _, part := range parts {
+		if part.Op == syntax.OpBeginText {
+			continue
+		}
+		if part.Op != syntax.OpLiteral {
+			break
+		}
+		for _, r := range part.Rune {
+			if r >= 0x80 {
+				return strings.ToLower(string(text))
+			}
+			text = append(text, byte(r))
+		}
+	}
+	return strings.ToLower(string(text))
+}
+
+// begins tells whether a path begins with a text in lower case of ASCII, in any case:
+// that of Unicode, where the Kelvin sign is a k and the long s an s.
+func begins(path, text string) bool {
+	for i := range len(text) {
+		if path == "" {
+			return false
+		}
+		c, n := rune(path[0]), 1
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		case strings.HasPrefix(path, "\u212a"):
+			c, n = 'k', len("\u212a")
+		case strings.HasPrefix(path, "\u017f"):
+			c, n = 's', len("\u017f")
+		}
+		if c != rune(text[i]) {
+			return false
+		}
+		path = path[n:]
+	}
+	return true
 }
 
 // ascii tells a text whose letters have no relatives outside of ASCII: the long s
@@ -64,7 +124,7 @@ func ascii(text string) bool {
 // matches tells whether a path begins as the expression says.
 func (e *expression) matches(path string) bool {
 	if e.re != nil {
-		return e.re.MatchString(path)
+		return begins(path, e.prefix) && e.re.MatchString(path)
 	}
 	return len(path) >= len(e.plain) && strings.EqualFold(path[:len(e.plain)], e.plain)
 }

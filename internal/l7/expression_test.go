@@ -15,7 +15,7 @@ func TestExpressionsAreBounded(t *testing.T) {
 		"/" + strings.Repeat("(a|b){9}", 100),
 	} {
 		if e, err := parseExpression(text); err == nil {
-			t.Errorf("%.40s: %d steps", text, e.size)
+			t.Errorf("%.40s: %d steps", text, e.width)
 		}
 	}
 	e, err := parseExpression("/(a+)+(b|[^/]*)*$")

@@ -28,6 +28,7 @@ func (i *ingress) readFilters() {
 		}
 		f.Auth = &made
 	}
+	i.refer(&i.options.TLS.Secret, "proxy-ssl-secret")
 	if f.Headers != nil {
 		made := *f.Headers
 		i.refer(&made.Answer, "custom-headers")

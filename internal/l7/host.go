@@ -6,15 +6,24 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
-// maxHostExpressions is the size of all regular expressions of a host together. They
-// are tried one after the other, so one host could slow down all others.
-const maxHostExpressions = 20_000
-
 // place is what only one Ingress can have of a host. Rules with conditions share it.
 type place struct {
 	kind kind
 	path string
 }
+
+// placeOf returns the place of a rule. Expressions match letters in either case; what
+// has no meaning but its letters is the same in another case.
+func placeOf(r rule) place {
+	if r.expr != nil && r.expr.re == nil {
+		return place{r.kind, strings.ToLower(r.path)}
+	}
+	return place{r.kind, r.path}
+}
+
+// base is what paths have in common that differ in type, in a slash at the end, or,
+// where that does not count, in case.
+func base(r rule) string { return strings.TrimSuffix(placeOf(r).path, "/") }
 
 // holder has a place.
 type holder struct {
@@ -25,16 +34,22 @@ type holder struct {
 
 // hostMaker makes the rules of one host.
 type hostMaker struct {
-	name    string
-	by      []*ingress // the main ones, the oldest first
-	secured bool
+	name string
+	by   []*ingress // the main ones, the oldest first
+	// secured tells, by namespace, whether spec.tls of its Ingresses has the host.
+	secured map[string]bool
 	// regexFrom names, by namespace, an Ingress whose annotations make paths regular
 	// expressions.
 	regexFrom map[string]desired.Name
-	size      int // of all expressions
-	rules     []rule
-	taken     map[place]*holder
-	reasons   []desired.Reason
+	// own is the budget of the expressions of those whose the host is, guests that of all
+	// others together, and of those that of each namespace of them.
+	own, guests budget
+	each        map[string]*budget
+	rules       []rule
+	taken       map[place]*holder
+	// prefixes are those that compare prefixes, by base.
+	prefixes map[string][]*holder
+	reasons  []desired.Reason
 }
 
 // host makes the rules of a host of those that the Ingresses have, the oldest first.
@@ -45,7 +60,10 @@ func (b *builder) host(name string, by []*ingress) {
 		b.say(from, nil)
 		return
 	}
-	m := hostMaker{name: name, taken: map[place]*holder{}, regexFrom: map[string]desired.Name{}}
+	m := hostMaker{
+		name: name, taken: map[place]*holder{}, prefixes: map[string][]*holder{}, secured: map[string]bool{}, regexFrom: map[string]desired.Name{}, each: map[string]*budget{},
+		own: budget{maxWidth: maxWidth, maxPaths: maxPaths}, guests: budget{maxWidth: maxWidth, maxPaths: maxPaths},
+	}
 	var canaries []*ingress
 	for _, i := range by {
 		if i.options.Canary != nil {
@@ -53,7 +71,7 @@ func (b *builder) host(name string, by []*ingress) {
 			continue
 		}
 		m.by = append(m.by, i)
-		m.secured = m.secured || i.secures(name)
+		m.secured[i.source.Name.Namespace] = m.secured[i.source.Name.Namespace] || i.secures(name)
 		for _, r := range i.rules[name] {
 			if _, has := m.regexFrom[i.source.Name.Namespace]; !has && i.needsRegex(r) && r.kind != fallback {
 				m.regexFrom[i.source.Name.Namespace] = i.source.Name
@@ -72,7 +90,12 @@ func (b *builder) host(name string, by []*ingress) {
 	}
 	m.addAppRoot()
 	m.addSlashes()
-	b.setHost(name, newHost(name, m.rules))
+	h := newHost(name, m.rules)
+	h.longest, h.longestOfGuests = m.own.longest(), m.guests.longest()
+	if len(m.by) > 0 {
+		h.owners = m.owners()
+	}
+	b.setHost(name, h)
 	b.say(from, m.reasons)
 }
 
@@ -96,14 +119,37 @@ func (m *hostMaker) add(i *ingress, r rule) {
 	if !ok {
 		return
 	}
-	at := place{r.kind, r.path}
-	if has := m.taken[at]; has != nil {
+	at := placeOf(r)
+	has := m.taken[at]
+	if has == nil {
+		has = m.deprived(i, r)
+	}
+	if has != nil {
 		m.reasons = append(m.reasons, has.refuse(m.name, i, r))
 		return
 	}
-	r.route = i.at(r, m.secured)
-	m.taken[at] = &holder{ingress: i, rule: r}
+	// What guests have in spec.tls concerns their own rules only.
+	r.route = i.at(r, m.secured[m.owners()] || m.secured[i.source.Name.Namespace])
+	has = &holder{ingress: i, rule: r}
+	m.taken[at] = has
+	if r.kind == elements || r.kind == text || r.kind == pattern {
+		m.prefixes[base(r)] = append(m.prefixes[base(r)], has)
+	}
 	m.rules = append(m.rules, r)
+}
+
+// deprived returns who has the path of a rule already, in another namespace and as
+// another type, and would lose requests to it; nil if nobody would.
+func (m *hostMaker) deprived(i *ingress, r rule) *holder {
+	if r.kind == guest || r.kind == fallback {
+		return nil
+	}
+	for _, has := range m.prefixes[base(r)] {
+		if has.ingress.source.Name.Namespace != i.source.Name.Namespace && compareRules(r, has.rule) < 0 {
+			return has
+		}
+	}
+	return nil
 }
 
 // asRegex makes a rule one of a regular expression where its host is one of them.
@@ -121,8 +167,8 @@ func (m *hostMaker) asRegex(i *ingress, r rule) (rule, bool) {
 		m.reasons = append(m.reasons, i.reason("ExpressionInvalid", "spec.%s: path %q is no regular expression that can be used%s: %v; the path is left out", r.route.Rule, r.written, because, err))
 		return r, false
 	}
-	if m.size += expr.size; m.size > maxHostExpressions {
-		m.reasons = append(m.reasons, i.reason("ExpressionsTooMany", "spec.%s: the regular expressions of host %s take too long together; the path is left out", r.route.Rule, hostText(m.name)))
+	if whose := m.allot(i.source.Name.Namespace, expr); whose != "" {
+		m.reasons = append(m.reasons, i.reason("ExpressionsTooMany", "spec.%s: path %q is a regular expression%s, and with it those of %s at host %s would take too long; the path is left out, make it simpler or let it begin with more plain text", r.route.Rule, r.written, because, whose, hostText(m.name)))
 		return r, false
 	}
 	r.kind, r.path, r.expr = pattern, r.written, expr
@@ -132,6 +178,32 @@ func (m *hostMaker) asRegex(i *ingress, r rule) (rule, bool) {
 		r.kind = guest
 	}
 	return r, true
+}
+
+// allot takes an expression of a namespace into its budget. If there is no room, it
+// returns whose expressions are too many.
+func (m *hostMaker) allot(namespace string, e *expression) (whose string) {
+	if namespace == m.owners() {
+		if !m.own.admits(e) {
+			return "namespace " + namespace
+		}
+		m.own.add(e)
+		return ""
+	}
+	each := m.each[namespace]
+	if each == nil {
+		each = &budget{maxWidth: maxGuestWidth, maxPaths: maxGuestPaths}
+		m.each[namespace] = each
+	}
+	switch {
+	case !each.admits(e):
+		return "namespace " + namespace
+	case !m.guests.admits(e):
+		return "all namespaces whose the host is not"
+	}
+	each.add(e)
+	m.guests.add(e)
+	return ""
 }
 
 // addAppRoot sends the root of the host where the oldest Ingress with such an
@@ -159,7 +231,7 @@ func (m *hostMaker) owner(path string) *ingress {
 	if won == nil {
 		return nil
 	}
-	return m.taken[place{won.kind, won.path}].ingress
+	return m.taken[placeOf(*won)].ingress
 }
 
 // addSlashes sends /a to /a/ where nginx does: where a path ends in a slash, is no
@@ -171,7 +243,7 @@ func (m *hostMaker) addSlashes() {
 		if r.kind != exact && r.kind != text || !slash || path == "" {
 			continue
 		}
-		has := m.taken[place{r.kind, r.path}]
+		has := m.taken[placeOf(r)]
 		if has == nil || has.ingress.standing != oursNginx {
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 // newHost arranges rules. Those of the same kind and path stay in the order in which
 // they are given where their conditions are equally many.
 func newHost(name string, rules []rule) *host {
-	h := &host{name: name, tree: &node{}, rules: rules}
+	h := &host{name: name, tree: &node{}, rules: rules, longest: maxSteps, longestOfGuests: maxSteps}
 	slices.SortStableFunc(rules, compareRules)
 	for _, r := range rules {
 		switch r.kind {

@@ -24,17 +24,19 @@ type ingress struct {
 	backends map[BackendID]bool
 	// filters are those of all Routes; nil: none. references are the objects they need.
 	filters    *filter.Filters
+	errors     *Errors
 	references map[filter.Reference]bool
 	reasons    []desired.Reason
 }
 
 // readIngress makes the rules of an Ingress.
-func readIngress(source *desired.Ingress, is standing) *ingress {
+func readIngress(source *desired.Ingress, is standing, c *Config) *ingress {
 	i := &ingress{
 		source: source, standing: is, rules: map[string][]rule{}, secrets: map[string]CertificateID{}, secured: map[string]bool{},
 		backends: map[BackendID]bool{}, reasons: append([]desired.Reason(nil), source.Reasons()...),
 	}
 	i.readOptions()
+	i.readErrors(c.DefaultBackend)
 	if i.options.Canary == nil { // else all but the backends is the main one's matter
 		i.readTLS()
 	}
@@ -98,7 +100,7 @@ func (i *ingress) route(field string, to desired.IngressBackend) *Route {
 		i.reasons = append(i.reasons, i.reason("ResourceUnsupported", "spec.%s: the backend is %s; only services are supported, so requests get 404, name a service instead", field, to.Resource))
 		return r
 	}
-	id := BackendID{Service: desired.Name{Namespace: i.source.Name.Namespace, Name: to.Service}, Port: to.Port}
+	id := BackendID{Service: desired.Name{Namespace: i.source.Name.Namespace, Name: to.Service}, Port: to.Port, Virtual: i.options.ServiceUpstream}
 	i.backends[id] = true
 	r.Backends = []Weighted{{Backend: id, Weight: 1}}
 	i.apply(r)

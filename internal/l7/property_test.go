@@ -159,7 +159,7 @@ func TestEndpointsMakeNoRoutes(t *testing.T) {
 	if before.Listeners[ListenerHTTP] != after.Listeners[ListenerHTTP] {
 		t.Error("the Listener is another one")
 	}
-	changed, id := 0, BackendID{name, "80"}
+	changed, id := 0, BackendID{Service: name, Port: "80"}
 	for other, b := range after.Backends.All() {
 		if old, _ := before.Backends.Get(other); old != b {
 			changed++

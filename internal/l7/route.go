@@ -27,6 +27,8 @@ type Route struct {
 	MaxBody int64
 	// Filters are what else is done with requests and answers; nil: nothing.
 	Filters *filter.Filters
+	// Errors says what is answered in place of errors; nil: they are.
+	Errors *Errors
 	// Rewrite changes what Backends get; nil: nothing.
 	Rewrite *Rewrite
 	// Backends share the requests by weight. None, or none with a weight: the answer

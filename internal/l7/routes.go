@@ -56,6 +56,11 @@ type host struct {
 	guests   []rule
 	fallback []rule
 	rules    []rule // all, in the order of precedence
+	// longest is how long a path may be that is compared with patterns, longestOfGuests
+	// with guests.
+	longest, longestOfGuests int
+	// owners is the namespace whose the host is.
+	owners string
 }
 
 // Match returns the Route that a request takes; nil if none does. A request whose path
@@ -103,6 +108,9 @@ func (h *host) match(q *Request) *rule {
 			return r
 		}
 	}
+	if len(h.patterns) > 0 && len(q.Path) > h.longest {
+		return &tooLongRule
+	}
 	for i := range h.patterns {
 		if r := &h.patterns[i]; r.expr.matches(q.Path) && r.when.hold(q) {
 			return r
@@ -117,6 +125,14 @@ func (h *host) match(q *Request) *rule {
 		if r := first(n.rules[text], q); r != nil {
 			return r
 		}
+	}
+	if len(h.guests) > 0 && len(q.Path) > h.longestOfGuests {
+		// What guests' expressions cost does not shut out what the owners leave to their
+		// default. Another one's may be what such an expression guards.
+		if r := first(h.fallback, q); r != nil && r.route.Source.Namespace == h.owners {
+			return r
+		}
+		return &tooLongRule
 	}
 	for i := range h.guests {
 		if r := &h.guests[i]; r.expr.matches(q.Path) && r.when.hold(q) {

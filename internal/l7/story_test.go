@@ -181,6 +181,9 @@ func details(r *Route, q Request) string {
 	if r.Access != nil {
 		fmt.Fprintf(&out, "  allow %v deny %v\n", r.Access.Allow, r.Access.Deny)
 	}
+	if r.Errors != nil {
+		fmt.Fprintf(&out, "  %s answers in place of %v, and if no endpoint is ready: %t\n", r.Errors.Backend, r.Errors.Statuses, r.Errors.Absent)
+	}
 	for _, line := range r.Filters.Says() {
 		fmt.Fprintf(&out, "  %s\n", line)
 	}
@@ -200,6 +203,9 @@ func details(r *Route, q Request) string {
 		if w.Host != "" || w.Prefix != "" {
 			fmt.Fprintf(&out, "  sends host %q prefix %q\n", w.Host, w.Prefix)
 		}
+	}
+	if r.Upstream.TLS != (UpstreamTLS{}) {
+		fmt.Fprintf(&out, "  demands %+v\n", r.Upstream.TLS)
 	}
 	if r.Upstream != (Upstream{}) {
 		fmt.Fprintf(&out, "  speaks %s, connect %s, send %s, read %s\n", r.Upstream.Protocol, r.Upstream.Connect, r.Upstream.Send, r.Upstream.Read)

@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -80,19 +81,27 @@ func (id CertificateID) String() string { return desired.Name(id).String() }
 // BackendID names what answers requests: a port of a Service.
 type BackendID struct {
 	Service desired.Name
-	// Port is the name of the Service's port, or its number in digits.
+	// Port is the name of the Service's port, or its number in digits; empty: the first.
 	Port string
+	// Virtual: the only endpoint is the Service's own address, behind which others choose.
+	Virtual bool
 }
 
 // String returns NAMESPACE/NAME:PORT.
-func (id BackendID) String() string { return id.Service.String() + ":" + id.Port }
+func (id BackendID) String() string {
+	text := id.Service.String() + ":" + id.Port
+	if id.Virtual {
+		text += " at its own address"
+	}
+	return text
+}
 
 // Compare orders by Service, then by port.
 func (id BackendID) Compare(other BackendID) int {
 	if c := id.Service.Compare(other.Service); c != 0 {
 		return c
 	}
-	return strings.Compare(id.Port, other.Port)
+	return cmp.Or(strings.Compare(id.Port, other.Port), cmp.Compare(boolean(id.Virtual), boolean(other.Virtual)))
 }
 
 // Backend is what there is of a BackendID at the moment. Without Endpoints and Host

@@ -125,7 +125,15 @@ func (a *accounts) register(ctx context.Context, client *rfc8555.Client, account
 	return made, nil
 }
 
-// forget has the account looked up again: the authority does not know it.
+// renew makes the account once more: the authority does not know it (any more), as
+// one for tests does after a restart.
+func (a *accounts) renew(ctx context.Context, client *rfc8555.Client) (rfc8555.Account, error) {
+	if err := a.forget(ctx); err != nil {
+		return rfc8555.Account{}, localError{err}
+	}
+	return a.get(ctx, client)
+}
+
 func (a *accounts) forget(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -108,10 +108,19 @@ func (r *run) seekAdvice(ctx context.Context, wants []Want, known Known, now tim
 		if held.leaf == nil || held.Server != r.options.Config.Server || !now.Before(held.renewal()) {
 			continue
 		}
-		if a, ok := r.advice[want.Secret]; ok && a.leaf.Equal(held.leaf) && now.Before(a.again) {
+		if _, new := r.made[want.Secret]; new {
+			continue // else an authority that always says "now" would be ordered from without end
+		}
+		last, ok := r.advice[want.Secret]
+		if ok = ok && last.leaf.Equal(held.leaf); ok && now.Before(last.again) {
 			continue
 		}
-		if ask = append(ask, advised{secret: want.Secret, leaf: held.leaf}); len(ask) == maxAdvice {
+		a := advised{secret: want.Secret, leaf: held.leaf, again: now.Add(adviceUsual)}
+		if ok {
+			a.renewAt = last.renewAt // until there is other advice
+		}
+		r.advice[want.Secret] = a
+		if ask = append(ask, a); len(ask) == maxAdvice {
 			break
 		}
 	}

@@ -28,7 +28,7 @@ type Held struct {
 
 // readHeld reads a Secret; found is false if there is none.
 func readHeld(s Secret, found bool) Held {
-	h := Held{Exists: found, Ours: found && s.Ours}
+	h := Held{Exists: found, Ours: found && s.isCertificate()}
 	pair, err := tls.X509KeyPair(s.Data[keyCertificate], s.Data[keyPrivate])
 	if err != nil || pair.Leaf == nil {
 		return h
@@ -38,6 +38,10 @@ func readHeld(s Secret, found bool) Held {
 	h.Server = string(s.Data[keyServer])
 	return h
 }
+
+// isCertificate tells a certificate of this package's from its other Secrets, and from
+// all others.
+func (s Secret) isCertificate() bool { return s.Ours && s.Type == TypeTLS }
 
 // keyServer is where a Secret that this package makes has Config.Server.
 const keyServer = "acme.server"

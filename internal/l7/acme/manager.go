@@ -104,7 +104,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer m.running.Unlock()
 	r := &run{
 		Manager: m, held: map[l7.CertificateID]heldAs{}, ledgers: map[string]Ledger{}, busy: map[l7.CertificateID]bool{},
-		unseen: map[l7.CertificateID]put{}, advice: map[l7.CertificateID]advised{},
+		unseen: map[l7.CertificateID]put{}, made: map[l7.CertificateID]time.Time{}, advice: map[l7.CertificateID]advised{},
 		results: make(chan result, maxOrders), advices: make(chan map[l7.CertificateID]advised, 1),
 	}
 	defer m.report(Report{})

@@ -51,6 +51,11 @@ func (i *issuer) issue(ctx context.Context, want Want, held Held) (after time.Du
 	}
 	patience.after = 0
 	order, err := i.order(ctx, client, account, want, held)
+	if p := problemOf(err); p != nil && p.Type == rfc8555.ProblemTypeAccountDoesNotExist {
+		if account, err = i.accounts.renew(ctx, client); err == nil {
+			order, err = i.order(ctx, client, account, want, held)
+		}
+	}
 	if err != nil {
 		return patience.after, err
 	}
@@ -87,9 +92,6 @@ func (i *issuer) order(ctx context.Context, client *rfc8555.Client, account rfc8
 		// Somebody was faster, or the authority no longer knows the old one.
 		order.Replaces = ""
 		made, err = client.NewOrder(ctx, account, order)
-	}
-	if p := problemOf(err); p != nil && p.Type == rfc8555.ProblemTypeAccountDoesNotExist {
-		err = errors.Join(err, i.accounts.forget(ctx))
 	}
 	return made, ofAuthority(err)
 }
@@ -133,7 +135,7 @@ func (i *issuer) keep(ctx context.Context, want Want, chain, key []byte) error {
 		if err != nil {
 			return fmt.Errorf("reading Secret %s: %w", name, err)
 		}
-		if found && !old.Ours {
+		if found && !old.isCertificate() {
 			return fmt.Errorf("Secret %s was made by somebody else meanwhile, and is left as it is; delete it, or remove annotation %s", name, Annotation)
 		}
 		made.Version = old.Version

@@ -70,7 +70,7 @@ func judge(ctx context.Context, c Config, err error) (outcome, string) {
 	case problem == nil:
 		return unavailable, fmt.Sprintf("%s cannot be used: %s; check that acme.server is right, and that it can be reached from the cluster", c.Server, plain(authority.err.Error()))
 	}
-	text := fmt.Sprintf("%s refuses: %s", c.Server, advise(problem, err, c.Challenge))
+	text := fmt.Sprintf("%s refuses: %s", c.Server, advise(problem, err, ""))
 	if ofCertificate(problem) {
 		return refused, text
 	}
@@ -106,7 +106,8 @@ func ofCertificate(p *rfc8555.Problem) bool {
 	return false
 }
 
-// advise returns the authority's words, and what to do.
+// advise returns the authority's words, and what to do; kind is the challenge that it
+// is about, if it is.
 func advise(p *rfc8555.Problem, err error, kind Challenge) string {
 	if p == nil {
 		return plain(err.Error())
@@ -134,7 +135,10 @@ func adviceFor(kind string, challenge Challenge) string {
 	case rfc8555.ProblemTypeDNS:
 		return "give the host an A or AAAA record that leads to the gateway"
 	case rfc8555.ProblemTypeUnauthorized, rfc8555.ProblemTypeIncorrectResponse:
-		if challenge == DNS01 {
+		switch challenge {
+		case "":
+			return "the account may be closed: delete its Secret, which begins with " + accountSecret + ", and another one is made"
+		case DNS01:
 			return "see that the webhook's record is at all of the zone's name servers, or set acme.dnsWebhook.propagation"
 		}
 		return "something else answers for the host: let its DNS name lead to the gateway only"

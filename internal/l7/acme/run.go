@@ -22,11 +22,11 @@ type run struct {
 	// ledgers are those that were read, by namespace.
 	ledgers   map[string]Ledger
 	authority *Failure
-	// failedAt is when the authority last failed.
-	failedAt time.Time
-	busy     map[l7.CertificateID]bool
+	busy      map[l7.CertificateID]bool
 	// unseen were put into their Secrets then, and the Store has not shown them yet.
-	unseen  map[l7.CertificateID]put
+	unseen map[l7.CertificateID]put
+	// made is when this run last ordered a certificate.
+	made    map[l7.CertificateID]time.Time
 	advice  map[l7.CertificateID]advised
 	asking  bool
 	results chan result
@@ -218,6 +218,7 @@ func (r *run) known(wants []Want, now time.Time) Known {
 	gone := func(id l7.CertificateID) bool { _, wanted := k.Held[id]; return !wanted && !r.busy[id] }
 	maps.DeleteFunc(r.held, func(id l7.CertificateID, _ heldAs) bool { return gone(id) })
 	maps.DeleteFunc(r.advice, func(id l7.CertificateID, _ advised) bool { return gone(id) })
+	maps.DeleteFunc(r.made, func(id l7.CertificateID, at time.Time) bool { return gone(id) || now.Sub(at) > adviceUsual })
 	maps.DeleteFunc(r.unseen, func(id l7.CertificateID, _ put) bool { return gone(id) })
 	return k
 }
@@ -262,17 +263,16 @@ func (r *run) settle(ctx context.Context, done result) {
 	case issued:
 		log.Info("has a new certificate")
 		ledger, authority = ledger.succeeded(id.Name), Failure{}
-		r.unseen[id] = put{now, done.held.leaf}
+		r.unseen[id], r.made[id] = put{now, done.held.leaf}, now
 	case refused:
 		log.Warn("certificate was not issued", "problem", message)
 		ledger = ledger.failed(id.Name, message, now, done.after)
 	case unavailable:
 		log.Warn("certificates cannot be ordered", "problem", message)
 		ledger = ledger.forgiven(id.Name, done.before)
-		if !done.begun.Before(r.failedAt) { // several that were at work fail as one
+		if !done.begun.Before(authority.Next) { // several that were at work fail as one
 			authority.Count++
 		}
-		r.failedAt = now
 		authority.Want, authority.Message = r.options.Config.Server, cut(message)
 		authority.Next = now.Add(max(min(time.Minute<<min(authority.Count-1, 10), time.Hour), done.after))
 	case interrupted:

@@ -66,9 +66,12 @@ func (a *Answer) say(s *said) {
 	if a == nil {
 		return
 	}
-	for what, list := range map[string][]Replacement{"redirects": a.Redirects, "domains of cookies": a.CookieDomains, "paths of cookies": a.CookiePaths} {
-		for _, r := range list {
-			s.add("in %s, has %s instead of %s", what, r.To, r.From)
+	for _, kind := range []struct {
+		what string
+		list []Replacement
+	}{{"redirects", a.Redirects}, {"domains of cookies", a.CookieDomains}, {"paths of cookies", a.CookiePaths}} {
+		for _, r := range kind.list {
+			s.add("in %s, has %s instead of %s", kind.what, r.To, r.From)
 		}
 	}
 }

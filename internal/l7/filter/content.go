@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +15,10 @@ import (
 type Content struct {
 	Users  *htpasswd.Users
 	Fields []FieldTemplate
+	// Authorities vouch for clients or backends; nil: there are none. Certificate is shown
+	// to backends; nil: none is.
+	Authorities *x509.CertPool
+	Certificate *tls.Certificate
 }
 
 // Read reads the data of the object that a Reference names. Content is nil if nothing
@@ -23,6 +29,8 @@ func Read(r Reference, data map[string][]byte) (c *Content, problems []string) {
 		return readUsers(r, data)
 	case RequestFields, AnswerFields:
 		return readFields(r, data)
+	case ClientAuthority, BackendTLS:
+		return readTLS(r, data)
 	}
 	return nil, []string{fmt.Sprintf("%s is for nothing that is known", r)}
 }
@@ -46,6 +54,30 @@ func readUsers(r Reference, data map[string][]byte) (*Content, []string) {
 		problems = append(problems, fmt.Sprintf("%s: %v; who it is for is not let in", r, err))
 	}
 	return &Content{Users: users}, problems
+}
+
+// readTLS takes authorities and, for backends, what is shown to them.
+func readTLS(r Reference, data map[string][]byte) (*Content, []string) {
+	c := &Content{}
+	if ca, ok := data["ca.crt"]; ok {
+		if c.Authorities = x509.NewCertPool(); !c.Authorities.AppendCertsFromPEM(ca) {
+			return nil, []string{fmt.Sprintf("%s: key ca.crt has no certificate, so it vouches for nobody", r)}
+		}
+	}
+	if r.Purpose == ClientAuthority {
+		if c.Authorities == nil {
+			return nil, []string{fmt.Sprintf("%s has no key ca.crt, so it vouches for nobody", r)}
+		}
+		return c, nil
+	}
+	if crt, ok := data["tls.crt"]; ok && len(crt) > 0 {
+		pair, err := tls.X509KeyPair(crt, data["tls.key"])
+		if err != nil {
+			return nil, []string{fmt.Sprintf("%s: keys tls.crt and tls.key: %v", r, err)}
+		}
+		c.Certificate = &pair
+	}
+	return c, nil
 }
 
 // readFields takes a field under each key. One that cannot be used makes all of them

@@ -20,6 +20,7 @@ type Filters struct {
 	Balance *Balance
 	Retry   *Retry
 	Answer  *Answer
+	Snippet *Snippet
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

@@ -18,6 +18,7 @@ func (f *Filters) Says() []string {
 	f.Balance.say(&s)
 	f.Retry.say(&s)
 	f.Answer.say(&s)
+	f.Snippet.say(&s)
 	return s.lines
 }
 

@@ -1,5 +1,7 @@
 package http1
 
+import "bytes"
+
 // NewField returns a field that the proxy adds itself: it is passed on even where a
 // client's of that name would not be. It shares no memory with the strings.
 func NewField(name, value string) Field {
@@ -25,12 +27,35 @@ func (h *head) Remove(lower string) {
 }
 
 // Append adds a field of the proxy's own.
-func (h *head) Append(f Field) { h.Fields = append(h.Fields, f) }
+func (h *head) Append(f Field) {
+	h.Fields = append(h.Fields, f)
+	h.owns = true
+}
 
 // Set sets a field of the proxy's own in place of those of its name.
 func (h *head) Set(f Field) {
 	h.Remove(string(f.Lower))
 	h.Append(f)
+}
+
+// dropReplaced takes out of lines that this hop has written those in whose place the
+// request has fields of the proxy's own.
+func dropReplaced(dst []byte, begin int, r *Request) []byte {
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		if !f.own || f.hop {
+			continue
+		}
+		for at := begin; at < len(dst); {
+			end := at + bytes.IndexByte(dst[at:], '\n') + 1
+			if colon := bytes.IndexByte(dst[at:end], ':'); equalFold(dst[at:at+colon], string(f.Lower)) {
+				dst = append(dst[:at], dst[end:]...)
+				continue
+			}
+			at = end
+		}
+	}
+	return dst
 }
 
 // Port returns the port that was connected to.

@@ -40,7 +40,9 @@ type head struct {
 	// lower holds names in lower case.
 	lower []byte
 	// named is how many fields Connection names.
-	named   int
+	named int
+	// owns is set if there are fields of the proxy's own.
+	owns    bool
 	codings int
 	scanned int
 }

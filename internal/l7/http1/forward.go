@@ -67,6 +67,7 @@ func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 	} else {
 		dst = appendLine(dst, "Host", r.Authority)
 	}
+	begin := len(dst)
 	dst = appendLine(dst, "X-Request-ID", r.ID(to.ID))
 	if h.trusted == nil {
 		dst = append(dst, h.fields...)
@@ -76,6 +77,9 @@ func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 	}
 	if to.Prefix != "" {
 		dst = appendLine(dst, "X-Forwarded-Prefix", to.Prefix)
+	}
+	if r.owns {
+		dst = dropReplaced(dst, begin, r)
 	}
 	for i := range r.Fields {
 		f := &r.Fields[i]

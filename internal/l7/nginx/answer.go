@@ -20,11 +20,39 @@ func answerReaders() map[string]reader {
 	} {
 		all[name] = reader{nothing, false}
 	}
+	all["custom-http-errors"] = reader{readErrors, false}
+	all["default-backend"] = reader{readDefaultBackend, false}
+	all["disable-proxy-intercept-errors"] = reader{nothing, false}
 	return all
+}
+
+// readErrors takes a list of statuses.
+func readErrors(value string, o *Options) error {
+	for text := range strings.SplitSeq(value, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 300 || n > 599 {
+			o.Errors = nil
+			return errors.New("is no list of statuses from 300 to 599")
+		}
+		o.Errors = append(o.Errors, n)
+	}
+	return nil
+}
+
+func readDefaultBackend(value string, o *Options) error {
+	namespace, name, err := objectName(value)
+	if err != nil || namespace != "" {
+		return errors.New("is no name of a Service")
+	}
+	o.DefaultBackend = name
+	return nil
 }
 
 // answers reads what changes answers.
 func (r *report) answers(given map[string]string) {
+	if r.optional(given, "disable-proxy-intercept-errors") == filter.Yes {
+		r.options.Errors = nil
+	}
 	var a filter.Answer
 	from, to := given["proxy-redirect-from"], given["proxy-redirect-to"]
 	if from != "" && from != "off" && from != "default" && to != "" && to != "off" {

@@ -51,6 +51,14 @@ type Options struct {
 	// Filters are all that is done beyond that. References without namespace are to the
 	// Ingress's own.
 	Filters filter.Filters
+	// TLS is what is demanded of backends within TLS.
+	TLS ProxyTLS
+	// ServiceUpstream: the Service's own address is the only endpoint.
+	ServiceUpstream bool
+	// DefaultBackend is a Service that answers where no endpoint is, and in place of the
+	// Errors; empty: none.
+	DefaultBackend string
+	Errors         []int
 	// GlobalAuth: what the administrator asks for of who is let in holds too.
 	GlobalAuth bool
 	// Closed: something that guards could not be read.

@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -39,6 +39,7 @@ func routeReaders() map[string]reader {
 		"proxy-send-timeout":       {seconds(func(o *Options) *duration { return &o.Send }), false},
 		"proxy-read-timeout":       {seconds(func(o *Options) *duration { return &o.Read }), false},
 		"proxy-body-size":          {readBodySize, false},
+		"service-upstream":         {flag(func(o *Options) *bool { return &o.ServiceUpstream }), false},
 		"whitelist-source-range":   {readAllow, true},
 		"allowlist-source-range":   {readAllow, true},
 		"denylist-source-range":    {readDeny, true},
@@ -64,7 +65,7 @@ func guarding() []string {
 	return []string{
 		"auth-tls-secret", "auth-tls-verify-client",
 		"enable-modsecurity", "enable-owasp-core-rules", "ssl-passthrough",
-		"configuration-snippet", "server-snippet", "auth-snippet", "modsecurity-snippet", "stream-snippet",
+		"modsecurity-snippet", "stream-snippet",
 	}
 }
 
@@ -107,6 +108,8 @@ func Read(annotations map[string]string) (Options, []Problem) {
 	r.headers(given)
 	r.answers(given)
 	r.retry(given)
+	r.snippets(given)
+	r.proxyTLS(given)
 	return o, r.problems
 }
 

@@ -80,7 +80,7 @@ func TestWrongValues(t *testing.T) {
 		"satisfy=some":                                 {true, "neither any nor all"},
 		"auth-keepalive=3":                             {false, "has no effect here"},
 		"auth-signin=https://a":                        {false, "no effect without auth-url"},
-		"configuration-snippet=deny all;":              {true, "not supported yet"},
+		"stream-snippet=deny all;":                     {true, "not supported yet"},
 		"enable-global-auth=no!":                       {true, "is not true or false"},
 		"ssl-redirct=true":                             {false, "did you mean ssl-redirect?"},
 		"limit-rps=many":                               {true, "no whole number"},

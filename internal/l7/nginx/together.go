@@ -111,8 +111,8 @@ func parsePattern(text string) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is no regular expression: %w", err)
 	}
-	if size := ExpressionSize(tree); size > MaxExpressionSize {
-		return nil, fmt.Errorf("would take about %d steps for each character, at most %d are allowed", size, MaxExpressionSize)
+	if size := ExpressionSize(tree); size > MaxPatternSize {
+		return nil, fmt.Errorf("would take about %d steps for each character, at most %d are allowed", size, MaxPatternSize)
 	}
 	return regexp.Compile(text)
 }

@@ -21,7 +21,7 @@ func startFiltered(t *testing.T, config Config, up netip.AddrPort, route l7.Rout
 	base := *toBackend()(nil)
 	base.Filters, base.Access, base.Upstream = route.Filters, route.Access, route.Upstream
 	p := start(t, config, tableFor(up), func(*l7.Request) *l7.Route { return &base })
-	p.reaches = func(netip.Addr) bool { return true }
+	p.forbidden = func(netip.Addr) bool { return false }
 	p.SetContents(contents)
 	return p
 }
@@ -215,7 +215,7 @@ func TestExternalSignIn(t *testing.T) {
 	if asked.Method != "HEAD" || asked.Header.Get("X-Auth-Request-Redirect") != "https://shop.example/a?b=c" || asked.Header.Get("X-Original-Uri") != "/a?b=c" {
 		t.Errorf("%s %v", asked.Method, asked.Header)
 	}
-	p.reaches = reachable
+	p.forbidden = forbidden
 	p.asker.CloseIdleConnections()
 	if got := ask(t, p, "GET", "/").StatusCode; got != 500 {
 		t.Errorf("an address of this machine is asked: %d", got)

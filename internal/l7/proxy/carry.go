@@ -30,7 +30,9 @@ func (x *exchange) call(e *endpoint) error {
 	}
 	defer t.release(s)
 	c := carriage{exchange: x, trunk: t, s: s}
-	err = c.run(scheme)
+	if err = c.run(scheme); err != nil {
+		x.sends++
+	}
 	x.tick()
 	return err
 }
@@ -65,7 +67,7 @@ func (c *carriage) run(scheme string) error {
 	t.mu.Lock()
 	t.h2.SendHeader(c.s, block, len(body) == 0)
 	if len(body) > 0 {
-		t.send(c.s, body, true, int64(c.sendTimeout())) // the answer says if it has not worked
+		t.send(c.s, body, true, c.sendTimeout(), nil) // the answer says if it has not worked
 	}
 	t.flush()
 	t.mu.Unlock()
@@ -122,7 +124,7 @@ var (
 func (c *carriage) pour() error {
 	t, buffer := c.trunk, []byte(nil)
 	b := bodyOf(&c.request, c.maxBody())
-	b.framed = false
+	b.framed, b.call = false, true
 	for {
 		out, done, err := c.client.receive(buffer[:0], &b)
 		if buffer = out; len(out) > 0 {
@@ -135,7 +137,7 @@ func (c *carriage) pour() error {
 			t.mu.Unlock()
 			return err
 		}
-		ok := t.send(c.s, out, done, int64(c.sendTimeout()))
+		ok := t.send(c.s, out, done, c.sendTimeout(), nil)
 		t.flush()
 		t.mu.Unlock()
 		if done || !ok {
@@ -163,7 +165,10 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
-	c.client.head(response, c.answerWith(framing))
+	c.revise()
+	a := c.answerWith(framing)
+	c.change()
+	c.client.head(response, a)
 	c.replied = true
 	if framing == http1.NoBody {
 		return nil

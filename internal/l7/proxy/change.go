@@ -17,6 +17,8 @@ const (
 	successful
 	// besides is with every answer, beside others of its name.
 	besides
+	// removed takes the fields of its name away.
+	removed
 )
 
 // addition is a field that goes to the client with the answer, be it the proxy's own or
@@ -43,6 +45,10 @@ func (w *work) change() {
 	for i := range w.added {
 		a := &w.added[i]
 		if !a.fits(w.response.Status) {
+			continue
+		}
+		if a.when == removed {
+			w.response.Remove(string(a.field.Lower))
 			continue
 		}
 		if string(a.field.Lower) == "set-cookie" || a.when != always {

@@ -19,7 +19,7 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 	x.up.reset()
 	x.response.Reset()
 	x.out = http1.AppendRequest(x.out[:0], r, x.hop, x.onward())
-	if x.atOnce() {
+	if x.whole = x.atOnce(); x.whole {
 		err = x.send1(up)
 	} else {
 		err = x.upload(up)
@@ -37,6 +37,13 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 		x.tunnel(up)
 		return false, nil
 	}
+	switch status := x.response.Status; {
+	case x.tries > 0 && x.retries(status):
+		return false, errors.Join(errRetry, errNext)
+	case x.replaces(status):
+		return false, errReplaced
+	}
+	x.revise()
 	return x.relay(up)
 }
 
@@ -56,7 +63,7 @@ func (x *exchange) send1(up *upstream) error {
 	up.arm(after(now, x.readTimeout()))
 	n, err := up.Exchange(x.out, x.up.space(x.limits.Head), up.used)
 	if err != nil {
-		return x.broken(err, r.Idempotent())
+		return x.broken(err, x.repeatable())
 	}
 	in.begin += body
 	x.up.end += n

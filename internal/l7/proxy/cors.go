@@ -38,6 +38,7 @@ func (x *exchange) preflight() bool {
 // headers notes the fields that the Route gives answers. It reports whether they are
 // known; if not, the request has been answered.
 func (x *exchange) headers() bool {
+	x.snippetFields()
 	if x.route.Filters == nil || x.route.Filters.Headers == nil {
 		return true
 	}

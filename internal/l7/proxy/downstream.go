@@ -34,8 +34,20 @@ type body struct {
 	remaining, total, limit int64
 	// chunked is set if its length is not known, framed if it goes in chunks.
 	chunked, framed bool
-	// pace is how fast the client sends it.
+	// chunks are how far it has been read.
+	chunks http1.Chunks
+	// pace is how fast the client sends it; call is set where it need not be fast: calls of
+	// gRPC may last for as long as both sides like, with a message now and then.
 	pace pace
+	call bool
+}
+
+// least is the rate that the client has to keep, of that for any.
+func (b *body) least(rate int) int {
+	if b.call {
+		return -1
+	}
+	return rate
 }
 
 func bodyOf(r *http1.Request, limit int64) body {
@@ -125,7 +137,7 @@ func (c *conn) receive(dst []byte, b *body) (out []byte, done bool, err error) {
 			return dst, done, err
 		}
 		now := c.proxy.clock.now()
-		c.socket.arm(after(now, b.pace.patience(c.proxy.config.BodyTimeout, c.proxy.config.MinRate)))
+		c.socket.arm(after(now, b.pace.patience(c.proxy.config.BodyTimeout, b.least(c.proxy.config.MinRate))))
 		n, err := c.in.Read(w.in.space(bufferSize))
 		b.pace.add(n, c.proxy.clock.now()-now)
 		if err != nil {
@@ -147,8 +159,8 @@ func (w *work) take(dst []byte, b *body) (out []byte, done bool, err error) {
 		b.remaining -= n
 		return dst, b.remaining == 0, nil
 	}
-	for in.len() > 0 && !w.chunks.Done() {
-		data, n, err := w.chunks.Next(in.bytes())
+	for in.len() > 0 && !b.chunks.Done() {
+		data, n, err := b.chunks.Next(in.bytes())
 		if err != nil {
 			return dst, false, errors.Join(errClient, err)
 		}
@@ -157,8 +169,8 @@ func (w *work) take(dst []byte, b *body) (out []byte, done bool, err error) {
 		}
 		in.begin += n
 	}
-	if w.chunks.Done() {
+	if b.chunks.Done() {
 		dst = b.end(dst)
 	}
-	return dst, w.chunks.Done(), nil
+	return dst, b.chunks.Done(), nil
 }

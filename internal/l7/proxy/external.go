@@ -196,12 +196,12 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 }
 
 // newAsker returns the client for requests of the proxy's own, to names that users
-// choose. Addresses that reaches refuses are not connected to.
-func newAsker(c *Config, reaches func(netip.Addr) bool) *http.Client {
+// choose. Addresses that are forbidden are not connected to.
+func newAsker(c *Config, forbidden func(netip.Addr) bool) *http.Client {
 	dialer := &net.Dialer{Timeout: c.ConnectTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
-		if err != nil || !reaches(to.Addr().Unmap()) {
-			return fmt.Errorf("address %s is of this machine or its neighbours only, which no Ingress may name", address)
+		if err != nil || forbidden(to.Addr()) {
+			return errForbidden
 		}
 		return nil
 	}}
@@ -212,10 +212,4 @@ func newAsker(c *Config, reaches func(netip.Addr) bool) *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-// reachable refuses addresses that mean this machine or its link, whose services
-// (metadata of clouds, say) trust whoever can reach them.
-func reachable(a netip.Addr) bool {
-	return a.IsValid() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsLinkLocalUnicast() && !a.IsMulticast()
 }

@@ -117,39 +117,50 @@ func (f *framer) saySteps(t testing.TB, text string) {
 func (f *framer) hear() string {
 	f.WritePing(false, [8]byte{})
 	f.out.Flush()
+	return f.listen()
+}
+
+// listen returns what comes back before a ping, or before the end of the connection.
+func (f *framer) listen() string {
 	var b strings.Builder
 	for {
-		frame, err := f.ReadFrame()
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = errors.New("end of connection")
-			}
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				fmt.Fprintf(&b, "%v\n", err)
-			}
+		text, over := f.frame()
+		if b.WriteString(text); over {
 			return b.String()
-		}
-		h := frame.Header()
-		end := ""
-		if h.Flags.Has(http2.FlagDataEndStream) && (h.Type == http2.FrameData || h.Type == http2.FrameHeaders) {
-			end = " end"
-		}
-		switch frame := frame.(type) {
-		case *http2.PingFrame:
-			return b.String()
-		case *http2.MetaHeadersFrame:
-			fmt.Fprintf(&b, "headers %d%s\n", h.StreamID, end)
-			for _, field := range frame.Fields {
-				fmt.Fprintf(&b, "  %s: %s\n", field.Name, field.Value)
-			}
-		case *http2.DataFrame:
-			fmt.Fprintf(&b, "data %d%s %q\n", h.StreamID, end, frame.Data())
-		case *http2.RSTStreamFrame:
-			fmt.Fprintf(&b, "reset %d %s\n", h.StreamID, frame.ErrCode)
-		case *http2.GoAwayFrame:
-			fmt.Fprintf(&b, "goaway %d %s\n", frame.LastStreamID, frame.ErrCode)
 		}
 	}
+}
+
+// frame returns the next frame, and whether it is a ping or there is none any more.
+func (f *framer) frame() (text string, over bool) {
+	frame, err := f.ReadFrame()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("end of connection")
+		}
+		return err.Error() + "\n", true
+	}
+	h := frame.Header()
+	end := ""
+	if h.Flags.Has(http2.FlagDataEndStream) && (h.Type == http2.FrameData || h.Type == http2.FrameHeaders) {
+		end = " end"
+	}
+	switch frame := frame.(type) {
+	case *http2.PingFrame:
+		return "", true
+	case *http2.MetaHeadersFrame:
+		text = fmt.Sprintf("headers %d%s\n", h.StreamID, end)
+		for _, field := range frame.Fields {
+			text += fmt.Sprintf("  %s: %s\n", field.Name, field.Value)
+		}
+	case *http2.DataFrame:
+		text = fmt.Sprintf("data %d%s %q\n", h.StreamID, end, frame.Data())
+	case *http2.RSTStreamFrame:
+		text = fmt.Sprintf("reset %d %s\n", h.StreamID, frame.ErrCode)
+	case *http2.GoAwayFrame:
+		text = fmt.Sprintf("goaway %d %s\n", frame.LastStreamID, frame.ErrCode)
+	}
+	return text, false
 }
 
 // TestFrames runs the stories of testdata/http2.txtar: frames that a client sends, the

@@ -74,8 +74,7 @@ func grpcRoute() *l7.Route {
 	return &route
 }
 
-// every sends each request by one Route.
-func every(route *l7.Route) router { return func(*l7.Request) *l7.Route { return route } }
+func to(route *l7.Route) router { return func(*l7.Request) *l7.Route { return route } }
 
 func dialGRPC(t testing.TB, p *Proxy) *grpc.ClientConn {
 	conn, err := grpc.NewClient(p.Addresses("web")[0].String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -97,7 +96,7 @@ func contextFor(t testing.TB, d time.Duration) context.Context {
 // messages, whatever these' size, many at a time.
 func TestUnaryCalls(t *testing.T) {
 	_, up := serveGRPC(t)
-	conn := dialGRPC(t, start(t, Config{}, tableFor(up), every(grpcRoute())))
+	conn := dialGRPC(t, start(t, Config{}, tableFor(up), to(grpcRoute())))
 	var wait sync.WaitGroup
 	for i := range 60 {
 		wait.Go(func() {
@@ -120,7 +119,7 @@ func TestUnaryCalls(t *testing.T) {
 // TestStreams holds that both sides of a call can speak by turns.
 func TestStreams(t *testing.T) {
 	_, up := serveGRPC(t)
-	conn := dialGRPC(t, start(t, Config{}, tableFor(up), every(grpcRoute())))
+	conn := dialGRPC(t, start(t, Config{}, tableFor(up), to(grpcRoute())))
 	stream, err := conn.NewStream(contextFor(t, 20*time.Second), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/shop.Cart/Chat")
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +148,7 @@ func TestStreams(t *testing.T) {
 // not got an answer in time.
 func TestGivenUp(t *testing.T) {
 	s, up := serveGRPC(t)
-	p := start(t, Config{}, tableFor(up), every(grpcRoute()))
+	p := start(t, Config{}, tableFor(up), to(grpcRoute()))
 	conn := dialGRPC(t, p)
 	desc := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
 	ctx, cancel := context.WithCancel(contextFor(t, 20*time.Second))

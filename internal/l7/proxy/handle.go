@@ -47,6 +47,12 @@ type exchange struct {
 	countedAs netip.Addr
 	// paced is set if the client gets the answer no faster than it may.
 	paced bool
+	// tries is how many endpoints may still be asked, instead set once a backend for errors
+	// answers.
+	tries int
+	// whole is set if the request went out in one piece.
+	whole   bool
+	instead bool
 	// interims counts the responses before the final one, sends how often a request has
 	// been sent in vain.
 	interims, sends int
@@ -159,19 +165,35 @@ func (x *exchange) mayUpgrade() bool {
 // first cannot have begun to work on it.
 func (x *exchange) forward() {
 	b := x.pick()
+	if (b == nil || len(b.endpoints) == 0) && x.route.Errors != nil && x.route.Errors.Absent && x.skipBody() && x.errorPage(503) {
+		return
+	}
 	if b == nil {
 		x.answer(503, "the backend does not exist")
 		return
 	}
+	switch err := x.tryAll(b); {
+	case errors.Is(err, errReplaced):
+		if status := x.response.Status; !x.errorPage(status) {
+			x.closes = x.closes || !x.request.Bodyless()
+			x.answer(status, "the backend answered so, and what answers instead is not there")
+		}
+	case err != nil:
+		x.failed(err)
+	}
+}
+
+// tryAll has one endpoint of a backend after the other answer, until one does.
+func (x *exchange) tryAll(b *backend) error {
 	var (
 		failed *endpoint
 		err    error
 	)
-	for range x.proxy.config.Tries {
+	for x.tries = x.maxTries(); x.tries > 0; {
+		x.tries--
 		e := x.choose(b, failed)
 		if e == nil {
-			x.answer(503, "the backend has no endpoint that is ready")
-			return
+			return errAbsent
 		}
 		e.active.Add(1)
 		err = x.observed(e)
@@ -181,14 +203,16 @@ func (x *exchange) forward() {
 		}
 		failed = e
 	}
-	if err != nil {
-		x.failed(err)
-	}
+	return err
 }
 
 var (
 	// errRetry is that a request can be sent again: nothing has come of it.
 	errRetry = errors.New("the endpoint did not take the request")
+	// errAbsent is that a backend has no endpoint.
+	errAbsent = errors.New("the backend has no endpoint")
+	// errNext is that another endpoint is asked after an answer.
+	errNext = errors.New("the endpoint answered what another one may do better")
 	// errClient is that the client is to blame, or gone.
 	errClient = errors.New("the client has failed")
 	// errAnswer is that an upstream answers what cannot be passed on.
@@ -199,6 +223,9 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
+	if overHTTP2(x.route) {
+		return x.call(e)
+	}
 	secure, err := x.secure(e)
 	if err != nil {
 		return err
@@ -211,7 +238,7 @@ func (x *exchange) try(e *endpoint) error {
 		_ = up.Close()
 	} else if up != nil {
 		err := x.over(up)
-		if err == nil || !x.again(err) {
+		if err == nil || errors.Is(err, errNext) || !x.again(err) {
 			return err
 		}
 		// Endpoints close idle connections when they like. That says nothing about whether
@@ -239,7 +266,7 @@ func (x *exchange) attempt(e *endpoint) error {
 
 // again reports whether the request is sent once more after an error.
 func (x *exchange) again(err error) bool {
-	return errors.Is(err, errRetry) && x.sends < x.proxy.config.Tries
+	return errors.Is(err, errRetry) && x.sends < x.maxTries() && x.mayRetry()
 }
 
 // over sends the request over a connection and the answer to the client. The
@@ -275,6 +302,8 @@ func (x *exchange) failed(err error) {
 		// Half an answer cannot be taken back, only be broken off.
 		x.closes, x.aborted = true, true
 		return
+	case errors.Is(err, errAbsent):
+		status, reason = 503, "the backend has no endpoint that is ready"
 	case errors.Is(err, errBody):
 		status, reason = 413, errBody.Error()
 	case errors.Is(err, errClient):

@@ -25,6 +25,8 @@ type inbound struct {
 	up   *socket
 	call *http2.Stream
 	gone atomic.Bool
+	// pace is how fast the client takes the answer.
+	pace pace
 	// stopped is set when no more of the body is wanted.
 	stopped bool
 }
@@ -125,8 +127,8 @@ func (d *inbound) data(b []byte, how part) bool {
 		d.h2.SendHeader(d.s, block, end && len(before)+len(b) == 0)
 	}
 	if !d.waits || len(before)+len(b) > 0 {
-		patience := int64(d.proxy.config.WriteTimeout)
-		if !d.send(d.s, before, end && len(b) == 0, patience) || len(b) > 0 && !d.send(d.s, b, end, patience) {
+		timeout := d.proxy.config.WriteTimeout
+		if !d.send(d.s, before, end && len(b) == 0, timeout, &d.pace) || len(b) > 0 && !d.send(d.s, b, end, timeout, &d.pace) {
 			return false
 		}
 	}
@@ -145,6 +147,7 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 	s := d.s
 	for {
 		if data := s.Body(); len(data) > 0 || s.Ended {
+			b.pace.add(len(data), 0)
 			// The Conn has seen to it that the length is the one announced.
 			if b.chunked {
 				dst, err = b.append(dst, data)
@@ -164,11 +167,14 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 		if s.Err != nil {
 			return dst, false, errors.Join(errClient, s.Err)
 		}
-		s.GotBy = after(d.proxy.clock.now(), d.proxy.config.BodyTimeout)
+		now := d.proxy.clock.now()
+		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, b.least(d.proxy.config.MinRate)))
 		d.mu.Unlock()
 		<-s.Got
 		d.mu.Lock()
-		late := d.proxy.clock.now() >= s.GotBy
+		then := d.proxy.clock.now()
+		b.pace.add(len(s.Body()), then-now)
+		late := then >= s.GotBy
 		if s.GotBy = 0; late && len(s.Body()) == 0 && !s.Ended {
 			return dst, false, errors.Join(errClient, os.ErrDeadlineExceeded)
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
 )
@@ -95,23 +96,35 @@ func (m *mux) throttle() {
 }
 
 // send sends a part of a body, however long that takes within the time for each part
-// of it. It reports whether all was sent. The lock is held.
-func (m *mux) send(s *http2.Stream, b []byte, end bool, patience int64) bool {
+// of it, and at the pace that is asked of who takes it, if it is not nil. It reports
+// whether all was sent. The lock is held.
+func (m *mux) send(s *http2.Stream, b []byte, end bool, timeout time.Duration, p *pace) bool {
 	for {
 		m.throttle()
 		n := m.h2.SendData(s, b, end)
 		if b = b[n:]; s.Err != nil {
 			return false
 		}
+		if p != nil {
+			p.add(n, 0)
+		}
 		if len(b) == 0 {
 			return true
 		}
 		m.flush()
-		s.RoomierBy = m.proxy.clock.now() + patience
+		now, patience := m.proxy.clock.now(), timeout
+		if p != nil {
+			patience = p.patience(timeout, m.proxy.config.MinRate)
+		}
+		s.RoomierBy = after(now, patience)
 		m.mu.Unlock()
 		<-s.Roomier
 		m.mu.Lock()
-		late := m.proxy.clock.now() >= s.RoomierBy
+		then := m.proxy.clock.now()
+		if p != nil {
+			p.add(0, then-now)
+		}
+		late := then >= s.RoomierBy
 		if s.RoomierBy = 0; late && m.h2.Room(s) == 0 {
 			m.h2.Cancel(s, http2.Cancel)
 			return false

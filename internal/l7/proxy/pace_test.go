@@ -68,6 +68,36 @@ func TestSlowRequest(t *testing.T) {
 	}
 }
 
+// TestSlowRequestHTTP2 holds the same of HTTP/2, where gRPC may take its time.
+func TestSlowRequestHTTP2(t *testing.T) {
+	for kind, want := range map[string]int{"text/plain": 408, "application/grpc": 200} {
+		up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+		p := start(t, Config{BodyTimeout: 500 * time.Millisecond, MinRate: 1 << 20}, tableFor(up), toBackend())
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		defer transport.CloseIdleConnections()
+		body, feed := io.Pipe()
+		go func() {
+			for range 100 {
+				if _, err := io.WriteString(feed, "1"); err != nil {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			feed.Close()
+		}()
+		response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Post(p.url(), kind, body)
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		response.Body.Close()
+		feed.Close()
+		if response.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", kind, response.StatusCode, want)
+		}
+	}
+}
+
 // TestSlowReader holds the same of a client that takes an answer byte by byte.
 func TestSlowReader(t *testing.T) {
 	ended := make(chan bool, 1)

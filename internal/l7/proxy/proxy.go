@@ -46,13 +46,11 @@ type Proxy struct {
 	authorities  atomic.Pointer[Authorities]
 	contents     atomic.Pointer[Contents]
 	// passwords checks those of basic authentication, asker asks other servers who is let
-	// in, decisions are what they said; reaches tells where requests of the proxy's own may
-	// go.
+	// in, decisions are what they said.
 	passwords *htpasswd.Verifier
 	asker     *http.Client
 	decisions decisions
 	limiters  limiters
-	reaches   func(netip.Addr) bool
 	// connections is the number of those of clients.
 	connections atomic.Int64
 	// streams is the number of requests of HTTP/2 under way.
@@ -120,8 +118,7 @@ func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
 	p.decisions.known = map[string]*decision{}
 	p.limiters.of = map[desired.Ref]*limiter{}
-	p.reaches = reachable
-	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.reaches(a) })
+	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })
 }
 
 // tick is how exact deadlines have to be.

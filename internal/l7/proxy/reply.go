@@ -10,8 +10,11 @@ import (
 // answer replies to the request without an upstream. A body that is not in the
 // buffer is not waited for: the connection ends instead.
 func (x *exchange) answer(status int, reason string) {
-	x.status = status
 	x.closes = x.closes || !x.skipBody()
+	if x.replaces(status) && !isGRPC(&x.request) && x.errorPage(status) {
+		return
+	}
+	x.status = status
 	if isGRPC(&x.request) {
 		x.sayStatus(x.client, status, reason, x.closes)
 	} else {

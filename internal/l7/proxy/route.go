@@ -17,11 +17,13 @@ func (x *exchange) ready() bool {
 	switch {
 	case x.route == nil:
 		x.answer(404, "no route matches the request")
+	case !x.headers() || x.stepped(true):
 	case x.route.HTTPSRedirect != nil && x.hop.Scheme(r) != "https":
 		x.redirect(x.route.HTTPSRedirect)
-	case !x.headers() || x.preflight():
+	case x.preflight():
 	case x.route.Redirect != nil:
 		x.redirect(x.route.Redirect)
+	case x.stepped(false):
 	case x.exceeds():
 	case !x.admitted():
 	case x.maxBody() >= 0 && !r.Chunked && r.Length > x.maxBody():
@@ -31,6 +33,7 @@ func (x *exchange) ready() bool {
 	case !x.rewrite():
 		x.answer(400, "the path cannot be rewritten as the route says")
 	default:
+		x.requestFields()
 		return true
 	}
 	return false

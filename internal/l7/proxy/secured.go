@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
 
 // Authorities are who may have signed the certificates of endpoints, by the Secrets
@@ -55,6 +56,14 @@ type securePool struct {
 func (p *Proxy) demand(of *l7.UpstreamTLS) (demand, error) {
 	d := demand{UpstreamTLS: *of}
 	if of.Secret == (l7.CertificateID{}) {
+		return d, nil
+	}
+	ref := filter.Reference{Purpose: filter.BackendTLS, Namespace: of.Secret.Namespace, Name: of.Secret.Name}
+	if content := p.content(ref); content != nil {
+		d.authorities, d.certificate = content.Authorities, content.Certificate
+		if of.Verify && d.authorities == nil {
+			return d, errAuthorities
+		}
 		return d, nil
 	}
 	d.authorities, d.certificate = (*p.authorities.Load())[of.Secret], (*p.certificates.Load())[of.Secret]

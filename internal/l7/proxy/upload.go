@@ -27,7 +27,6 @@ func (x *exchange) upload(up *upstream) error {
 	}
 	body := &x.body
 	*body = bodyOf(&x.request, x.maxBody())
-	x.chunks = http1.Chunks{}
 	// The header is sent with what has come of the body, or without.
 	done, err := false, error(nil)
 	for {

@@ -63,9 +63,9 @@ type work struct {
 	// id is the request's, if it brings none.
 	id     [32]byte
 	onward http1.Onward
-	// chunks are those of the request's body, answers those of the response's.
-	chunks, answers http1.Chunks
-	limited         io.LimitedReader
+	// answers are the chunks of the response's body.
+	answers http1.Chunks
+	limited io.LimitedReader
 	// toHEAD is set for the method HEAD: the body of a request overwrites its header.
 	toHEAD bool
 	// framing is that of the answer to a client of HTTP/1.1.

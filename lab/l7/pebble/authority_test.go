@@ -28,6 +28,7 @@ type authority struct {
 	db      *db.MemoryStore
 	server  *httptest.Server
 	handler http.Handler
+	begin   func() // by what is in db
 	dns     *challtestsrv.ChallSrv
 	roots   *x509.CertPool // of what it issues
 	config  acme.Config
@@ -70,14 +71,17 @@ func newAuthority(t *testing.T, asks *replica, challenge acme.Challenge, o optio
 			t.Fatal(err)
 		}
 	}
-	issuer := ca.New(logger, a.db, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "usual"}})
-	validation := va.New(logger, port(asks.http), port(asks.https), true, resolver, a.db)
-	front := wfe.New(logger, a.db, validation, issuer, []string{"pebble.letsencrypt.org"}, true, len(o.eab) > 0, 0, 0)
-	a.handler = front.Handler()
+	a.begin = func() {
+		issuer := ca.New(logger, a.db, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "usual"}})
+		validation := va.New(logger, port(asks.http), port(asks.https), true, resolver, a.db)
+		front := wfe.New(logger, a.db, validation, issuer, []string{"pebble.letsencrypt.org"}, true, len(o.eab) > 0, 0, 0)
+		a.handler = front.Handler()
+		a.roots = x509.NewCertPool()
+		a.roots.AddCert(issuer.GetRootCert(0).Cert)
+	}
+	a.begin()
 	a.server = httptest.NewTLSServer(http.HandlerFunc(a.serve))
 	t.Cleanup(a.server.Close)
-	a.roots = x509.NewCertPool()
-	a.roots.AddCert(issuer.GetRootCert(0).Cert)
 	own := x509.NewCertPool()
 	own.AddCert(a.server.Certificate())
 	a.config = acme.Config{

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/letsencrypt/pebble/v2/db"
+
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7/acme"
 )
@@ -197,6 +199,24 @@ func TestExternalAccount(t *testing.T) {
 	if err := s.Put(t.Context(), desired.Name{Namespace: system, Name: "eab"}, acme.Secret{Data: map[string][]byte{"hmac": []byte(key)}}); err != nil {
 		t.Fatal(err)
 	}
+	lead(t, a.config, s, r).until(t, "certificate", hasOne)
+	certificate(t, s, a.roots, "shop.example.com")
+}
+
+// TestForgottenAccount: the authority knows nothing of what was before, and gets the
+// account once more, by the same key.
+func TestForgottenAccount(t *testing.T) {
+	s := newSecrets()
+	r := newReplica(t).follow(t, s)
+	a := newAuthority(t, r, acme.HTTP01, option{})
+	l := lead(t, a.config, s, r)
+	l.until(t, "certificate", hasOne)
+	l.stop()
+	a.db = db.NewMemoryStore()
+	a.begin()
+	s.mu.Lock()
+	delete(s.all, desired.Name{Namespace: "demo", Name: "shop-tls"})
+	s.mu.Unlock()
 	lead(t, a.config, s, r).until(t, "certificate", hasOne)
 	certificate(t, s, a.roots, "shop.example.com")
 }
