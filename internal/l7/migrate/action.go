@@ -58,6 +58,9 @@ func (p *part) guarded(r l7.Rule) bool {
 	if a := r.Route.Access; a != nil {
 		closes("a list of addresses that are let in or not")
 	}
+	if f := r.Route.Filters; f != nil && f.Snippet != nil && len(f.Snippet.First)+len(f.Snippet.Steps) > 0 {
+		closes("a snippet that answers requests")
+	}
 	if f := r.Route.Filters; f != nil && f.Auth != nil {
 		if f.Auth.Basic != nil {
 			closes("basic authentication")

@@ -29,9 +29,8 @@ func (p *part) filters(c *converter, route *l7.Route, at place, made *gateway.HT
 		made.Filters = append(made.Filters, gateway.HTTPRouteFilter{Type: gateway.HTTPRouteFilterURLRewrite, URLRewrite: to})
 	}
 	if w := route.Rewrite; w != nil && w.Prefix != "" {
-		made.Filters = append(made.Filters, gateway.HTTPRouteFilter{Type: gateway.HTTPRouteFilterRequestHeaderModifier, RequestHeaderModifier: &gateway.HTTPHeaderFilter{
-			Set: []gateway.HTTPHeader{{Name: "X-Forwarded-Prefix", Value: w.Prefix}},
-		}})
+		to := requestFields(made)
+		to.Set = append(to.Set, gateway.HTTPHeader{Name: "X-Forwarded-Prefix", Value: w.Prefix})
 	}
 	f := route.Filters
 	if f == nil {
@@ -41,7 +40,7 @@ func (p *part) filters(c *converter, route *l7.Route, at place, made *gateway.HT
 		p.cors(f.CORS, made)
 	}
 	if f.Headers != nil {
-		p.answerFields(c, f.Headers.Answer, made)
+		p.configured(c, f.Headers.Answer, made)
 	}
 	if r := f.Retry; r != nil && !r.Off && len(r.Statuses) > 0 {
 		retry := &gateway.HTTPRouteRetry{}
@@ -56,7 +55,71 @@ func (p *part) filters(c *converter, route *l7.Route, at place, made *gateway.HT
 		}
 		made.Retry = retry
 	}
+	if f.Snippet != nil {
+		p.snippet(f.Snippet, made)
+	}
+	made.Filters = slices.DeleteFunc(made.Filters, func(f gateway.HTTPRouteFilter) bool {
+		return empty(f.RequestHeaderModifier) || empty(f.ResponseHeaderModifier)
+	})
 	p.lost(f)
+}
+
+// requestFields returns what changes the fields of a rule's requests, of which there
+// is one; answerFields the same for answers.
+func requestFields(made *gateway.HTTPRouteRule) *gateway.HTTPHeaderFilter {
+	for _, f := range made.Filters {
+		if f.RequestHeaderModifier != nil {
+			return f.RequestHeaderModifier
+		}
+	}
+	to := &gateway.HTTPHeaderFilter{}
+	made.Filters = append(made.Filters, gateway.HTTPRouteFilter{Type: gateway.HTTPRouteFilterRequestHeaderModifier, RequestHeaderModifier: to})
+	return to
+}
+
+func answerFields(made *gateway.HTTPRouteRule) *gateway.HTTPHeaderFilter {
+	for _, f := range made.Filters {
+		if f.ResponseHeaderModifier != nil {
+			return f.ResponseHeaderModifier
+		}
+	}
+	to := &gateway.HTTPHeaderFilter{}
+	made.Filters = append(made.Filters, gateway.HTTPRouteFilter{Type: gateway.HTTPRouteFilterResponseHeaderModifier, ResponseHeaderModifier: to})
+	return to
+}
+
+func empty(f *gateway.HTTPHeaderFilter) bool {
+	return f != nil && len(f.Set)+len(f.Add)+len(f.Remove) == 0
+}
+
+// snippet writes down the fields that a snippet changes, as far as their values are the
+// same for all requests.
+func (p *part) snippet(s *filter.Snippet, made *gateway.HTTPRouteRule) {
+	for _, f := range s.Request {
+		p.change(f.Name, f.Value, filter.SetField, func() *gateway.HTTPHeaderFilter { return requestFields(made) })
+	}
+	for _, f := range s.Answer {
+		p.change(f.Name, f.Value, f.How, func() *gateway.HTTPHeaderFilter { return answerFields(made) })
+	}
+}
+
+func (p *part) change(name string, value filter.Template, how filter.Change, of func() *gateway.HTTPHeaderFilter) {
+	text := strings.TrimSpace(value.String())
+	field := gateway.HTTPHeader{Name: gateway.HTTPHeaderName(name), Value: text}
+	has := func(list []gateway.HTTPHeader) bool {
+		return slices.ContainsFunc(list, func(h gateway.HTTPHeader) bool { return strings.EqualFold(string(h.Name), name) })
+	}
+	switch to := of(); {
+	case !value.Plain() || len(text) > 4096 || has(to.Set) || has(to.Add) || len(to.Set) == 16 || len(to.Add) == 16 || len(to.Remove) == 16:
+		p.note("no equivalent: a snippet sets field %s to %s", name, value)
+	case how == filter.ClearField || text == "":
+		to.Remove = append(to.Remove, name)
+	case how == filter.SetField:
+		to.Set = append(to.Set, field)
+	default:
+		p.note("field %s is added to every answer, where the snippet may leave out errors", name)
+		to.Add = append(to.Add, field)
+	}
 }
 
 // lost notes Filters that have no equivalent, and without which more works, not less.
@@ -116,26 +179,28 @@ func headerNames(list string) []gateway.HTTPHeaderName {
 	return all
 }
 
-// answerFields writes down the fields that a ConfigMap gives answers.
-func (p *part) answerFields(c *converter, from filter.Reference, made *gateway.HTTPRouteRule) {
+// configured writes down the fields that a ConfigMap gives answers.
+func (p *part) configured(c *converter, from filter.Reference, made *gateway.HTTPRouteRule) {
 	data, ok := c.in.ConfigMaps[desired.Name{Namespace: from.Namespace, Name: from.Name}]
 	if !ok || len(data) > 16 {
 		p.note("answers do not get the fields in %s: it is not there, or has more than 16; add a filter ResponseHeaderModifier", from)
 		return
 	}
-	set := &gateway.HTTPHeaderFilter{}
+	set := answerFields(made)
 	for name, value := range data {
 		if filter.FieldName(strings.ToLower(name)) {
 			set.Set = append(set.Set, gateway.HTTPHeader{Name: gateway.HTTPHeaderName(name), Value: value})
 		}
 	}
 	slices.SortFunc(set.Set, func(a, b gateway.HTTPHeader) int { return strings.Compare(string(a.Name), string(b.Name)) })
-	made.Filters = append(made.Filters, gateway.HTTPRouteFilter{Type: gateway.HTTPRouteFilterResponseHeaderModifier, ResponseHeaderModifier: set})
 }
 
 // upstream writes down how long backends may take, and notes how they are spoken with.
 func (p *part) upstream(route *l7.Route, made *gateway.HTTPRouteRule) {
 	u := route.Upstream
+	if route.Errors != nil {
+		p.note("no equivalent: custom-http-errors and default-backend")
+	}
 	if u.Read > 0 {
 		made.Timeouts = &gateway.HTTPRouteTimeouts{BackendRequest: ptr(gateway.Duration(seconds(u.Read)))}
 		p.note("timeouts.backendRequest is for the whole answer, where proxy-read-timeout is between two parts of it; leave it out where answers or WebSockets last longer")

@@ -180,25 +180,21 @@ func annotation(name, value string, problems []nginx.Problem) Finding {
 		f.Verdict, f.Text = Differs, known.Note
 	}
 	for _, p := range problems {
-		if p.Annotation != name || known.Standing == nginx.Needless {
+		if p.Annotation != name || p.Code == "AnnotationWithoutEffect" && f.Text != "" {
 			continue
 		}
-		if f.Text = p.Message; p.Closes {
+		text := strings.TrimLeft(strings.TrimPrefix(p.Message, "annotation "+nginx.Prefix+name), ": ")
+		f.Text = strings.TrimPrefix(f.Text+"; "+text, "; ")
+		switch {
+		case p.Closes:
 			f.Verdict = Refused
-			break
-		}
-		if f.Verdict = Differs; p.Code == "AnnotationWithoutEffect" && known.Standing != nginx.Differs {
-			f.Verdict = Same
-		}
-		if known.Standing == nginx.Differs && p.Code == "AnnotationWithoutEffect" {
-			f.Text = known.Note
+		case p.Code != "AnnotationWithoutEffect":
+			f.Verdict = worse(f.Verdict, Differs)
 		}
 	}
-	if strings.HasSuffix(name, "-snippet") && f.Verdict == Refused {
-		f.Text += "; " + snippet(value)
+	if strings.HasSuffix(name, "-snippet") && f.Text == "" {
+		f.Text = "all its directives are understood, and followed as data"
 	}
-	f.Text = strings.TrimPrefix(f.Text, "annotation "+nginx.Prefix+name)
-	f.Text = strings.TrimLeft(f.Text, ": ")
 	return f
 }
 
@@ -215,7 +211,7 @@ func verdicts() map[string]Verdict {
 	all := map[string]Verdict{}
 	for v, codes := range map[Verdict][]string{
 		Same:    {"ServiceNotFound", "PortNotFound", "ExternalNameInvalid", "PathTaken", "PathDuplicate", "CertificateTaken", "CanaryWithoutMain", "NothingToServe", "RuleWithoutPaths", "PathNotNormal"},
-		Differs: {"AppRootTaken", "CanaryTaken", "ResourceUnsupported", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported"},
+		Differs: {"AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported"},
 		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused"},
 	} {
 		for _, code := range codes {
