@@ -97,8 +97,13 @@ func (p *part) redirect(r l7.Rule, at place, to *l7.Redirect) (gateway.HTTPRoute
 			return wrong("a query or a fragment")
 		}
 		if u.Host != "" {
-			made.Scheme, made.Hostname = ptr(u.Scheme), ptr(gateway.PreciseHostname(strings.ToLower(u.Hostname())))
-			if port, err := strconv.Atoi(u.Port()); err == nil {
+			if made.Scheme, made.Hostname = ptr(u.Scheme), precise(u.Hostname()); made.Hostname == nil {
+				return wrong("a host that is no DNS name")
+			}
+			if port, err := strconv.Atoi(u.Port()); u.Port() != "" {
+				if err != nil || port < 1 || port > 65535 {
+					return wrong("a port that is none")
+				}
 				made.Port = ptr(gateway.PortNumber(port))
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -16,16 +17,18 @@ import (
 
 // filters writes down what is done with requests and answers beside sending them on.
 func (p *part) filters(c *converter, route *l7.Route, at place, made *gateway.HTTPRouteRule) {
-	if at.rewrite != nil || route.Rewrite != nil && route.Rewrite.Host != "" {
-		to := &gateway.HTTPURLRewriteFilter{Path: at.rewrite}
-		if w := route.Rewrite; w != nil && w.Host != "" {
-			host := w.Host
-			if name, _, err := net.SplitHostPort(host); err == nil {
-				p.note("backends get Host %s without the port", host)
-				host = name
-			}
-			to.Hostname = ptr(gateway.PreciseHostname(strings.ToLower(host)))
+	to := &gateway.HTTPURLRewriteFilter{Path: at.rewrite}
+	if w := route.Rewrite; w != nil && w.Host != "" {
+		host := w.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			p.note("backends get Host %s without the port", host)
+			host = name
 		}
+		if to.Hostname = precise(host); to.Hostname == nil {
+			p.note("no equivalent: Host %s for backends, which is no DNS name", host)
+		}
+	}
+	if to.Path != nil || to.Hostname != nil {
 		made.Filters = append(made.Filters, gateway.HTTPRouteFilter{Type: gateway.HTTPRouteFilterURLRewrite, URLRewrite: to})
 	}
 	if w := route.Rewrite; w != nil && w.Prefix != "" {
@@ -120,6 +123,15 @@ func (p *part) change(name string, value filter.Template, how filter.Change, of 
 		p.note("field %s is added to every answer, where the snippet may leave out errors", name)
 		to.Add = append(to.Add, field)
 	}
+}
+
+// precise returns a host name if it is one that Gateway API takes.
+func precise(host string) *gateway.PreciseHostname {
+	host = strings.ToLower(host)
+	if len(validation.IsDNS1123Subdomain(host)) > 0 {
+		return nil
+	}
+	return ptr(gateway.PreciseHostname(host))
 }
 
 // lost notes Filters that have no equivalent, and without which more works, not less.

@@ -158,6 +158,16 @@ func ingressOf(i *desired.Ingress, reasons []desired.Reason) Ingress {
 			made.Annotations = append(made.Annotations, annotation(name, i.Annotations[key], problems))
 		}
 	}
+	// What is wrong with an annotation can be that another one is not there.
+	for _, p := range problems {
+		if _, ok := i.Annotations[nginx.Prefix+p.Annotation]; !ok {
+			f := Finding{What: p.Annotation, Verdict: Differs, Text: p.Message}
+			if p.Closes {
+				f.Verdict = Refused
+			}
+			made.Annotations = append(made.Annotations, f)
+		}
+	}
 	for _, r := range reasons {
 		if !said[r.Message] {
 			made.Problems = append(made.Problems, Finding{What: r.Code, Verdict: verdictOf(r.Code), Text: r.Message})
