@@ -2,10 +2,12 @@ package agent
 
 import (
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 	"github.com/fairlead-net/fairlead/internal/l7/proxy"
 )
 
@@ -27,6 +29,21 @@ func ProxyConfig(c config.Config, log *slog.Logger) proxy.Config {
 	g := c.Gateway
 	return proxy.Config{
 		TrustedProxies: g.TrustedProxies, MaxConnections: g.MaxConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
-		Log: log.With("plane", "gateway"),
+		Log: log.With("plane", "gateway"), AccessLog: accessLog(g.AccessLog),
 	}
+}
+
+// accessLog says how requests are written down; nil if they are not. What cannot be read
+// has been refused with the configuration.
+func accessLog(a config.AccessLog) *proxy.AccessLog {
+	if a.Output == "" {
+		return nil
+	}
+	made := &proxy.AccessLog{Path: a.Output}
+	made.Format, _ = a.LogFormat()
+	made.Skips, _ = accesslog.ParseSkips(a.SkipURLs)
+	if a.Output == "stdout" {
+		made.Output = os.Stdout
+	}
+	return made
 }

@@ -67,6 +67,10 @@ type Gateway struct {
 	// another one first. Drain is how long it then waits for those it has.
 	Lameduck time.Duration `yaml:"lameduck"`
 	Drain    time.Duration `yaml:"drain"`
+	// AccessLog says how requests are written down, Tracing which ones are told to a
+	// collector of OpenTelemetry.
+	AccessLog AccessLog `yaml:"accessLog"`
+	Tracing   Tracing   `yaml:"tracing"`
 }
 
 // Migration says whose objects are served beside Fairlead's own.
@@ -170,9 +174,10 @@ func Default() Config {
 			Lameduck: 5 * time.Second, Service: "kube-system/kube-dns",
 			External: External{Apex: "dns", TTL: 5}, // as CoreDNS's k8s_external
 		},
-		Status:  Status{LeaseNamespace: "fairlead-system"},
-		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute},
-		ACME:    defaultACME(),
+		Status: Status{LeaseNamespace: "fairlead-system"},
+		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute,
+			AccessLog: AccessLog{Format: "json"}, Tracing: Tracing{Sampler: "parentbased_traceidratio", Ratio: 0.01}},
+		ACME: defaultACME(),
 	}
 }
 

@@ -39,7 +39,6 @@ func TestNoMetricsAddress(t *testing.T) {
 // TestMessages holds what a user reads who made a mistake.
 func TestMessages(t *testing.T) {
 	for text, want := range map[string]string{
-		"gateway: {defaultCertificate: tls}": `gateway.defaultCertificate: "tls" is not of the form NAMESPACE/NAME`, "gateway: {defaultBackend: a/b}": `gateway.defaultBackend: "a/b" is not of the form NAMESPACE/NAME:PORT`,
 		"migration: {ingressNgnix: true}":              `line 1: unknown field "ingressNgnix"; did you mean "ingressNginx"?`,
 		"lgoLevel: info":                               `line 1: unknown field "lgoLevel"; did you mean "logLevel"?`,
 		"dns:\n  nonsense: 1":                          `line 2: unknown field "nonsense"; known here are corefile, listen, ttl, pods, endpointPodNames, noEndpoints, ignoreEmptyServices, namespaces, namespaceLabels, labels, external, multiclusterZones, zonal, fallthrough, autopath, maxUDP, upstreams, resolvConf, forward, cache, countNames, lameduck, service, nodeLocal, kernelFastPath, tls, https`,
@@ -86,15 +85,36 @@ func TestMessages(t *testing.T) {
 		"a: [":                                                                                               "not valid YAML: line 1: did not find expected node content",
 		"dns:\n\tttl: 3":                                                                                     "not valid YAML: line 2: found character that cannot start any token",
 	} {
-		_, err := Parse([]byte(text))
-		if err == nil || err.Error() != want {
-			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
-		}
+		expectMessage(t, text, want)
 	}
 	for _, text := range []string{"dns: {listen: [nowhere]}", "dns: {upstreams: [1.2.3.4]}"} {
 		if _, err := Parse([]byte(text)); err == nil || strings.Contains(err.Error(), "netip") {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// expectMessage expects what is said of a configuration.
+func expectMessage(t *testing.T, text, want string) {
+	t.Helper()
+	if _, err := Parse([]byte(text)); err == nil || err.Error() != want {
+		t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+	}
+}
+
+// TestGatewayMessages is TestMessages for the section about gateways.
+func TestGatewayMessages(t *testing.T) {
+	for text, want := range map[string]string{
+		"gateway: {defaultCertificate: tls}": `gateway.defaultCertificate: "tls" is not of the form NAMESPACE/NAME`, "gateway: {defaultBackend: a/b}": `gateway.defaultBackend: "a/b" is not of the form NAMESPACE/NAME:PORT`,
+		"gateway: {accessLog: {output: log.txt}}":            `gateway.accessLog.output: "log.txt" is neither stdout nor an absolute path`,
+		"gateway: {accessLog: {format: \"$statsu\"}}":        `gateway.accessLog.format: has the variable $statsu, which is not known, the list is in docs/observability.md`,
+		"gateway: {accessLog: {format: combined}}":           `gateway.accessLog.format: "combined" is neither json nor nginx, nor does it have a variable such as $status`,
+		"gateway: {accessLog: {skipURLs: [\"~(\"]}}":         "gateway.accessLog.skipURLs: has \"~(\", which is not a regular expression: error parsing regexp: missing closing ): `(`",
+		"gateway: {tracing: {endpoint: \"collector:4317\"}}": `gateway.tracing.endpoint: "collector:4317" is not of the form http://HOST:PORT or https://HOST:PORT`,
+		"gateway: {tracing: {sampler: ratio}}":               `gateway.tracing: sampler "ratio" is none of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off and parentbased_traceidratio`,
+		"gateway: {tracing: {ratio: 2}}":                     "gateway.tracing: ratio 2 is not from 0 to 1",
+	} {
+		expectMessage(t, text, want)
 	}
 }
 

@@ -1,6 +1,71 @@
 package config
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
+	"github.com/fairlead-net/fairlead/internal/l7/tracing"
+)
+
+// AccessLog configures how requests are written down.
+type AccessLog struct {
+	// Output is stdout, or the absolute path of a file; empty: requests are not written down.
+	Output string `yaml:"output"`
+	// Format is json, nginx for ingress-nginx's default, or a text with nginx's variables, as
+	// in ingress-nginx's log-format-upstream.
+	Format string `yaml:"format"`
+	// EscapeJSON is ingress-nginx's log-format-escape-json: in a text of one's own, values
+	// are written so that they can be between the quotes of JSON.
+	EscapeJSON bool `yaml:"escapeJSON"`
+	// SkipURLs are paths with their query that are left out; those that begin with ~ are
+	// regular expressions.
+	SkipURLs []string `yaml:"skipURLs"`
+}
+
+// Tracing configures which requests are told to a collector.
+type Tracing struct {
+	// Endpoint is http://HOST:PORT or https://HOST:PORT of a collector that speaks OTLP by
+	// gRPC; empty: nothing is traced, and what clients say of traces is passed on as it is.
+	Endpoint string `yaml:"endpoint"`
+	// Sampler has a name of OTEL_TRACES_SAMPLER, Ratio is for those that go by it.
+	Sampler string  `yaml:"sampler"`
+	Ratio   float64 `yaml:"ratio"`
+}
+
+// LogFormat returns what Format and EscapeJSON say.
+func (a AccessLog) LogFormat() (*accesslog.Format, error) {
+	switch a.Format {
+	case "json":
+		return accesslog.JSON(), nil
+	case "nginx":
+		return accesslog.Parse(accesslog.Default, a.EscapeJSON)
+	}
+	return accesslog.Parse(a.Format, a.EscapeJSON)
+}
+
+func (a AccessLog) validate(bad func(field, format string, args ...any)) {
+	if a.Output != "" && a.Output != "stdout" && !strings.HasPrefix(a.Output, "/") {
+		bad("gateway.accessLog.output", "%q is neither stdout nor an absolute path", a.Output)
+	}
+	if !strings.Contains(a.Format, "$") && a.Format != "json" && a.Format != "nginx" {
+		bad("gateway.accessLog.format", "%q is neither json nor nginx, nor does it have a variable such as $status", a.Format)
+	} else if _, err := a.LogFormat(); err != nil {
+		bad("gateway.accessLog.format", "%v", err)
+	}
+	if _, err := accesslog.ParseSkips(a.SkipURLs); err != nil {
+		bad("gateway.accessLog.skipURLs", "%v", err)
+	}
+}
+
+func (t Tracing) validate(bad func(field, format string, args ...any)) {
+	if u, err := url.Parse(t.Endpoint); t.Endpoint != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.User != nil) {
+		bad("gateway.tracing.endpoint", "%q is not of the form http://HOST:PORT or https://HOST:PORT", t.Endpoint)
+	}
+	if _, err := tracing.ParseSampler(t.Sampler, t.Ratio); err != nil {
+		bad("gateway.tracing", "%v", err)
+	}
+}
 
 func (g Gateway) validate(bad func(field, format string, args ...any)) {
 	if g.Service != "" && !isName(g.Service) {
@@ -12,6 +77,8 @@ func (g Gateway) validate(bad func(field, format string, args ...any)) {
 	if g.HTTPPort == 0 || g.HTTPSPort == 0 || g.HTTPPort == g.HTTPSPort {
 		bad("gateway.httpPort and gateway.httpsPort", "%d and %d are no two ports", g.HTTPPort, g.HTTPSPort)
 	}
+	g.AccessLog.validate(bad)
+	g.Tracing.validate(bad)
 	if g.Lameduck < 0 || g.Drain < 0 {
 		bad("gateway.lameduck and gateway.drain", "must not be negative")
 	}

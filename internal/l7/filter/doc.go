@@ -21,6 +21,8 @@ type Filters struct {
 	Retry   *Retry
 	Answer  *Answer
 	Snippet *Snippet
+	// NoAccessLog leaves requests out of the access log.
+	NoAccessLog bool
 }
 
 // Reference names a Secret or a ConfigMap whose contents come to the engine beside

@@ -19,6 +19,9 @@ func (f *Filters) Says() []string {
 	f.Retry.say(&s)
 	f.Answer.say(&s)
 	f.Snippet.say(&s)
+	if f.NoAccessLog {
+		s.add("leaves requests out of the access log")
+	}
 	return s.lines
 }
 

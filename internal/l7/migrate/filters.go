@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ func (p *part) filters(c *converter, route *l7.Route, at place, made *gateway.HT
 	to := &gateway.HTTPURLRewriteFilter{Path: at.rewrite}
 	if w := route.Rewrite; w != nil && w.Host != "" {
 		host := w.Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
+		if name, _, hasPort := strings.Cut(host, ":"); hasPort && !strings.Contains(host, "[") {
 			p.note("backends get Host %s without the port", host)
 			host = name
 		}

@@ -1,9 +1,12 @@
 package migrate
 
+import "maps"
+
 // keys are those of ingress-nginx's ConfigMap. Those that are not here are unknown, or
 // have no effect that is worth a word of its own.
 func keys() map[string]setting {
-	all := map[string]setting{
+	all := groupedKeys()
+	maps.Copy(all, map[string]setting{
 		"proxy-body-size":       {verdict: Differs, text: "is for each Ingress: annotation proxy-body-size; without it 1m", usual: []string{"1m", "1M"}},
 		"proxy-connect-timeout": {verdict: Differs, text: "is for each Ingress: annotation proxy-connect-timeout; without it 5 s", usual: []string{"5"}},
 		"proxy-read-timeout":    {verdict: Differs, text: "is for each Ingress: annotation proxy-read-timeout; without it 60 s", usual: []string{"60"}},
@@ -46,11 +49,17 @@ func keys() map[string]setting {
 		"ssl-reject-handshake":        {verdict: Differs, text: "without gateway.defaultCertificate, names that nobody has get no certificate", usual: []string{"false"}},
 		"allow-snippet-annotations":   {verdict: Same, text: "what becomes of snippets is said at their Ingresses"},
 		"annotations-risk-level":      {verdict: Same, text: "annotations are read as values of their types, so none is a risk to others"},
-	}
+	})
+	return all
+}
+
+// groupedKeys are those of which the same is said as of others.
+func groupedKeys() map[string]setting {
+	all := map[string]setting{}
 	for text, names := range map[string][]string{
 		"is not done here, and without it more is let in; keep it in front of the gateways, or have the annotations of the same name at each Ingress": {"global-auth-url", "whitelist-source-range", "denylist-source-range", "block-cidrs", "block-user-agents", "block-referers"},
-		"is no language of this gateway; nothing is done":        {"main-snippet", "http-snippet", "server-snippet", "location-snippet", "stream-snippet"},
-		"there is no web application firewall for all Ingresses": {"enable-modsecurity", "enable-owasp-modsecurity-crs", "modsecurity-snippet"},
+		"is configuration of nginx as it is, which has no counterpart":                                                                                {"main-snippet", "http-snippet", "server-snippet", "location-snippet", "stream-snippet"},
+		"there is no web application firewall for all Ingresses":                                                                                      {"enable-modsecurity", "enable-owasp-modsecurity-crs", "modsecurity-snippet"},
 	} {
 		for _, name := range names {
 			all[name] = setting{verdict: Refused, text: text, usual: []string{"", "false"}}
@@ -72,8 +81,12 @@ func keys() map[string]setting {
 		}
 	}
 	for text, names := range map[string][]string{
-		"the administrator decides otherwise what is logged": {"log-format-upstream", "log-format-escape-json", "log-format-escape-none", "log-format-stream", "disable-access-log", "access-log-path", "access-log-params", "http-access-log-path", "skip-access-log-urls", "error-log-level", "error-log-path", "enable-syslog", "syslog-host", "syslog-port"},
-		"the ciphers and curves are those of Go":             {"ssl-ciphers", "ssl-ecdh-curve", "ssl-dh-param"},
+		"gateway.accessLog says what is logged, in JSON or in nginx's format": {"log-format-upstream", "log-format-escape-json", "log-format-escape-none", "log-format-stream", "disable-access-log", "access-log-path", "access-log-params", "http-access-log-path", "skip-access-log-urls", "error-log-level", "error-log-path", "enable-syslog", "syslog-host", "syslog-port"},
+		"gateway.tracing says where spans go; nothing but OTLP is sent": {
+			"enable-opentelemetry", "opentelemetry-config", "opentelemetry-operation-name", "opentelemetry-trust-incoming-span", "otlp-collector-host", "otlp-collector-port", "otel-service-name", "otel-sampler", "otel-sampler-ratio",
+			"otel-sampler-parent-based", "otel-max-queuesize", "otel-schedule-delay-millis", "otel-max-export-batch-size", "enable-opentracing", "zipkin-collector-host", "jaeger-collector-host", "datadog-collector-host",
+		},
+		"the ciphers and curves are those of Go": {"ssl-ciphers", "ssl-ecdh-curve", "ssl-dh-param"},
 	} {
 		for _, name := range names {
 			all[name] = setting{verdict: Differs, text: text}

@@ -167,7 +167,7 @@ func withoutEffect() map[string]string {
 		"requests and answers are passed on while they come, and never gathered in memory or files":                {"proxy-buffering", "proxy-request-buffering", "proxy-buffer-size", "proxy-buffers-number", "proxy-busy-buffers-size", "proxy-max-temp-file-size", "client-body-buffer-size"},
 		"backends are spoken with in HTTP/1.1, or in what backend-protocol says":                                   {"proxy-http-version"},
 		"server push is gone from browsers, and from nginx":                                                        {"http2-push-preload"},
-		"the administrator decides what is logged and traced, for all alike":                                       {"enable-access-log", "enable-rewrite-log", "enable-opentelemetry", "opentelemetry-trust-incoming-span", "opentelemetry-operation-name", "enable-opentracing", "opentracing-trust-incoming-span"},
+		"the administrator decides what is traced, for all alike, and rewrites are not logged":                     {"enable-rewrite-log", "enable-opentelemetry", "opentelemetry-trust-incoming-span", "opentelemetry-operation-name", "enable-opentracing", "opentracing-trust-incoming-span"},
 		"the ciphers are those of Go, all of which are safe, in its order":                                         {"ssl-ciphers", "ssl-prefer-server-ciphers", "proxy-ssl-ciphers"},
 		"redirects are whole URLs":    {"relative-redirects", "use-port-in-redirects"},
 		"nothing speaks FastCGI here": {"fastcgi-index", "fastcgi-params-configmap"},

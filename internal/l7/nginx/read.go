@@ -40,6 +40,7 @@ func routeReaders() map[string]reader {
 		"proxy-read-timeout":       {seconds(func(o *Options) *duration { return &o.Read }), false},
 		"proxy-body-size":          {readBodySize, false},
 		"service-upstream":         {flag(func(o *Options) *bool { return &o.ServiceUpstream }), false},
+		"enable-access-log":        {readAccessLog, false},
 		"whitelist-source-range":   {readAllow, true},
 		"allowlist-source-range":   {readAllow, true},
 		"denylist-source-range":    {readDeny, true},

@@ -57,7 +57,7 @@ func TestSnippets(t *testing.T) {
 		"if ($host = $http_x) { return 403; }":               "compares with a variable",
 		"if ($host > a) { return 403; }":                     "operator \">\"",
 		"if ($host ~ \"(\") { return 403; }":                 "no regular expression",
-		"if ($host ~ \"(abcdefghij){101}\") { return 403; }": "at most 1000",
+		"if ($host ~ \"(abcdefghij){101}\") { return 403; }": "at most 200",
 		"if $host { return 403; }":                           "no condition in parentheses",
 		"if ($host = a);":                                    "has no block",
 		"add_header X \"$pid\";":                             "$pid, which is not supported",

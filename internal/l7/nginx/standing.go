@@ -66,16 +66,28 @@ func About(name string) Annotation {
 	case why != "":
 		a.Standing, a.Note = Needless, why
 	case slices.Contains(guarding(), name):
-		a.Standing = Refused
+		a.Standing, a.Note = Refused, "its Ingress answers 503 unless the value is false, as without it more would be let in"
 	}
-	if how := differences()[name]; how != "" && (follows || why != "") {
+	if how := differences()[name]; how != "" && follows {
 		a.Standing, a.Note = Differs, how
+	}
+	if why != "" && slices.Contains(missed(), name) {
+		a.Standing = Differs
 	}
 	return a
 }
 
-// differences says of annotations that have an effect in ingress-nginx, whatever their
-// value, which of it is another one here.
+// missed are annotations without effect here whose effect in ingress-nginx somebody may
+// miss.
+func missed() []string {
+	return []string{
+		"enable-access-log", "enable-opentelemetry", "opentelemetry-trust-incoming-span", "opentelemetry-operation-name", "enable-opentracing", "opentracing-trust-incoming-span",
+		"ssl-ciphers", "ssl-prefer-server-ciphers", "proxy-ssl-ciphers", "relative-redirects", "use-port-in-redirects",
+	}
+}
+
+// differences says of annotations that are followed, whatever their value, which of
+// their effects is another one here.
 func differences() map[string]string {
 	all := map[string]string{}
 	for how, names := range map[string][]string{

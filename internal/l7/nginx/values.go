@@ -23,6 +23,14 @@ func flag(of func(*Options) *bool) func(string, *Options) error {
 	}
 }
 
+// readAccessLog reads whether requests are written down.
+func readAccessLog(value string, o *Options) error {
+	logs := true
+	err := flag(func(*Options) *bool { return &logs })(value, o)
+	o.Filters.NoAccessLog = !logs
+	return err
+}
+
 // seconds reads a whole number of seconds, up to a day.
 func seconds(of func(*Options) *duration) func(string, *Options) error {
 	return func(value string, o *Options) error {

@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"io"
 	"net"
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 )
 
 // answer1K is an answer of 1 KB, without anything that takes time to make.
@@ -54,11 +57,15 @@ func roundTrip(t testing.TB, p *Proxy) func() {
 
 func BenchmarkRequest(b *testing.B) {
 	up := serveRaw(b, quick(answer1K))
-	once := roundTrip(b, start(b, Config{}, tableFor(up), toBackend()))
-	once()
-	b.ReportAllocs()
-	for b.Loop() {
-		once()
+	for name, log := range map[string]*AccessLog{"plain": nil, "logged": {Output: io.Discard}} {
+		b.Run(name, func(b *testing.B) {
+			once := roundTrip(b, start(b, Config{AccessLog: log}, tableFor(up), toBackend()))
+			once()
+			b.ReportAllocs()
+			for b.Loop() {
+				once()
+			}
+		})
 	}
 }
 
@@ -68,13 +75,21 @@ func TestNoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	up := serveRaw(t, quick(answer1K))
-	once := roundTrip(t, start(t, Config{}, tableFor(up), toBackend()))
-	for range 100 {
-		once()
+	nginx, err := accesslog.Parse(accesslog.Default, false)
+	if err != nil {
+		t.Fatal(err)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would empty the pools
-	if n := testing.AllocsPerRun(2000, once); n != 0 {
-		t.Errorf("%v allocations a request", n)
+	for name, log := range map[string]*AccessLog{"no log": nil, "JSON": {Output: io.Discard}, "nginx": {Output: io.Discard, Format: nginx}} {
+		up := serveRaw(t, quick(answer1K))
+		once := roundTrip(t, start(t, Config{AccessLog: log}, tableFor(up), toBackend()))
+		for range 100 {
+			once()
+		}
+		func() {
+			defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would empty the pools
+			if n := testing.AllocsPerRun(2000, once); n != 0 {
+				t.Errorf("%s: %v allocations a request", name, n)
+			}
+		}()
 	}
 }

@@ -27,6 +27,9 @@ func newClock(tick time.Duration) *clock {
 // now is the time in nanoseconds; it is never 0.
 func (c *clock) now() int64 { return int64(time.Since(c.epoch)) + 1 }
 
+// at is what a time is on the wall.
+func (c *clock) at(now int64) time.Time { return c.epoch.Add(time.Duration(now - 1)) }
+
 // after is the time in nanoseconds, so much later than another.
 func after(now int64, d time.Duration) int64 { return now + int64(d) }
 

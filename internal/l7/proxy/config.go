@@ -69,6 +69,9 @@ type Config struct {
 	// connections: 30 s. In the meantime every answer says that it is the last.
 	Lameduck, DrainTimeout time.Duration
 
+	// AccessLog says how requests are written down; nil: they are not.
+	AccessLog *AccessLog
+
 	Log *slog.Logger
 	// Registry gets the metrics; may be nil.
 	Registry prometheus.Registerer

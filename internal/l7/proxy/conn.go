@@ -39,6 +39,9 @@ type conn struct {
 	// asked is set once a request of HTTP/1.1 has come, second if what came instead is
 	// the preface of HTTP/2.
 	asked, second bool
+	// facts are those of TLS, served is how many requests have come.
+	facts  *facts
+	served atomic.Int64
 }
 
 func newConn(l *listener, s *socket, count int) *conn {
@@ -62,6 +65,7 @@ func (c *conn) run() {
 		if s.HandshakeContext(c.proxy.ctx) != nil {
 			return
 		}
+		c.learn(s)
 	}
 	if c.begin() {
 		c.http1()
@@ -108,6 +112,7 @@ func (c *conn) http1() {
 		case c.waits:
 			c.waits = false
 			c.idle.Store(false)
+			c.keep()
 			c.handle(c.work)
 			c.next()
 		}
@@ -236,6 +241,8 @@ func (c *conn) parse() bool {
 		return false
 	}
 	w.in.begin += n
+	w.record.head = int64(n)
+	c.served.Add(1)
 	c.asked = true
 	r := &w.request
 	w.toHEAD = string(r.Method) == "HEAD"
@@ -267,6 +274,7 @@ func (c *conn) refuse(err error) {
 	c.proxy.tally.refuse(reason.Status)
 	c.work.request.Minor, c.work.toHEAD = 1, false
 	c.reply(reason.Status, reason.Reason, true)
+	c.writeRefusal(c.work, reason.Status, reason.Reason)
 }
 
 // fail ends the connection after an error of reading. A client that was slow with a
@@ -277,6 +285,7 @@ func (c *conn) fail(err error) {
 		c.proxy.tally.refuse(408)
 		c.work.request.Minor, c.work.toHEAD = 1, false
 		c.reply(408, "the request took too long to arrive", true)
+		c.writeRefusal(c.work, 408, "the request took too long to arrive")
 	}
 }
 

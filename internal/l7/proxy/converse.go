@@ -30,6 +30,7 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	x.heard()
 	if x.response.Status == 101 {
 		if !x.upgrade || x.early {
 			return false, errAnswer
@@ -66,6 +67,7 @@ func (x *exchange) send1(up *upstream) error {
 		return x.broken(err, x.repeatable())
 	}
 	in.begin += body
+	x.record.body = int64(body)
 	x.up.end += n
 	return nil
 }

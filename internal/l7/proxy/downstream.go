@@ -32,6 +32,8 @@ const (
 // body is what is still to come of a request's body, and how it goes to the upstream.
 type body struct {
 	remaining, total, limit int64
+	// length is what remaining was at first.
+	length int64
 	// chunked is set if its length is not known, framed if it goes in chunks.
 	chunked, framed bool
 	// chunks are how far it has been read.
@@ -51,7 +53,7 @@ func (b *body) least(rate int) int {
 }
 
 func bodyOf(r *http1.Request, limit int64) body {
-	return body{remaining: r.Length, limit: limit, chunked: r.Chunked, framed: r.Chunked}
+	return body{remaining: r.Length, length: r.Length, limit: limit, chunked: r.Chunked, framed: r.Chunked}
 }
 
 // append adds a part of a body whose length is not known.
@@ -78,10 +80,13 @@ func (c *conn) head(r *http1.Response, a http1.Answer) bool {
 	w := c.work
 	if r.Interim() {
 		// What is being sent to the upstream is in out.
-		return c.send(http1.AppendResponse(nil, r, a))
+		interim := http1.AppendResponse(nil, r, a)
+		w.record.sentHead += int64(len(interim))
+		return c.send(interim)
 	}
 	w.out = http1.AppendResponse(w.out[:0], r, a)
 	w.framing = a.Framing
+	w.record.sentHead += int64(len(w.out))
 	if a.Framing != http1.NoBody {
 		return true
 	}
@@ -122,6 +127,9 @@ func (c *conn) send(b []byte) bool {
 	c.socket.arm(after(c.proxy.clock.now(), c.pace.patience(c.proxy.config.WriteTimeout, c.proxy.config.MinRate)))
 	n, err := c.in.Write(b)
 	c.pace.add(n, 0)
+	if c.work != nil {
+		c.work.record.sent += int64(n)
+	}
 	if err != nil {
 		c.abort()
 		return false

@@ -82,6 +82,8 @@ func (c *conn) handle(w *work) {
 func (x *exchange) run() {
 	x.begin = x.tick()
 	x.replied, x.trailer = false, x.trailer[:0]
+	x.record.begin(x.request.Target)
+	x.body = body{}
 	var spec *l7.Listener
 	x.state, spec = x.listener.current()
 	if err := x.describe(); err != nil {
@@ -96,6 +98,7 @@ func (x *exchange) run() {
 		x.tick()
 	}
 	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.write()
 	x.added = x.added[:0]
 	if x.counted != nil {
 		x.counted.leave(x.countedAs)
@@ -196,7 +199,9 @@ func (x *exchange) tryAll(b *backend) error {
 			return errAbsent
 		}
 		e.active.Add(1)
+		x.asks(e)
 		err = x.observed(e)
+		x.told(err)
 		e.active.Add(-1)
 		if err == nil || !x.again(err) {
 			break
@@ -237,6 +242,7 @@ func (x *exchange) try(e *endpoint) error {
 	if up := from.take(x.shard); up != nil && up.old(x.at) {
 		_ = up.Close()
 	} else if up != nil {
+		x.connected()
 		err := x.over(up)
 		if err == nil || errors.Is(err, errNext) || !x.again(err) {
 			return err
@@ -249,6 +255,7 @@ func (x *exchange) try(e *endpoint) error {
 		return errors.Join(errRetry, err)
 	}
 	x.tick()
+	x.connected()
 	return x.over(up)
 }
 
@@ -296,11 +303,12 @@ func (x *exchange) failed(err error) {
 	status, reason := 502, "the connection to the backend broke"
 	switch {
 	case !x.inbound.wanted():
-		x.status = statusGone
+		x.status, x.record.reason = statusGone, "the client has given up"
 		return
 	case x.replied:
 		// Half an answer cannot be taken back, only be broken off.
 		x.closes, x.aborted = true, true
+		x.record.reason = "the answer broke off"
 		return
 	case errors.Is(err, errAbsent):
 		status, reason = 503, "the backend has no endpoint that is ready"

@@ -109,7 +109,10 @@ func TestHTTP2ByALPN(t *testing.T) {
 }
 
 // startTLS serves HTTPS with one certificate for all names.
-func startTLS(t testing.TB, up netip.AddrPort) *Proxy {
+func startTLS(t testing.TB, up netip.AddrPort) *Proxy { return startTLSWith(t, Config{}, up) }
+
+// startTLSWith does the same with a Config.
+func startTLSWith(t testing.TB, config Config, up netip.AddrPort) *Proxy {
 	id := l7.CertificateID{Namespace: "shop", Name: "web"}
 	var names pmap.Map[string, l7.CertificateID]
 	table := tableFor(up)
@@ -117,7 +120,7 @@ func startTLS(t testing.TB, up netip.AddrPort) *Proxy {
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	p := start(t, Config{}, table, toBackend())
+	p := start(t, config, table, toBackend())
 	p.SetCertificates(Certificates{id: &s.TLS.Certificates[0]})
 	return p
 }

@@ -46,6 +46,8 @@ func (m *session) answer(s *http2.Stream) {
 	*x = exchange{conn: m.conn, work: w, client: d, inbound: d}
 	_, err := w.request.Parse(s.Head, &w.limits)
 	w.toHEAD = string(w.request.Method) == "HEAD"
+	w.record.head = int64(len(s.Head))
+	m.conn.served.Add(1)
 	switch {
 	case s.TooLarge:
 		err = &http1.Error{Status: 431, Reason: "the header is too large"}
@@ -79,6 +81,7 @@ func (d *inbound) refuse(err error) {
 	d.proxy.tally.refuse(reason.Status)
 	d.work.request.Minor, d.work.toHEAD = 1, false
 	d.work.sayPage(d, reason.Status, reason.Reason, false)
+	d.conn.writeRefusal(d.work, reason.Status, reason.Reason)
 }
 
 // gather takes over a body that has come whole and is small: it can be sent at once,
@@ -103,18 +106,23 @@ func (d *inbound) head(r *http1.Response, a http1.Answer) bool {
 		block := http2.AppendResponse(nil, r, a)
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		w.record.sent += int64(len(block))
+		w.record.sentHead += int64(len(block))
 		d.h2.SendHeader(d.s, block, false)
 		d.flush()
 		return d.s.Err == nil
 	}
 	w.out = http2.AppendResponse(w.out[:0], r, a)
 	d.block, d.waits = len(w.out), true
+	w.record.sentHead += int64(len(w.out))
+	w.record.sent += int64(len(w.out))
 	return a.Framing != http1.NoBody || d.data(nil, last)
 }
 
 // data implements downstream.
 func (d *inbound) data(b []byte, how part) bool {
 	w := d.work
+	w.record.sent += int64(len(b))
 	if how == held {
 		w.out = append(w.out, b...)
 		return true
@@ -153,6 +161,7 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 				dst, err = b.append(dst, data)
 			} else {
 				dst = append(dst, data...)
+				b.remaining -= int64(len(data))
 			}
 			d.h2.Consume(s, len(data))
 			d.flush()

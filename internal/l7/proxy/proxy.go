@@ -31,6 +31,8 @@ type Proxy struct {
 	works  sync.Pool
 	bulks  sync.Pool
 	tally  *tallies
+	// book is where requests are written down; nil: nowhere.
+	book *logbook
 	// match is l7.Routes.Match.
 	match func(*l7.Routes, *l7.Request) *l7.Route
 	// normalize reads a path: what is matched, and what is sent on.
@@ -95,8 +97,17 @@ func New(config Config) (*Proxy, error) {
 		listeners: map[string]*listener{}, match: (*l7.Routes).Match, normalize: l7.Normalize, tally: newTallies(),
 		resolver: new(net.Resolver), forbidden: forbidden,
 	}
+	if config.AccessLog != nil {
+		p.book = newLogbook(config.AccessLog, config.Log)
+	}
 	limits := config.limits()
-	p.works.New = func() any { return newWork(limits) }
+	p.works.New = func() any {
+		w := newWork(limits)
+		if p.book != nil {
+			w.format = p.book.Format
+		}
+		return w
+	}
 	p.bulks.New = func() any { return new([bulkSize]byte) }
 	p.state.Store(new(state))
 	p.certificates.Store(new(Certificates))
@@ -136,6 +147,9 @@ func (p *Proxy) Start(ctx context.Context) error {
 		return errors.New("the proxy has been started or closed already")
 	}
 	p.started.Store(true)
+	if p.book != nil {
+		go p.book.run(p.ctx.Done())
+	}
 	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick()) })
 	return p.listen(ctx)
 }
@@ -280,6 +294,9 @@ func (p *Proxy) Close() error {
 	p.wait()
 	p.cancel()
 	p.background.Wait()
+	if p.book != nil && p.started.Load() {
+		p.book.wait()
+	}
 	for _, b := range p.state.Load().backends.All() {
 		b.close()
 	}

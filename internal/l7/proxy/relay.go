@@ -22,7 +22,9 @@ func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	framing := response.Framing(x.toHEAD)
 	a := x.answerWith(framing)
 	reusable = response.Persistent() && framing != http1.UntilClose && !x.early
+	x.noteAnswer(true)
 	x.change()
+	x.noteAnswer(false)
 	x.client.head(response, a) // else data fails, if there is any
 	switch framing {
 	case http1.NoBody:
@@ -45,6 +47,7 @@ func (x *exchange) relayLength(up *upstream, length int64) error {
 	data := x.up.bytes()[:have]
 	x.up.begin += int(have)
 	x.replied = true
+	x.got(have)
 	if !x.client.data(data, partOf(have == length)) {
 		return errClient
 	}
@@ -96,6 +99,7 @@ func (x *exchange) copy(up *upstream, remaining int64) error {
 			return err
 		}
 		remaining -= int64(n)
+		x.got(int64(n))
 		if !x.client.data(bulk[:n], partOf(remaining == 0)) {
 			return errClient
 		}
@@ -116,6 +120,8 @@ func (x *exchange) splice(up *upstream, remaining int64) error {
 		x.socket.arm(after(now, x.proxy.config.WriteTimeout))
 		x.limited.R, x.limited.N = up.TCPConn, min(remaining, splicePiece)
 		n, err := x.socket.TCPConn.ReadFrom(&x.limited)
+		x.got(n)
+		x.record.sent += n
 		if remaining -= n; err == nil && n == 0 {
 			err = io.ErrUnexpectedEOF
 		}
@@ -140,6 +146,7 @@ func (x *exchange) relayStream(up *upstream, from http1.Framing) error {
 				}
 				done = x.answers.Done()
 			}
+			x.got(int64(len(data)))
 			if !x.client.data(data, held) {
 				return errClient
 			}

@@ -10,6 +10,7 @@ import (
 // answer replies to the request without an upstream. A body that is not in the
 // buffer is not waited for: the connection ends instead.
 func (x *exchange) answer(status int, reason string) {
+	x.record.reason = reason
 	x.closes = x.closes || !x.skipBody()
 	if x.replaces(status) && !isGRPC(&x.request) && x.errorPage(status) {
 		return
@@ -34,6 +35,7 @@ func (x *exchange) skipBody() bool {
 		return false
 	}
 	x.in().begin += int(r.Length)
+	x.record.body = r.Length
 	return true
 }
 
@@ -67,6 +69,7 @@ func (w *work) sayPage(to downstream, status int, reason string, closes bool) {
 // say sends the response that has been made, with a body.
 func (w *work) say(to downstream, body []byte, closes bool) {
 	w.change()
+	w.noteAnswer(false)
 	a := http1.Answer{Framing: http1.ByLength, Length: int64(len(body)), Minor: w.request.Minor, Close: closes}
 	if w.toHEAD || len(body) == 0 {
 		a.Framing = http1.NoBody

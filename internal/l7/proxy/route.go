@@ -120,7 +120,7 @@ func (x *exchange) sendTimeout() time.Duration {
 
 // redirect answers with where else to go.
 func (x *exchange) redirect(to *l7.Redirect) {
-	x.status = to.Status
+	x.status, x.record.reason = to.Status, "the route redirects"
 	x.closes = x.closes || !x.skipBody()
 	b := x.page[:0]
 	if to.Location != "" {

@@ -13,6 +13,7 @@ func (x *exchange) tunnel(up *upstream) {
 	x.status, x.closes, x.replied = 101, true, true
 	in := &x.work.in
 	x.out = http1.AppendResponse(x.out[:0], &x.response, http1.Answer{Framing: http1.NoBody, Upgrade: true})
+	x.record.sentHead += int64(len(x.out))
 	x.out = append(x.out, x.up.bytes()...)
 	if !x.send(x.out) {
 		return
@@ -29,6 +30,9 @@ func (x *exchange) tunnel(up *upstream) {
 	t := tunnel{conn: x.conn, up: up}
 	t.moved()
 	t.run(in.b, x.work.up.b)
+	x.record.body += t.forth
+	x.record.sent += t.back
+	x.got(t.back)
 	in.reset()
 }
 
@@ -36,6 +40,8 @@ func (x *exchange) tunnel(up *upstream) {
 type tunnel struct {
 	*conn
 	up *upstream
+	// forth and back are how much has been passed on.
+	forth, back int64
 }
 
 // run passes on both directions.
@@ -43,9 +49,9 @@ func (t *tunnel) run(forth, back []byte) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		t.pump(t.up.stream(), t.in, forth)
+		t.pump(t.up.stream(), t.in, forth, &t.forth)
 	}()
-	t.pump(t.in, t.up.stream(), back)
+	t.pump(t.in, t.up.stream(), back, &t.back)
 	<-done
 }
 
@@ -58,7 +64,7 @@ func (t *tunnel) moved() {
 
 // pump passes on one direction until its end, and then says so. If it breaks, the
 // other one does too.
-func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte) {
+func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte, moved *int64) {
 	for {
 		n, err := from.Read(buffer)
 		t.moved()
@@ -66,8 +72,13 @@ func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte) {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				break
 			}
-			if n == len(buffer) && t.splice(to, from) != nil {
-				break
+			*moved += int64(n)
+			if n == len(buffer) {
+				n, err := t.splice(to, from)
+				*moved += n
+				if err != nil {
+					break
+				}
 			}
 		}
 		if err == io.EOF {
@@ -85,16 +96,15 @@ func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte) {
 
 // splice has the kernel move what has come, if that is much and nothing is encrypted.
 // It never waits for more, so that what moves is always seen.
-func (t *tunnel) splice(to io.Writer, from io.Reader) error {
+func (t *tunnel) splice(to io.Writer, from io.Reader) (int64, error) {
 	dst, ok1 := to.(*socket)
 	src, ok2 := from.(*socket)
 	if !ok1 || !ok2 {
-		return nil
+		return 0, nil
 	}
 	n := src.waiting()
 	if n < bufferSize {
-		return nil
+		return 0, nil
 	}
-	_, err := dst.TCPConn.ReadFrom(&io.LimitedReader{R: src.TCPConn, N: n})
-	return err
+	return dst.TCPConn.ReadFrom(&io.LimitedReader{R: src.TCPConn, N: n})
 }

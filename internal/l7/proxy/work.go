@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
@@ -79,6 +80,9 @@ type work struct {
 	// after the answer's body.
 	inbound inbound
 	trailer []byte
+	// record is what is noted of the request, format for whom; nil: nobody.
+	record record
+	format *accesslog.Format
 	// replied is set once the client has been sent a part of the answer.
 	replied bool
 }
@@ -108,5 +112,6 @@ func (w *work) reset() {
 	w.request.Reset()
 	w.response.Reset()
 	w.limited.R = nil
+	w.record.forget()
 	w.exchange = exchange{}
 }
