@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/fairlead-net/fairlead/internal/agent"
 	"github.com/fairlead-net/fairlead/internal/config"
@@ -58,6 +59,9 @@ are printed as objects of Gateway API, and what these cannot say on standard err
 			"  fairlead migrate ingress-nginx --gateway-api > gateway.yaml",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := m.check(cmd, out); err != nil {
+				return err
+			}
 			in, err := m.read(cmd.Context())
 			if err != nil {
 				return err
@@ -81,6 +85,23 @@ are printed as objects of Gateway API, and what these cannot say on standard err
 	cmd.Flags().StringVarP(&m.dir, "filename", "f", "", "read manifests from this folder instead of a cluster")
 	out.addFlag(cmd)
 	return cmd
+}
+
+// check finds flags that do not go together.
+func (m *nginxMigration) check(cmd *cobra.Command, out output) error {
+	changed := cmd.Flags().Changed
+	switch {
+	case m.gateway && changed("output") && out.format != "yaml":
+		return usageError{errors.New("--gateway-api prints YAML; leave --output out")}
+	case !m.gateway && (changed("gateway-class") || changed("gateway-namespace")):
+		return usageError{errors.New("--gateway-class and --gateway-namespace go with --gateway-api")}
+	}
+	for _, f := range []struct{ name, value string }{{"gateway-class", m.to.GatewayClass}, {"gateway-namespace", m.to.Namespace}} {
+		if len(validation.IsDNS1123Subdomain(f.value)) > 0 {
+			return usageError{fmt.Errorf("--%s %q is no name of an object", f.name, f.value)}
+		}
+	}
+	return nil
 }
 
 // print writes objects of Gateway API, and what they cannot say.
@@ -249,7 +270,7 @@ func printMigration(out io.Writer, r migrate.Report, all bool) error {
 		}
 	}
 	for _, o := range r.Others {
-		fmt.Fprintf(out, "\n%s is not served: %s\n", o.Source, o.Why)
+		fmt.Fprintf(out, "\n%s is not of ingress-nginx: %s\n", o.Source, o.Why)
 	}
 	for _, list := range []struct {
 		title string

@@ -92,10 +92,7 @@ func differences() map[string]string {
 	all := map[string]string{}
 	for how, names := range map[string][]string{
 		"a client with IPv6 is its network of 64 bits, so that nobody has more than one share": {"limit-rps", "limit-rpm", "limit-connections"},
-		"the administrator decides what is logged and traced, for all alike":                   {"enable-access-log", "enable-opentelemetry", "opentelemetry-trust-incoming-span", "opentelemetry-operation-name", "enable-opentracing", "opentracing-trust-incoming-span"},
-		"the ciphers are those of Go, all of which are safe, in its order":                     {"ssl-ciphers", "ssl-prefer-server-ciphers", "proxy-ssl-ciphers"},
-		"redirects are whole URLs":                                     {"relative-redirects", "use-port-in-redirects"},
-		"an endpoint has other hashes here, so clients change it once": {"upstream-hash-by"},
+		"an endpoint has other hashes here, so clients change it once":                         {"upstream-hash-by"},
 	} {
 		for _, name := range names {
 			all[name] = how

@@ -35,6 +35,11 @@ func TestStanding(t *testing.T) {
 			}
 		}
 	}
+	for name := range differences() {
+		if a := About(name); a.Standing != Differs {
+			t.Errorf("%s is %s, though it differs", name, a.Standing)
+		}
+	}
 	for _, said := range []map[string]string{differences(), details()} {
 		for name := range said {
 			if a := About(name); a.Standing == LeftOut || a.Standing == Refused {
