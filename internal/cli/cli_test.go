@@ -103,7 +103,6 @@ func TestMistakes(t *testing.T) {
 		"compile":                  {2, "fairlead: name a folder of manifests with -f\n" + seeHelp},
 		"migrate ingress-nginx -f /does/not/exist":                                      {2, "fairlead: --filename /does/not/exist is not a folder; name one that holds .yaml or .json manifests\n" + seeHelp},
 		"migrate ingress-nginx -f testdata/noingress":                                   {1, "fairlead: the manifests in testdata/noingress have no Ingress, so there is nothing to migrate\n"},
-		"migrate ingress-nginx -f testdata/golden":                                      {1, "fairlead: the manifests in testdata/golden have no Ingress, so there is nothing to migrate\n"},
 		"migrate ingress-nginx -f testdata/nginx -o xml":                                {2, "fairlead: --output xml: there is no such form; use text, json or yaml\n" + seeHelp},
 		"migrate ingress-nginx -f testdata/nginx --gateway-api -o json":                 {2, "fairlead: --gateway-api prints YAML; leave --output out\n" + seeHelp},
 		"migrate ingress-nginx --gateway-class x -f testdata/nginx":                     {2, "fairlead: --gateway-class and --gateway-namespace go with --gateway-api\n" + seeHelp},
