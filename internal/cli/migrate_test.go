@@ -50,3 +50,25 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("an empty folder: exit code %d\n%s", code, err)
 	}
 }
+
+// TestMigrateMistakes is TestMistakes for this command.
+func TestMigrateMistakes(t *testing.T) {
+	for line, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"migrate ingress-nginx -f /does/not/exist":                                      {2, "fairlead: --filename /does/not/exist is not a folder; name one that holds .yaml or .json manifests\n" + seeHelp},
+		"migrate ingress-nginx -f testdata/noingress":                                   {1, "fairlead: the manifests in testdata/noingress have no Ingress, so there is nothing to migrate\n"},
+		"migrate ingress-nginx -f testdata/nginx -o xml":                                {2, "fairlead: --output xml: there is no such form; use text, json or yaml\n" + seeHelp},
+		"migrate ingress-nginx -f testdata/nginx --gateway-api -o json":                 {2, "fairlead: --gateway-api prints YAML; leave --output out\n" + seeHelp},
+		"migrate ingress-nginx --gateway-class x -f testdata/nginx":                     {2, "fairlead: --gateway-class and --gateway-namespace go with --gateway-api\n" + seeHelp},
+		"migrate ingress-nginx -f testdata/nginx --gateway-api --gateway-namespace A_B": {2, "fairlead: --gateway-namespace \"A_B\" is no name of an object\n" + seeHelp},
+		"migrate nginx":           {2, "fairlead: unknown command \"nginx\" for \"fairlead migrate\"\n" + seeHelp},
+		"migrate ingress-nginx x": {2, "fairlead: unknown command \"x\" for \"fairlead migrate ingress-nginx\"\n" + seeHelp},
+	} {
+		code, out, err := run(t, strings.Fields(line)...)
+		if code != want.code || err != want.text || out != "" {
+			t.Errorf("%s: exit code %d, want %d\n got %q\nwant %q\n%s", line, code, want.code, err, want.text, out)
+		}
+	}
+}
