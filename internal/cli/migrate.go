@@ -144,6 +144,9 @@ func (m *nginxMigration) read(ctx context.Context) (migrate.Input, error) {
 	}
 	in := migrate.Input{Config: agent.L7Config(m.config), ConfigMaps: data, Controllers: containers}
 	in.Config.IngressNginx = true
+	if in.Config.Nginx == nil {
+		in.Config.Nginx = migrate.Settings(containers, data)
+	}
 	if id, ok := migrate.DefaultCertificate(containers); ok && in.Config.DefaultCertificate == (l7.CertificateID{}) {
 		in.Config.DefaultCertificate = id
 	}

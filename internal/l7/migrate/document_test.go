@@ -23,7 +23,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(content)
-	for name, table := range map[string]string{"annotations": annotationTable(), "keys": settingTable(keys(), ""), "flags": settingTable(flags(), "--")} {
+	for name, table := range map[string]string{"annotations": annotationTable(), "flags": settingTable(flags())} {
 		begin, end := "<!-- "+name+": written by go test ./internal/l7/migrate -update -->\n", "<!-- end of "+name+" -->\n"
 		before, rest, ok := strings.Cut(text, begin)
 		has, after, closed := strings.Cut(rest, end)
@@ -89,7 +89,7 @@ func annotationTable() string {
 	return table(all, "annotations, after `nginx.ingress.kubernetes.io/`")
 }
 
-func settingTable(of map[string]setting, prefix string) string {
+func settingTable(of map[string]setting) string {
 	var all []row
 	ranks := []Verdict{Same, Differs, Refused}
 	for name, s := range of {
@@ -100,10 +100,7 @@ func settingTable(of map[string]setting, prefix string) string {
 		if usual := strings.Join(slices.DeleteFunc(slices.Clone(s.usual), func(v string) bool { return v == "" }), ", "); usual != "" && s.verdict != Same {
 			says += " (nothing changes if it is " + usual + ")"
 		}
-		all = rows(all, slices.Index(ranks, s.verdict), says, prefix+name)
+		all = rows(all, slices.Index(ranks, s.verdict), says, "--"+name)
 	}
-	if prefix != "" {
-		return table(all, "flags")
-	}
-	return table(all, "keys")
+	return table(all, "flags")
 }

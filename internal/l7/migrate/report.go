@@ -221,7 +221,7 @@ func verdicts() map[string]Verdict {
 	all := map[string]Verdict{}
 	for v, codes := range map[Verdict][]string{
 		Same:    {"ServiceNotFound", "PortNotFound", "ExternalNameInvalid", "PathTaken", "PathDuplicate", "CertificateTaken", "CanaryWithoutMain", "NothingToServe", "RuleWithoutPaths", "PathNotNormal"},
-		Differs: {"AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported"},
+		Differs: {"AliasTaken", "AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported"},
 		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused"},
 	} {
 		for _, code := range codes {
@@ -237,7 +237,6 @@ func always() []string {
 		"paths are compared decoded, without dot segments and double slashes, as in ingress-nginx; but what was compared is also what a backend gets, where ingress-nginx sends on what came",
 		"a path with a semicolon whose two readings take different rules gets 400 (gateway.pathParametersAsSent turns that off)",
 		"Secrets and ConfigMaps that annotations name are of the namespace of the Ingress",
-		"answers have no Strict-Transport-Security of the gateway's own, which ingress-nginx sends by default (key hsts); let backends send it",
 	}
 }
 

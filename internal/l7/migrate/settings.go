@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 )
 
 // Controller is a container that runs ingress-nginx.
@@ -76,6 +77,18 @@ func DefaultCertificate(all []Controller) (l7.CertificateID, bool) {
 	return l7.CertificateID{}, false
 }
 
+// Settings are what the ConfigMap of ingress-nginx says of all its Ingresses; nil if there
+// is none.
+func Settings(all []Controller, data map[desired.Name]map[string]string) *nginx.Settings {
+	for name, flag := range ConfigMaps(all) {
+		if has, ok := data[name]; ok && flag == "configmap" {
+			made, _ := nginx.ReadSettings(has)
+			return made
+		}
+	}
+	return nil
+}
+
 // settings says what becomes of ConfigMaps, command lines and classes.
 func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 	var all []Object
@@ -96,9 +109,10 @@ func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 			continue
 		}
 		o := Object{Object: desired.Ref{Kind: "ConfigMap", Namespace: name.Namespace, Name: name.Name}}
+		_, problems := nginx.ReadSettings(data)
 		for _, key := range slices.Sorted(maps.Keys(data)) {
 			if flag == "configmap" {
-				o.Findings = append(o.Findings, keys()[key].finding(key, data[key], "is not supported, and left out"))
+				o.Findings = append(o.Findings, keyOf(key, data[key], problems))
 			} else {
 				o.Findings = append(o.Findings, Finding{What: key, Value: data[key], Verdict: Refused, Text: "ports of TCP and UDP are not served by gateways; have a Service of type LoadBalancer of their own for them"})
 			}
@@ -120,7 +134,7 @@ func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 	return all
 }
 
-// setting says what becomes of a key or a flag.
+// setting says what becomes of a flag.
 type setting struct {
 	verdict Verdict
 	text    string
@@ -130,7 +144,7 @@ type setting struct {
 	boolean bool
 }
 
-// finding says it for a value. unknown is said of a setting that there is none of.
+// finding says it for a value. unknown is said of a flag that there is none of.
 func (s setting) finding(what, value, unknown string) Finding {
 	f := Finding{What: what, Value: value, Verdict: s.verdict, Text: s.text}
 	switch {

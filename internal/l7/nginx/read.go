@@ -135,6 +135,9 @@ func (r *report) about(name string, closes bool, code, format string, args ...an
 	r.problems = append(r.problems, Problem{Code: code, Message: fmt.Sprintf(format, args...), Annotation: name, Closes: closes})
 }
 
+// add notes a Problem with something else, such as a setting.
+func (r *report) add(code, format string, args ...any) { r.about("", false, code, format, args...) }
+
 // wrong notes a value that cannot be followed.
 func (r *report) wrong(name, value string, guards bool, err error) {
 	if guards {
