@@ -260,18 +260,6 @@ func (x *exchange) try(e *endpoint) error {
 	return x.over(up)
 }
 
-// attempt has one endpoint answer, by the protocol that the Route wants.
-func (x *exchange) attempt(e *endpoint) error {
-	if !overHTTP2(x.route) {
-		return x.try(e)
-	}
-	err := x.call(e)
-	if err != nil {
-		x.sends++
-	}
-	return err
-}
-
 // again reports whether the request is sent once more after an error.
 func (x *exchange) again(err error) bool {
 	return errors.Is(err, errRetry) && x.sends < x.maxTries() && x.mayRetry()
