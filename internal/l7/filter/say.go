@@ -19,11 +19,11 @@ func (f *Filters) Says() []string {
 	f.Retry.say(&s)
 	f.Answer.say(&s)
 	f.Snippet.say(&s)
-	f.Mirror.say(&s)
-	f.ClientTLS.say(&s)
 	if f.NoAccessLog {
 		s.add("leaves requests out of the access log")
 	}
+	f.Mirror.say(&s)
+	f.ClientTLS.say(&s)
 	return s.lines
 }
 

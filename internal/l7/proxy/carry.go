@@ -29,6 +29,8 @@ func (x *exchange) call(e *endpoint) error {
 		return errors.Join(errRetry, err)
 	}
 	defer t.release(s)
+	x.tick()
+	x.connected()
 	c := carriage{exchange: x, trunk: t, s: s}
 	if err = c.run(scheme); err != nil {
 		x.sends++
@@ -132,6 +134,7 @@ func (c *carriage) pour() error {
 	t, buffer := c.trunk, []byte(nil)
 	b := bodyOf(&c.request, c.maxBody())
 	b.framed, b.call = false, true
+	defer func() { c.record.body += b.received() }()
 	for {
 		out, done, err := c.client.receive(buffer[:0], &b)
 		if buffer = out; len(out) > 0 {
@@ -179,12 +182,14 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
+	c.noteAnswer(true)
 	c.revise()
 	if announced := response.Get("trailer"); len(announced) > 0 && c.inbound != nil {
 		response.Append(http1.NewField("Trailer", string(announced)))
 	}
 	a := c.answerWith(framing)
 	c.change()
+	c.noteAnswer(false)
 	c.client.head(response, a)
 	c.replied = true
 	if framing == http1.NoBody {
@@ -209,6 +214,7 @@ func (c *carriage) relay() error {
 		if err != nil {
 			return err
 		}
+		c.got(int64(n))
 		if !c.client.data(bulk[:n], partOf(over)) {
 			return errClient
 		}
@@ -235,6 +241,7 @@ func (c *carriage) header() error {
 		}
 		c.parsed += n
 		if !c.response.Interim() {
+			c.heard()
 			return nil
 		}
 		if err := c.interim(); err != nil {

@@ -59,8 +59,10 @@ type Proxy struct {
 	mirrors chan struct{}
 	// connections is the number of those of clients.
 	connections atomic.Int64
-	// streams is the number of requests of HTTP/2 under way.
-	streams atomic.Int64
+	// streams is the number of requests of HTTP/2 under way, waiting that of goroutines
+	// that wait for one in jobs.
+	streams, waiting atomic.Int64
+	jobs             chan job
 	// closing is set when readiness is withdrawn, draining when no more connections are
 	// accepted.
 	started, closing, draining atomic.Bool
@@ -99,7 +101,7 @@ func New(config Config) (*Proxy, error) {
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
 		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
-		resolver: new(net.Resolver), forbidden: forbidden,
+		resolver: new(net.Resolver), forbidden: forbidden, jobs: make(chan job),
 	}
 	if config.AccessLog != nil {
 		p.book = newLogbook(config.AccessLog, config.Log)
