@@ -178,6 +178,7 @@ func (x *exchange) forward() {
 		return
 	}
 	x.record.backend = b.id
+	x.mirror()
 	switch err := x.tryAll(b); {
 	case errors.Is(err, errReplaced):
 		if status := x.response.Status; !x.errorPage(status) {
