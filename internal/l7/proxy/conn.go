@@ -34,6 +34,8 @@ type conn struct {
 	until int64
 	// pace is how fast the client takes the answer.
 	pace pace
+	// vouched is what was found of the client's certificate.
+	vouched atomic.Pointer[vouched]
 	// done ends the connection; waits is set if the request at the head of the buffer
 	// needs more of the client than is there, which cannot be read within Each; linger is
 	// set if the client may still be sending, aborted if an answer cannot be completed.

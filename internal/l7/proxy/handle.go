@@ -175,6 +175,7 @@ func (x *exchange) forward() {
 		x.answer(503, "the backend does not exist")
 		return
 	}
+	x.mirror()
 	switch err := x.tryAll(b); {
 	case errors.Is(err, errReplaced):
 		if status := x.response.Status; !x.errorPage(status) {
