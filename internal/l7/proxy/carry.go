@@ -134,6 +134,7 @@ func (c *carriage) pour() error {
 	b := &c.work.body
 	*b = bodyOf(&c.request, c.maxBody())
 	b.framed, b.call = false, true
+	defer func() { c.record.body += b.received() }()
 	for {
 		out, done, err := c.client.receive(buffer[:0], b)
 		if buffer = out; len(out) > 0 {
@@ -174,13 +175,13 @@ func (c *carriage) answered() error {
 		c.work.in.begin += c.sent
 		c.record.body = int64(c.sent)
 	}
-	c.heard()
 	switch status := c.response.Status; {
 	case c.tries > 0 && c.retries(status):
 		return errors.Join(errRetry, errNext)
 	case c.replaces(status):
 		return errReplaced
 	}
+	c.noteAnswer(true)
 	c.revise()
 	return nil
 }
@@ -205,7 +206,6 @@ func (c *carriage) relay() error {
 		response.Append(http1.NewField("Trailer", string(announced)))
 	}
 	a := c.answerWith(framing)
-	c.noteAnswer(true)
 	c.change()
 	c.noteAnswer(false)
 	c.client.head(response, a)
@@ -259,6 +259,7 @@ func (c *carriage) header() error {
 		}
 		c.parsed += n
 		if !c.response.Interim() {
+			c.heard()
 			return nil
 		}
 		if err := c.interim(); err != nil {

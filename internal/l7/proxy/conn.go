@@ -76,7 +76,8 @@ func (c *conn) run() {
 		return
 	}
 	if s, ok := c.in.(*secure); ok {
-		if s.HandshakeContext(c.proxy.ctx) != nil {
+		err := s.HandshakeContext(c.proxy.ctx)
+		if c.listener.meter.shake(s, err); err != nil {
 			return
 		}
 		c.learn(s)
