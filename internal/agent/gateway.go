@@ -2,16 +2,19 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/proxy"
+	"github.com/fairlead-net/fairlead/internal/l7/tracing"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -34,7 +37,7 @@ const firstData = 10 * time.Second
 // newGateway wires the proxy that serves Ingresses. The proxy itself outlives this
 // Agent: a changed configuration costs no connection.
 func (a *Agent) newGateway(data dataSource) (pipeline, error) {
-	p, err := a.options.Kept.gateway(ProxyConfig(a.options.Config, a.log))
+	p, err := a.options.Kept.gateway(ProxyConfig(a.options.Config, a.log), a.options.Config.Gateway.Tracing)
 	if err != nil {
 		return pipeline{}, err
 	}
@@ -190,9 +193,19 @@ func sameNames(a, b l7.Table) bool {
 }
 
 // gateway returns the proxy of this process, which Agents hand on to each other.
-func (k *Kept) gateway(c proxy.Config) (*proxy.Proxy, error) {
+func (k *Kept) gateway(c proxy.Config, t config.Tracing) (*proxy.Proxy, error) {
 	if k.proxy != nil {
 		return k.proxy, nil
+	}
+	if t.Endpoint != "" {
+		sampler, err := tracing.ParseSampler(t.Sampler, t.Ratio)
+		if err != nil {
+			return nil, err
+		}
+		if k.spans, err = newSpans(t, c.Log); err != nil {
+			return nil, fmt.Errorf("gateway.tracing: %w", err)
+		}
+		c.Tracing = &proxy.Tracing{Sampler: sampler, Record: k.spans.record}
 	}
 	p, err := proxy.New(c)
 	if err != nil {
@@ -210,5 +223,9 @@ func (k *Kept) Close() error {
 	if k.proxy == nil {
 		return nil
 	}
-	return k.proxy.Close()
+	err := k.proxy.Close()
+	if k.spans != nil {
+		err = errors.Join(err, k.spans.Close())
+	}
+	return err
 }

@@ -28,7 +28,7 @@ func L7Config(c config.Config) l7.Config {
 func ProxyConfig(c config.Config, log *slog.Logger) proxy.Config {
 	g := c.Gateway
 	return proxy.Config{
-		TrustedProxies: g.TrustedProxies, MaxConnections: g.MaxConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
+		TrustedProxies: g.TrustedProxies, ProxyProtocol: g.ProxyProtocol, MaxConnections: g.MaxConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
 		Log: log.With("plane", "gateway"), AccessLog: accessLog(g.AccessLog),
 	}
 }

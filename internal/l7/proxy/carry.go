@@ -29,6 +29,8 @@ func (x *exchange) call(e *endpoint) error {
 		return errors.Join(errRetry, err)
 	}
 	defer t.release(s)
+	x.tick()
+	x.connected()
 	c := carriage{exchange: x, trunk: t, s: s}
 	if err = c.run(scheme); err != nil {
 		x.sends++
@@ -60,14 +62,21 @@ func (c *carriage) run(scheme string) error {
 	c.out = http1.AppendRequest(c.out[:0], r, c.hop, c.onward())
 	block := http2.AppendRequest(c.work.up.b[:0], c.out, scheme)
 	c.out = c.out[:0]
+	if announced := r.Get("trailer"); len(announced) > 0 && c.inbound != nil {
+		block = http2.AppendField(block, "trailer", announced)
+	}
 	if !c.atOnce() {
 		return c.stream(block)
 	}
 	body := c.work.in.bytes()[:max(r.Length, 0)]
+	trailer := c.inbound.trailer()
 	t.mu.Lock()
-	t.h2.SendHeader(c.s, block, len(body) == 0)
+	t.h2.SendHeader(c.s, block, len(body)+len(trailer) == 0)
 	if len(body) > 0 {
-		t.send(c.s, body, true, c.sendTimeout(), nil) // the answer says if it has not worked
+		t.send(c.s, body, len(trailer) == 0, c.sendTimeout(), nil) // the answer says if it has not worked
+	}
+	if len(trailer) > 0 {
+		t.h2.SendHeader(c.s, http2.AppendTrailer(nil, trailer), true)
 	}
 	t.flush()
 	t.mu.Unlock()
@@ -125,10 +134,15 @@ func (c *carriage) pour() error {
 	t, buffer := c.trunk, []byte(nil)
 	b := bodyOf(&c.request, c.maxBody())
 	b.framed, b.call = false, true
+	defer func() { c.record.body += b.received() }()
 	for {
 		out, done, err := c.client.receive(buffer[:0], &b)
 		if buffer = out; len(out) > 0 {
 			c.poured = true
+		}
+		var trailer []byte
+		if done {
+			trailer = c.inbound.trailer()
 		}
 		t.mu.Lock()
 		if err != nil {
@@ -137,7 +151,10 @@ func (c *carriage) pour() error {
 			t.mu.Unlock()
 			return err
 		}
-		ok := t.send(c.s, out, done, c.sendTimeout(), nil)
+		ok := t.send(c.s, out, done && len(trailer) == 0, c.sendTimeout(), nil)
+		if len(trailer) > 0 {
+			t.h2.SendHeader(c.s, http2.AppendTrailer(nil, trailer), true)
+		}
 		t.flush()
 		t.mu.Unlock()
 		if done || !ok {
@@ -165,9 +182,14 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
+	c.noteAnswer(true)
 	c.revise()
+	if announced := response.Get("trailer"); len(announced) > 0 && c.inbound != nil {
+		response.Append(http1.NewField("Trailer", string(announced)))
+	}
 	a := c.answerWith(framing)
 	c.change()
+	c.noteAnswer(false)
 	c.client.head(response, a)
 	c.replied = true
 	if framing == http1.NoBody {
@@ -192,6 +214,7 @@ func (c *carriage) relay() error {
 		if err != nil {
 			return err
 		}
+		c.got(int64(n))
 		if !c.client.data(bulk[:n], partOf(over)) {
 			return errClient
 		}
@@ -218,6 +241,7 @@ func (c *carriage) header() error {
 		}
 		c.parsed += n
 		if !c.response.Interim() {
+			c.heard()
 			return nil
 		}
 		if err := c.interim(); err != nil {

@@ -82,7 +82,8 @@ func (c *conn) handle(w *work) {
 func (x *exchange) run() {
 	x.begin = x.tick()
 	x.replied, x.trailer = false, x.trailer[:0]
-	x.record.begin(x.request.Target)
+	x.record.begin(&x.request)
+	x.trace()
 	x.body = body{}
 	var spec *l7.Listener
 	x.state, spec = x.listener.current()
@@ -90,6 +91,7 @@ func (x *exchange) run() {
 		x.answer(400, err.Error())
 	} else if !x.challenge() {
 		x.route = x.proxy.match(spec.Routes, &x.query)
+		x.record.route = x.route
 		if x.ready() {
 			x.forward()
 		}
@@ -97,7 +99,7 @@ func (x *exchange) run() {
 	if x.at == x.begin {
 		x.tick()
 	}
-	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.count()
 	x.write()
 	x.added = x.added[:0]
 	if x.counted != nil {
@@ -175,6 +177,8 @@ func (x *exchange) forward() {
 		x.answer(503, "the backend does not exist")
 		return
 	}
+	x.record.backend = b.id
+	x.mirror()
 	switch err := x.tryAll(b); {
 	case errors.Is(err, errReplaced):
 		if status := x.response.Status; !x.errorPage(status) {
@@ -201,7 +205,7 @@ func (x *exchange) tryAll(b *backend) error {
 		e.active.Add(1)
 		x.asks(e)
 		err = x.observed(e)
-		x.told(err)
+		x.told(b, err)
 		e.active.Add(-1)
 		if err == nil || !x.again(err) {
 			break
@@ -257,18 +261,6 @@ func (x *exchange) try(e *endpoint) error {
 	x.tick()
 	x.connected()
 	return x.over(up)
-}
-
-// attempt has one endpoint answer, by the protocol that the Route wants.
-func (x *exchange) attempt(e *endpoint) error {
-	if !overHTTP2(x.route) {
-		return x.try(e)
-	}
-	err := x.call(e)
-	if err != nil {
-		x.sends++
-	}
-	return err
 }
 
 // again reports whether the request is sent once more after an error.

@@ -209,7 +209,7 @@ func TestRefusedCalls(t *testing.T) {
 	} {
 		up, got := refuser(t, 1, c.refuse)
 		p := start(t, Config{}, tableFor(up), to(grpcRoute()))
-		response, err := client2(t).Post(p.url(), "text/plain", strings.NewReader("small"))
+		response, err := client2(t).Get(p.url()) // a body could come too late to be sent again
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,22 +220,52 @@ func TestRefusedCalls(t *testing.T) {
 	}
 }
 
-// TestCallsOfHTTP1 holds that clients of HTTP/1.1 get answers of endpoints that speak
-// HTTP/2.
-func TestCallsOfHTTP1(t *testing.T) {
+// serveHTTP2 runs an endpoint of net/http that speaks HTTP/2.
+func serveHTTP2(t testing.TB, handler http.HandlerFunc) netip.AddrPort {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		fmt.Fprintf(w, "%s %s %s %d", r.Proto, r.Host, r.Header.Get("Te"), len(body))
-	})}
+	server := &http.Server{Protocols: protocols, Handler: handler}
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
-	p := start(t, Config{}, tableFor(l.Addr().(*net.TCPAddr).AddrPort()), to(grpcRoute()))
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// TestTrailers holds that fields after bodies pass between HTTP/2 and HTTP/2.
+func TestTrailers(t *testing.T) {
+	up := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Trailer", "X-Back")
+		io.WriteString(w, "body")
+		w.Header().Set("X-Back", r.Trailer.Get("X-Forth"))
+	})
+	p := start(t, Config{}, tableFor(up), to(grpcRoute()))
+	for _, size := range []int{0, 10, 500_000} {
+		request, _ := http.NewRequest("POST", p.url(), io.NopCloser(strings.NewReader(strings.Repeat("x", size))))
+		request.Trailer = http.Header{"X-Forth": {fmt.Sprint("after ", size)}}
+		response, err := client2(t).Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || string(body) != "body" || response.Trailer.Get("X-Back") != fmt.Sprint("after ", size) {
+			t.Errorf("%d: %q, %v, error %v", size, body, response.Trailer, err)
+		}
+	}
+}
+
+// TestCallsOfHTTP1 holds that clients of HTTP/1.1 get answers of endpoints that speak
+// HTTP/2.
+func TestCallsOfHTTP1(t *testing.T) {
+	up := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s %d", r.Proto, r.Host, r.Header.Get("Te"), len(body))
+	})
+	p := start(t, Config{}, tableFor(up), to(grpcRoute()))
 	for _, size := range []int{0, 10, 100_000} {
 		for _, length := range []int64{int64(size), -1} {
 			request, _ := http.NewRequest("POST", p.url(), strings.NewReader(strings.Repeat("x", size)))
@@ -293,5 +323,37 @@ func TestNoEndpointForCalls(t *testing.T) {
 	err = conn.Invoke(contextFor(t, 10*time.Second), "/shop.Cart/Echo", new(wrapperspb.BytesValue), new(wrapperspb.BytesValue))
 	if status.Code(err) != codes.Unavailable {
 		t.Error(err)
+	}
+}
+
+// TestRapidReset holds that a client which gives up all it asks for has no more under
+// way at the endpoint than one that does not, and is cut off (CVE-2023-44487).
+func TestRapidReset(t *testing.T) {
+	var under, most atomic.Int64
+	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		for now := under.Add(1); ; {
+			if before := most.Load(); now <= before || most.CompareAndSwap(before, now) {
+				break
+			}
+		}
+		defer under.Add(-1)
+		<-r.Context().Done()
+	})
+	p := start(t, Config{MaxStreams: 8}, tableFor(up), toBackend())
+	f := dialFrames(t, p)
+	go func() {
+		for id := uint32(1); id < 100_000; id += 2 {
+			if f.get(id) != nil || f.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
+				return
+			}
+		}
+	}()
+	got := f.listen()
+	if !strings.Contains(got, "ENHANCE_YOUR_CALM") {
+		t.Errorf("%.500s", got)
+	}
+	until(t, func() bool { return under.Load() == 0 && p.streams.Load() == 0 })
+	if most.Load() > 2*8 { // an endpoint may notice a little later
+		t.Errorf("%d requests at a time at the endpoint", most.Load())
 	}
 }

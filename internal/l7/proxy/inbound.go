@@ -190,6 +190,20 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 	}
 }
 
+// trailer returns the text of the fields after the body, if that has come whole. A nil
+// request is one of HTTP/1.1, whose trailers end here.
+func (d *inbound) trailer() []byte {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.s.Ended {
+		return nil
+	}
+	return d.s.Trailer
+}
+
 // stop has receive wait no more, or again.
 func (d *inbound) stop(now bool) {
 	d.mu.Lock()
