@@ -41,7 +41,9 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 	if err != nil {
 		return pipeline{}, err
 	}
-	plane := &gatewayPlane{proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log)}
+	plane := &gatewayPlane{
+		proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log), challenges: newChallenges(a.options.Config, a.log),
+	}
 	config := L7Config(a.options.Config)
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
 		return l7.Compile(s, last, config)
@@ -58,6 +60,9 @@ type gatewayPlane struct {
 	data        dataSource
 	credentials *credentials
 	contents    *contents
+	challenges  *challenges
+	// taking is held while the proxy is given what objects hold.
+	taking sync.Mutex
 
 	mu    sync.Mutex
 	wants l7.Table // the last Table whose objects are wanted
@@ -73,7 +78,9 @@ func (p *gatewayPlane) Apply(ctx context.Context, want l7.Table) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.began || !sameNames(p.wants, want) {
-		p.data.Want(namesIn(want))
+		names := namesIn(want)
+		maps.Copy(names, p.challenges.names)
+		p.data.Want(names)
 	}
 	p.wants = want
 	if !p.began {
@@ -97,11 +104,15 @@ func (p *gatewayPlane) firstData(ctx context.Context) {
 	p.takeData(p.wants)
 }
 
-// takeData gives the proxy what the objects hold that a Table names.
+// takeData gives the proxy what the objects hold that a Table names, and what it
+// answers certificate authorities.
 func (p *gatewayPlane) takeData(t l7.Table) {
+	p.taking.Lock()
+	defer p.taking.Unlock()
 	data, _ := p.data.Get()
 	p.proxy.SetCertificates(p.credentials.certificates(data))
 	p.proxy.SetContents(p.contents.read(t, data))
+	p.proxy.SetAnswers(p.challenges.read(data))
 }
 
 // followData takes what objects hold as that changes.
@@ -144,7 +155,7 @@ func (p *gatewayPlane) Describe() []string {
 		}
 	}
 	slices.Sort(missing)
-	return slices.Concat(lines, missing, p.credentials.problems(), p.contents.problems())
+	return slices.Concat(lines, missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
 }
 
 // namesIn returns the Secrets and ConfigMaps that a Table names.

@@ -89,7 +89,7 @@ func (x *exchange) run() {
 	x.state, spec = x.listener.current()
 	if err := x.describe(); err != nil {
 		x.answer(400, err.Error())
-	} else {
+	} else if !x.challenge() {
 		x.route = x.proxy.match(spec.Routes, &x.query)
 		x.record.route = x.route
 		if x.ready() {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/acme"
 	"github.com/fairlead-net/fairlead/internal/l7/htpasswd"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
@@ -49,6 +50,7 @@ type Proxy struct {
 	certificates atomic.Pointer[Certificates]
 	authorities  atomic.Pointer[Authorities]
 	contents     atomic.Pointer[Contents]
+	answers      atomic.Pointer[acme.Answers]
 	// passwords checks those of basic authentication, asker asks other servers who is let
 	// in, decisions are what they said.
 	passwords *htpasswd.Verifier
@@ -119,6 +121,7 @@ func New(config Config) (*Proxy, error) {
 	p.certificates.Store(new(Certificates))
 	p.authorities.Store(new(Authorities))
 	p.contents.Store(new(Contents))
+	p.answers.Store(new(acme.Answers))
 	p.filters()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if config.Registry != nil {
