@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -19,9 +20,11 @@ type conn struct {
 	proxy    *Proxy
 	socket   *socket
 	// in is the socket, or TLS over it.
-	in    stream
-	hop   *http1.Hop
-	shard int
+	in  stream
+	hop *http1.Hop
+	// address is the client's.
+	address netip.Addr
+	shard   int
 	// work is there while a request is.
 	work *work
 	// idle is set while the client owes nothing: the connection may end then.
@@ -51,9 +54,9 @@ func newConn(l *listener, s *socket, count int) *conn {
 		scheme = "https"
 		c.in = &secure{Conn: tls.Server(s, l.tls), busy: func() bool { return c.work != nil }}
 	}
-	peer := s.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	c.address = s.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	port := uint16(s.LocalAddr().(*net.TCPAddr).Port)
-	c.hop = http1.NewHop(peer, scheme, port, l.proxy.config.trusts)
+	c.hop = http1.NewHop(c.address, scheme, port, l.proxy.config.trusts)
 	return c
 }
 
@@ -65,7 +68,7 @@ func (c *conn) run() {
 		if s.HandshakeContext(c.proxy.ctx) != nil {
 			return
 		}
-		c.learn(s)
+		c.learn(s.ConnectionState())
 	}
 	if c.begin() {
 		c.http1()

@@ -3,7 +3,6 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
-	"net"
 	"net/netip"
 	"time"
 
@@ -191,7 +190,7 @@ func (x *exchange) bodyReceived() int64 {
 func (x *exchange) protocol() string {
 	switch {
 	case x.inbound != nil:
-		return "HTTP/2.0"
+		return x.inbound.protocol
 	case x.request.Minor == 0:
 		return "HTTP/1.0"
 	}
@@ -200,10 +199,7 @@ func (x *exchange) protocol() string {
 
 // peer is the address that the connection is with.
 func (c *conn) peer() netip.Addr {
-	if a, ok := c.socket.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
+	return c.address
 }
 
 // writeRefusal writes down a message that is no request. Nothing of it is known.
@@ -230,11 +226,10 @@ func (c *conn) writeRefusal(w *work, status int, reason string) {
 type facts struct{ version, cipher, name string }
 
 // learn notes how a handshake has ended.
-func (c *conn) learn(s *secure) {
+func (c *conn) learn(state tls.ConnectionState) {
 	if !c.proxy.records() {
 		return
 	}
-	state := s.ConnectionState()
 	version := "TLSv1.2"
 	if state.Version == tls.VersionTLS13 {
 		version = "TLSv1.3"

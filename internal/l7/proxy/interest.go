@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/fairlead-net/fairlead/internal/l7/http2"
+)
+
+// interest is that of a client which has many requests under way, in the answer to one
+// of them: it may give that up while the exchange waits for an upstream. A nil interest
+// is that of a connection of HTTP/1.1, which is not looked at in the meantime.
+type interest struct {
+	// protocol is how log files call the client's.
+	protocol string
+	// guard guards up and call.
+	guard *sync.Mutex
+	// up is the connection to an upstream, call the stream of one, that the exchange
+	// waits for; gone is set when the client does not want the answer any more.
+	up   *socket
+	call *http2.Stream
+	gone atomic.Bool
+	// body is where the request's is waited for.
+	body stopper
+}
+
+// stopper waits for the body of a request.
+type stopper interface {
+	// stop has receive wait no more, or again.
+	stop(now bool)
+}
+
+// lost ends what the exchange waits for, since its client is gone. The lock is held.
+func (d *interest) lost() {
+	d.gone.Store(true)
+	if d.up != nil {
+		_ = d.up.TCPConn.Close()
+	}
+	if d.call != nil {
+		d.call.Wake()
+	}
+}
+
+// statusGone is what is counted for a request whose client has given it up; nginx has
+// the number.
+const statusGone = 499
+
+// wanted reports whether the client still waits for the answer, as far as one knows.
+func (d *interest) wanted() bool {
+	return d == nil || !d.gone.Load()
+}
+
+// hold notes what the exchange waits for, or that it waits no more, and reports whether
+// the client still wants an answer.
+func (d *interest) hold(up *socket, call *http2.Stream) bool {
+	if d == nil {
+		return true
+	}
+	d.guard.Lock()
+	defer d.guard.Unlock()
+	d.up, d.call = up, call
+	return !d.gone.Load()
+}
