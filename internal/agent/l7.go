@@ -31,7 +31,7 @@ const servicePort = 443
 func ProxyConfig(c config.Config, log *slog.Logger) proxy.Config {
 	g := c.Gateway
 	return proxy.Config{
-		TrustedProxies: g.TrustedProxies, MaxConnections: g.MaxConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
+		TrustedProxies: g.TrustedProxies, ProxyProtocol: g.ProxyProtocol, MaxConnections: g.MaxConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
 		HTTP3: g.HTTP3, AltSvcPort: servicePort,
 		Log: log.With("plane", "gateway"), AccessLog: accessLog(g.AccessLog),
 	}

@@ -64,6 +64,9 @@ type Gateway struct {
 	// TrustedProxies are ranges of addresses of load balancers in front, whose word
 	// about the client is taken (X-Forwarded-For and the like).
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
+	// ProxyProtocol are ranges of addresses of load balancers whose connections begin
+	// with a header of the PROXY protocol, version 1 or 2.
+	ProxyProtocol []netip.Prefix `yaml:"proxyProtocol"`
 	// MaxConnections bounds the connections of clients of one gateway.
 	MaxConnections int `yaml:"maxConnections"`
 	// Lameduck is how long a gateway that ends goes on accepting, so that clients find

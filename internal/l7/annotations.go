@@ -1,6 +1,8 @@
 package l7
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
@@ -10,14 +12,26 @@ import (
 // nginxMaxBody is what ingress-nginx lets through if nothing says otherwise.
 const nginxMaxBody = 1 << 20
 
-// acmeChallenges is where certificate authorities ask without TLS (RFC 8555, section
-// 8.3); ingress-nginx does not redirect what is below it.
-const acmeChallenges = "/.well-known/acme-challenge"
+// redirectStatus is that of redirects to another scheme or host.
+func (i *ingress) redirectStatus() int { return cmp.Or(i.settings.RedirectStatus, 308) }
+
+// isBelow tells whether a path begins as one of a list. Without a list it is where
+// certificate authorities ask without TLS (RFC 8555, section 8.3).
+func isBelow(path string, list []string) bool {
+	if list == nil {
+		return strings.HasPrefix(path, nginx.ACME)
+	}
+	return slices.ContainsFunc(list, func(begin string) bool { return strings.HasPrefix(path, begin) })
+}
 
 // readOptions reads ingress-nginx's annotations, which Ingresses of every class that
 // is served may have.
-func (i *ingress) readOptions() {
-	options, problems := nginx.Read(i.source.Annotations)
+func (i *ingress) readOptions(c *Config) {
+	i.settings = &nginx.Settings{}
+	if c.Nginx != nil && i.standing == oursNginx {
+		i.settings = c.Nginx
+	}
+	options, problems := nginx.ReadWith(i.source.Annotations, i.settings)
 	i.options = options
 	for _, p := range problems {
 		i.reasons = append(i.reasons, desired.Reason{Object: i.source.Ref(), Code: p.Code, Message: p.Message})
@@ -79,20 +93,26 @@ func (i *ingress) rewrites(r rule) bool {
 // with what depends on the host.
 func (i *ingress) at(r rule, secured bool) *Route {
 	o, route := &i.options, r.route
-	challenges := strings.HasPrefix(r.path, acmeChallenges)
-	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !challenges
+	https := (o.ForceSSLRedirect || o.SSLRedirect && secured) && !isBelow(r.path, i.settings.NoTLSRedirect)
+	open := isBelow(r.path, i.settings.NoAuth)
+	challenges := strings.HasPrefix(r.path, nginx.ACME)
 	rewrites := i.rewrites(r) && !o.Closed
 	session := cookiePath(route.Filters, r)
-	if !https && !rewrites && !challenges && session == route.Filters {
+	if !https && !rewrites && !open && !challenges && session == route.Filters {
 		return route
 	}
 	made := *route
 	made.Filters = session
-	if challenges {
+	if open {
 		made.Filters = withoutAuth(session) // as ingress-nginx has it: no-auth-locations
 	}
+	if f := made.Filters; challenges && f != nil && f.ClientTLS != nil {
+		without := *f
+		without.ClientTLS = nil
+		made.Filters = &without
+	}
 	if https {
-		made.HTTPSRedirect = &Redirect{Status: 308, Scheme: "https"}
+		made.HTTPSRedirect = &Redirect{Status: i.redirectStatus(), Scheme: "https"}
 	}
 	if rewrites {
 		rewrite := Rewrite{Prefix: o.ForwardedPrefix, Path: &PathRewrite{Target: o.RewriteTarget, expr: r.expr}}

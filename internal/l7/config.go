@@ -1,5 +1,7 @@
 package l7
 
+import "github.com/fairlead-net/fairlead/internal/l7/nginx"
+
 // The controllers of IngressClasses whose Ingresses are served.
 const (
 	Controller      = "fairlead.dev/ingress"
@@ -18,6 +20,9 @@ type Config struct {
 	// that take what follows for a parameter read another path, for which there may be
 	// another rule.
 	ParametersAsSent bool
+	// Nginx are the settings of ingress-nginx's ConfigMap, for Ingresses of its classes; nil
+	// for none.
+	Nginx *nginx.Settings
 	// HTTPPort and HTTPSPort are those of the Listeners; 0 means 80 and 443.
 	HTTPPort, HTTPSPort uint16
 	// DefaultCertificate is for clients that no certificate is for; the zero value:

@@ -1,6 +1,8 @@
 package l7
 
 import (
+	"slices"
+
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/pmap"
@@ -34,9 +36,45 @@ func (i *ingress) readFilters() {
 		i.refer(&made.Answer, "custom-headers")
 		f.Headers = &made
 	}
+	if f.ClientTLS != nil {
+		made := *f.ClientTLS
+		i.refer(&made.Authorities, "auth-tls-secret")
+		f.ClientTLS = &made
+	}
+	i.addSettings(&f)
 	if f != (filter.Filters{}) {
 		i.filters = &f
 	}
+}
+
+// addSettings adds what the administrator wants of all Ingresses of ingress-nginx's.
+func (i *ingress) addSettings(f *filter.Filters) {
+	s := i.settings
+	if s.HSTS != "" || len(s.Hide) > 0 || s.RequestFields.Name != "" || s.AnswerFields.Name != "" {
+		if f.Headers == nil {
+			f.Headers = &filter.Headers{}
+		}
+		f.Headers.HTTPS, f.Headers.Hide, f.Headers.All, f.Headers.Backends = s.HSTS, s.Hide, s.AnswerFields, s.RequestFields
+		for _, r := range []filter.Reference{s.RequestFields, s.AnswerFields} {
+			if r.Name != "" {
+				i.references[r] = true // the administrator may name any
+			}
+		}
+	}
+	if f.Limits != nil {
+		made := *f.Limits
+		made.Status, made.ConnectionStatus = s.LimitStatus, s.ConnectionStatus
+		f.Limits = &made
+	}
+	if len(s.Blocked) > 0 {
+		made := filter.Snippet{}
+		if f.Snippet != nil {
+			made = *f.Snippet
+		}
+		made.First = append(slices.Clone(s.Blocked), made.First...)
+		f.Snippet = &made
+	}
+	i.options.Deny = append(slices.Clone(i.options.Deny), s.Deny...)
 }
 
 // refer completes the name of an object that an annotation has.
@@ -53,6 +91,21 @@ func (i *ingress) refer(r *filter.Reference, annotation string) {
 		return
 	}
 	i.references[*r] = true
+}
+
+// withClientTLS returns a Route that asks clients for a certificate as another Ingress of
+// the host does, unless it does so itself.
+func withClientTLS(route *Route, c *filter.ClientTLS) *Route {
+	if c == nil || route.Filters != nil && route.Filters.ClientTLS != nil {
+		return route
+	}
+	made, filters := *route, filter.Filters{}
+	if route.Filters != nil {
+		filters = *route.Filters
+	}
+	filters.ClientTLS = c
+	made.Filters = &filters
+	return &made
 }
 
 // withoutAuth returns Filters that ask nobody who he is.

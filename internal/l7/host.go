@@ -1,9 +1,12 @@
 package l7
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 )
 
 // place is what only one Ingress can have of a host. Rules with conditions share it.
@@ -41,6 +44,8 @@ type hostMaker struct {
 	// regexFrom names, by namespace, an Ingress whose annotations make paths regular
 	// expressions.
 	regexFrom map[string]desired.Name
+	// clientTLS is, by namespace, what its oldest Ingress that does asks of clients.
+	clientTLS map[string]*filter.ClientTLS
 	// own is the budget of the expressions of those whose the host is, guests that of all
 	// others together, and of those that of each namespace of them.
 	own, guests budget
@@ -60,8 +65,9 @@ func (b *builder) host(name string, by []*ingress) {
 		b.say(from, nil)
 		return
 	}
+	by, reasons := withoutAliases(name, by)
 	m := hostMaker{
-		name: name, taken: map[place]*holder{}, prefixes: map[string][]*holder{}, secured: map[string]bool{}, regexFrom: map[string]desired.Name{}, each: map[string]*budget{},
+		name: name, reasons: reasons, taken: map[place]*holder{}, prefixes: map[string][]*holder{}, secured: map[string]bool{}, clientTLS: map[string]*filter.ClientTLS{}, regexFrom: map[string]desired.Name{}, each: map[string]*budget{},
 		own: budget{maxWidth: maxWidth, maxPaths: maxPaths}, guests: budget{maxWidth: maxWidth, maxPaths: maxPaths},
 	}
 	var canaries []*ingress
@@ -72,6 +78,9 @@ func (b *builder) host(name string, by []*ingress) {
 		}
 		m.by = append(m.by, i)
 		m.secured[i.source.Name.Namespace] = m.secured[i.source.Name.Namespace] || i.secures(name)
+		if f := i.filters; f != nil && f.ClientTLS != nil && m.clientTLS[i.source.Name.Namespace] == nil {
+			m.clientTLS[i.source.Name.Namespace] = f.ClientTLS
+		}
 		for _, r := range i.rules[name] {
 			if _, has := m.regexFrom[i.source.Name.Namespace]; !has && i.needsRegex(r) && r.kind != fallback {
 				m.regexFrom[i.source.Name.Namespace] = i.source.Name
@@ -130,6 +139,11 @@ func (m *hostMaker) add(i *ingress, r rule) {
 	}
 	// What guests have in spec.tls concerns their own rules only.
 	r.route = i.at(r, m.secured[m.owners()] || m.secured[i.source.Name.Namespace])
+	// In ingress-nginx this is the host's; here of all of it only if its owners ask.
+	// Challenges come without TLS, and nginx asks for no certificate then.
+	if !strings.HasPrefix(r.path, nginx.ACME) {
+		r.route = withClientTLS(r.route, cmp.Or(m.clientTLS[m.owners()], m.clientTLS[i.source.Name.Namespace]))
+	}
 	has = &holder{ingress: i, rule: r}
 	m.taken[at] = has
 	if r.kind == elements || r.kind == text || r.kind == pattern {

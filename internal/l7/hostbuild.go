@@ -11,6 +11,7 @@ func newHost(name string, rules []rule) *host {
 	h := &host{name: name, tree: &node{}, rules: rules, longest: maxSteps, longestOfGuests: maxSteps}
 	slices.SortStableFunc(rules, compareRules)
 	for _, r := range rules {
+		h.certificates = h.certificates || r.route.Filters != nil && r.route.Filters.ClientTLS != nil
 		switch r.kind {
 		case fallback:
 			h.fallback = append(h.fallback, r)

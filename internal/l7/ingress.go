@@ -23,19 +23,30 @@ type ingress struct {
 	// backends are all that rules name.
 	backends map[BackendID]bool
 	// filters are those of all Routes; nil: none. references are the objects they need.
-	filters    *filter.Filters
-	errors     *Errors
+	filters *filter.Filters
+	errors  *Errors
+	// aliases are hosts that it names in annotations only.
+	aliases map[string]bool
+	// settings are the administrator's, of ingress-nginx.
+	settings   *nginx.Settings
 	references map[filter.Reference]bool
 	reasons    []desired.Reason
 }
 
 // readIngress makes the rules of an Ingress.
 func readIngress(source *desired.Ingress, is standing, c *Config) *ingress {
+	i := readRules(source, is, c)
+	i.addAliases()
+	return i
+}
+
+// readRules makes those of the hosts that it names.
+func readRules(source *desired.Ingress, is standing, c *Config) *ingress {
 	i := &ingress{
 		source: source, standing: is, rules: map[string][]rule{}, secrets: map[string]CertificateID{}, secured: map[string]bool{},
 		backends: map[BackendID]bool{}, reasons: append([]desired.Reason(nil), source.Reasons()...),
 	}
-	i.readOptions()
+	i.readOptions(c)
 	i.readErrors(c.DefaultBackend)
 	if i.options.Canary == nil { // else all but the backends is the main one's matter
 		i.readTLS()

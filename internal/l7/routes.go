@@ -61,6 +61,14 @@ type host struct {
 	longest, longestOfGuests int
 	// owners is the namespace whose the host is.
 	owners string
+	// certificates: some of the rules ask clients for one.
+	certificates bool
+}
+
+// AsksCertificate reports whether some Route of a host asks clients for a certificate.
+func (r *Routes) AsksCertificate(host string) bool {
+	h := r.host(host)
+	return h != nil && h.certificates
 }
 
 // Match returns the Route that a request takes; nil if none does. A request whose path

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 )
 
 var update = flag.Bool("update", false, "rewrite what the stories in testdata expect")
@@ -100,6 +101,16 @@ func set(t *testing.T, words []string, config *Config) {
 		config.IngressNginx = true
 	case "parametersAsSent":
 		config.ParametersAsSent = true
+	case "configMap": // KEY=VALUE...
+		data := map[string]string{}
+		for _, word := range words[1:] {
+			key, value, _ := strings.Cut(word, "=")
+			data[key] = value
+		}
+		var problems []nginx.Problem
+		if config.Nginx, problems = nginx.ReadSettings(data); len(problems) > 0 {
+			t.Fatal(problems)
+		}
 	case "noExternalNames":
 		config.NoExternalNames = true
 	case "defaultCertificate":

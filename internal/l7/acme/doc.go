@@ -10,6 +10,13 @@
 // Which failures there were is in Secrets as well, so that a restart asks the authority
 // no earlier than the process before it would have.
 //
+// Who wires it has the leader Run a Manager, which gets every Table (Offer) and the names
+// of certificates' Secrets as they change (Changed). Every replica turns the Secret named
+// AnswersSecret into Answers with each change of it (ReadAnswers), and asks them before
+// the Table: for requests without TLS whose path has a Token, and for each handshake
+// (TLSConfig, as tls.Config.GetConfigForClient), ending the connection after one that is
+// a challenge.
+//
 // The package knows no Kubernetes API, opens no listener, never touches a Secret that
 // it did not make, and never agrees to terms that the configuration does not.
 package acme

@@ -119,6 +119,13 @@ func (l Ledger) with(secret string, f Failure) Ledger {
 
 // pruned forgets what is said of Secrets that nobody wants any more.
 func (l Ledger) pruned(wanted func(secret string) bool) Ledger {
+	all := true
+	for name := range l.Failures {
+		all = all && wanted(name)
+	}
+	if all {
+		return l
+	}
 	l.Failures = maps.Clone(l.Failures)
 	maps.DeleteFunc(l.Failures, func(name string, _ Failure) bool { return !wanted(name) })
 	return l

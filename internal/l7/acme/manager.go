@@ -41,6 +41,10 @@ type Manager struct {
 	metrics *metrics
 	running sync.Mutex
 
+	mu sync.Mutex
+	// stale are Secrets to be read again.
+	stale map[l7.CertificateID]bool
+
 	// issue and advise ask the authority.
 	issue  func(ctx context.Context, want Want, held Held) (time.Duration, error)
 	advise func(ctx context.Context, ask []advised) map[l7.CertificateID]advised
@@ -75,19 +79,29 @@ func New(o Options) (*Manager, error) {
 		board:    &board{store: o.Store, name: desired.Name{Namespace: c.Namespace, Name: AnswersSecret}},
 		webhook:  &webhook{Webhook: c.Webhook, namespace: c.Namespace, store: o.Store, client: client},
 	}
-	return &Manager{options: o, wake: make(chan struct{}, 1), metrics: newMetrics(), issue: i.issue, advise: i.advise}, nil
+	return &Manager{options: o, wake: make(chan struct{}, 1), metrics: newMetrics(), stale: map[l7.CertificateID]bool{}, issue: i.issue, advise: i.advise}, nil
 }
 
 // Offer makes this Table the one that certificates are ordered for.
 func (m *Manager) Offer(t *l7.Table) {
 	before := m.table.Swap(t)
 	if before == nil || before.Synced != t.Synced || !before.SameIngresses(t) {
-		m.Wake()
+		m.poke()
 	}
 }
 
-// Wake has the Manager look at Secrets again, as one of them has changed.
-func (m *Manager) Wake() {
+// Changed tells that Secrets of certificates are no longer what a Store returned
+// before. Without it that is noticed after ten minutes.
+func (m *Manager) Changed(names ...desired.Name) {
+	m.mu.Lock()
+	for _, name := range names {
+		m.stale[l7.CertificateID(name)] = true
+	}
+	m.mu.Unlock()
+	m.poke()
+}
+
+func (m *Manager) poke() {
 	select {
 	case m.wake <- struct{}{}:
 	default:

@@ -71,6 +71,27 @@ func TestFailuresAreFewer(t *testing.T) {
 	})
 }
 
+// TestAskedAgain: who takes his wish back and has it again is not made to wait.
+func TestAskedAgain(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = func(Want) (time.Duration, error) { return 0, errors.New("no") }
+		shop := asks("demo", "shop", "shop.example.com")
+		w.Offer(testTable(shop))
+		time.Sleep(time.Minute)
+		w.Offer(testTable())
+		time.Sleep(time.Minute)
+		if w.said() != "" {
+			t.Error(w.said())
+		}
+		w.Offer(testTable(shop))
+		time.Sleep(time.Minute)
+		if got, want := w.orders(), "1s demo/shop; 2m1s demo/shop"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
+
 // TestPatience: the authority says when to come again.
 func TestPatience(t *testing.T) {
 	in(t, func(t *testing.T) {
@@ -198,7 +219,7 @@ func TestLostSecret(t *testing.T) {
 		w.store.mu.Lock()
 		delete(w.store.all, name)
 		w.store.mu.Unlock()
-		w.Wake()
+		w.Changed(name)
 		time.Sleep(10 * time.Second)
 		if got, want := w.orders(), "0s demo/shop; 1h0m1s demo/shop"; got != want {
 			t.Errorf("%s, want %s", got, want)
@@ -206,10 +227,40 @@ func TestLostSecret(t *testing.T) {
 		w.store.mu.Lock()
 		w.store.all[name] = Secret{Type: TypeTLS, Version: "theirs"}
 		w.store.mu.Unlock()
-		w.Wake()
+		w.Changed(name)
 		time.Sleep(100 * 24 * time.Hour)
 		if n := strings.Count(w.orders(), ";"); n != 1 || !strings.Contains(w.said(), "SecretNotOurs") {
 			t.Errorf("%s\n%s", w.orders(), w.said())
+		}
+	})
+}
+
+// TestFewReads: a change of one Ingress has no Secret of another read.
+func TestFewReads(t *testing.T) {
+	in(t, func(t *testing.T) {
+		var all []*networkingv1.Ingress
+		for n := range 10 {
+			all = append(all, asks("demo", fmt.Sprint("shop", n), fmt.Sprint(n, ".example.com")))
+		}
+		w := newWorld(t, all...)
+		time.Sleep(5 * time.Minute)
+		before := w.store.reads()
+		for n := range 10 {
+			all[0] = asks("demo", "shop0", fmt.Sprint(n, ".example.org"))
+			w.Offer(testTable(all...))
+			time.Sleep(10 * time.Second)
+		}
+		// The one that is ordered again is read: to put it, to keep how it went, to see it.
+		if n := w.store.reads() - before; n > 10*6 {
+			t.Errorf("%d reads for 10 orders", n)
+		}
+		w.store.mu.Lock()
+		delete(w.store.all, desired.Name{Namespace: "demo", Name: "shop7"})
+		w.store.mu.Unlock()
+		orders := w.orders()
+		time.Sleep(11 * time.Minute)
+		if got := w.orders(); !strings.HasSuffix(got, "demo/shop7") || strings.Count(got, ";") != strings.Count(orders, ";")+1 {
+			t.Errorf("a loss of which nothing was said: %s", got[len(orders):])
 		}
 	})
 }

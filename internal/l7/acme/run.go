@@ -37,6 +37,7 @@ type run struct {
 
 type heldAs struct {
 	version string
+	read    time.Time
 	held    Held
 }
 
@@ -73,6 +74,7 @@ func (r *run) look(ctx context.Context) time.Duration {
 	}
 	c, now := r.options.Config, time.Now()
 	var broken error
+	r.forget(now)
 	wants, reasons := Wanted(t, c, func(id l7.CertificateID) bool {
 		held, err := r.read(ctx, id)
 		if err != nil {
@@ -125,18 +127,36 @@ func off(wants []Want) []desired.Reason {
 	return reasons
 }
 
+// forget has those Secrets read again that have changed, and all now and then.
+func (r *run) forget(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, has := range r.held {
+		_, unseen := r.unseen[id]
+		if r.stale[id] || unseen || now.Sub(has.read) >= lookAgain {
+			has.read = time.Time{}
+			r.held[id] = has
+		}
+	}
+	clear(r.stale)
+}
+
 // read returns what there is under a name; the certificate is parsed once.
 func (r *run) read(ctx context.Context, id l7.CertificateID) (Held, error) {
+	has, ok := r.held[id]
+	if ok && !has.read.IsZero() {
+		return has.held, nil
+	}
 	s, found, err := r.options.Store.Get(ctx, desired.Name(id))
 	if err != nil {
 		return Held{}, fmt.Errorf("reading Secret %s: %w", id, err)
 	}
-	if has, ok := r.held[id]; ok && has.version == s.Version && has.held.Exists == found && found {
-		return has.held, nil
+	if !ok || !found || !has.held.Exists || has.version != s.Version {
+		has.held = readHeld(s, found)
 	}
-	held := readHeld(s, found)
-	r.held[id] = heldAs{s.Version, held}
-	return held, nil
+	has.version, has.read = s.Version, time.Now()
+	r.held[id] = has
+	return has.held, nil
 }
 
 // load reads the ledgers that are not known yet.
@@ -215,6 +235,14 @@ func (r *run) known(wants []Want, now time.Time) Known {
 			}
 		}
 	}
+	for namespace, ledger := range r.ledgers {
+		// Who asks for something else, or for nothing and then again, is tried at once.
+		r.ledgers[namespace] = ledger.pruned(func(secret string) bool {
+			id := l7.CertificateID{Namespace: namespace, Name: secret}
+			_, wanted := k.Held[id]
+			return wanted || r.busy[id]
+		})
+	}
 	gone := func(id l7.CertificateID) bool { _, wanted := k.Held[id]; return !wanted && !r.busy[id] }
 	maps.DeleteFunc(r.held, func(id l7.CertificateID, _ heldAs) bool { return gone(id) })
 	maps.DeleteFunc(r.advice, func(id l7.CertificateID, _ advised) bool { return gone(id) })
@@ -231,10 +259,7 @@ func (r *run) begin(ctx context.Context, due []Want, known Known, now time.Time)
 			return nil
 		}
 		namespace := want.Secret.Namespace
-		before := r.ledgers[namespace].pruned(func(secret string) bool {
-			_, wanted := known.Held[l7.CertificateID{Namespace: namespace, Name: secret}]
-			return wanted
-		})
+		before := r.ledgers[namespace]
 		ledger := before.began(want.Secret.Name, digest(r.options.Config, want), now)
 		if err := r.keep(ctx, namespace, ledger); err != nil {
 			return err
@@ -274,7 +299,7 @@ func (r *run) settle(ctx context.Context, done result) {
 			authority.Count++
 		}
 		authority.Want, authority.Message = r.options.Config.Server, cut(message)
-		authority.Next = now.Add(max(min(time.Minute<<min(authority.Count-1, 10), time.Hour), done.after))
+		authority.Next = now.Add(max(min(time.Minute<<min(authority.Count-1, 10), time.Hour), min(done.after, 24*time.Hour)))
 	case interrupted:
 		return // what began said stands
 	}

@@ -42,9 +42,8 @@ var ErrConflict = errors.New("the Secret was changed by somebody else")
 
 // Store has Secrets by name.
 type Store interface {
-	// Get returns a Secret; false if there is none. It is called for every certificate
-	// at each look, so it is best served from what is watched; what it returns may be
-	// old, as Put finds out.
+	// Get returns a Secret; false if there is none. What it returns may be old, as Put
+	// finds out.
 	Get(ctx context.Context, name desired.Name) (Secret, bool, error)
 	// Put creates a Secret, if Version is empty, or replaces it if it still has that
 	// Version; else it returns an ErrConflict.

@@ -31,7 +31,7 @@ type memory struct {
 	mu      sync.Mutex
 	all     map[desired.Name]Secret
 	version int
-	puts    int
+	gets    int
 	broken  error
 	// conflicts is how many Puts somebody else is faster than.
 	conflicts int
@@ -42,9 +42,16 @@ func newMemory() *memory { return &memory{all: map[desired.Name]Secret{}} }
 func (m *memory) Get(_ context.Context, name desired.Name) (Secret, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.gets++
 	s, ok := m.all[name]
 	s.Data = maps.Clone(s.Data)
 	return s, ok, m.broken
+}
+
+func (m *memory) reads() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gets
 }
 
 func (m *memory) Put(_ context.Context, name desired.Name, s Secret) error {
@@ -58,7 +65,6 @@ func (m *memory) Put(_ context.Context, name desired.Name, s Secret) error {
 		return ErrConflict
 	}
 	m.version++
-	m.puts++
 	s.Version, s.Data = strconv.Itoa(m.version), maps.Clone(s.Data)
 	m.all[name] = s
 	return nil

@@ -22,6 +22,8 @@ func (f *Filters) Says() []string {
 	if f.NoAccessLog {
 		s.add("leaves requests out of the access log")
 	}
+	f.Mirror.say(&s)
+	f.ClientTLS.say(&s)
 	return s.lines
 }
 
@@ -42,8 +44,22 @@ func (c *CORS) say(s *said) {
 }
 
 func (h *Headers) say(s *said) {
-	if h != nil && h.Answer.Name != "" {
-		s.add("gives answers the fields in %s", h.Answer)
+	if h == nil {
+		return
+	}
+	for _, r := range []Reference{h.All, h.Answer} {
+		if r.Name != "" {
+			s.add("gives answers the fields in %s", r)
+		}
+	}
+	if h.Backends.Name != "" {
+		s.add("gives backends the fields in %s", h.Backends)
+	}
+	if len(h.Hide) > 0 {
+		s.add("hides of answers %v", h.Hide)
+	}
+	if h.HTTPS != "" {
+		s.add("says by HTTPS Strict-Transport-Security: %s", h.HTTPS)
 	}
 }
 

@@ -153,6 +153,11 @@ func Literal(text string) Template {
 	return Template{text: text, parts: []part{{text: text}}}
 }
 
+// Of is a Template of one variable.
+func Of(v Variable, argument string) Template {
+	return Template{text: "$", parts: []part{{text: argument, variable: v}}}
+}
+
 // Before returns the text in front of the first variable.
 func (t Template) Before() string {
 	if len(t.parts) == 0 || t.parts[0].variable != 0 {

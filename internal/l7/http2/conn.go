@@ -55,12 +55,13 @@ type Conn struct {
 	list    list
 	strain  int
 
-	// room is how much may be sent; unread and returned are of what is received.
+	// room is how much may be sent; unread how much may be received, returned what of it
+	// has been given back and not said yet.
 	room             int
 	unread, returned int
 
 	peer struct {
-		streams, window, frame int
+		streams, window int
 	}
 	// sized is set once the other side knows that its table of fields is not used.
 	sized bool
@@ -110,7 +111,7 @@ func NewClient(limits Limits) *Conn {
 
 func newConn(limits Limits) *Conn {
 	c := &Conn{limits: limits, streams: map[uint32]*Stream{}, room: standardWindow}
-	c.peer.streams, c.peer.window, c.peer.frame = 100, standardWindow, standardFrame
+	c.peer.streams, c.peer.window = 100, standardWindow
 	c.list.limits = &c.limits
 	c.decoder = hpack.NewDecoder(standardTable, c.list.add)
 	c.decoder.SetMaxStringLength(2 * limits.Head) // a larger block is none

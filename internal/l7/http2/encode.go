@@ -126,6 +126,11 @@ func appendStatus(dst []byte, status int) []byte {
 	return append(dst, 8, 3, byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10))
 }
 
+// AppendField appends a field to a header block.
+func AppendField(dst []byte, name string, value []byte) []byte {
+	return appendField(dst, []byte(name), value)
+}
+
 // appendField appends a field, its name in lower case.
 func appendField(dst, name, value []byte) []byte {
 	begin := len(dst)

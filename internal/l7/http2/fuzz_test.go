@@ -146,3 +146,54 @@ func FuzzList(f *testing.F) {
 		}
 	})
 }
+
+// FuzzAnswers holds the same of what an endpoint may send, and that http1 reads every
+// header that comes of it, or refuses it.
+func FuzzAnswers(f *testing.F) {
+	var block bytes.Buffer
+	e := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":status", "200"}, {"content-length", "2"}, {"x", "y"}} {
+		e.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+	}
+	in := append(appendFrame(nil, block.Len(), frameHeaders, flagEndHeaders, 1), block.Bytes()...)
+	in = append(appendFrame(in, 2, frameData, flagEndStream, 1), "ok"...)
+	f.Add(append(appendFrame(nil, 1, frameHeaders, flagEndHeaders, 1), 0x80|9), uint8(1))
+	f.Add(appendReset(appendGoAway(in, 1, NoError), 3, RefusedStream), uint8(9))
+	f.Fuzz(func(t *testing.T, data []byte, step uint8) {
+		c := NewClient(limits)
+		streams := []*Stream{c.Open(false), c.Open(true)}
+		for _, s := range streams {
+			c.SendHeader(s, []byte{0x80 | 2}, true)
+		}
+		c.Out = nil
+		held := appendSettings(nil)
+		for at := 0; at < len(data); at += int(step) + 1 {
+			held = append(held, data[at:min(len(data), at+int(step)+1)]...)
+			n, err := c.Feed(held)
+			if held = held[n:]; err != nil {
+				break
+			}
+		}
+		if len(c.Out) > 64*len(data)+256 {
+			t.Errorf("%d bytes make %d", len(data), len(c.Out))
+		}
+		for _, s := range streams {
+			if len(s.Body()) > limits.StreamWindow || len(s.Head) > 4*limits.Head {
+				t.Errorf("%d and %d bytes are held", len(s.Body()), len(s.Head))
+			}
+			for head := s.Head; len(head) > 0; {
+				var r http1.Response
+				n, err := r.Parse(head, &http1.Limits{Line: 16 << 10, Head: 32 << 10, Fields: 100})
+				if err != nil {
+					break
+				}
+				if n == 0 {
+					t.Errorf("%q is no header", head)
+					break
+				}
+				head = head[n:]
+			}
+			c.Release(s)
+		}
+	})
+}

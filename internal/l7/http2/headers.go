@@ -114,13 +114,15 @@ func (c *Conn) complete() error {
 	l := &c.list
 	if !b.drop {
 		l.end(b.end)
-		if b.kind == ofTrailer {
+		switch {
+		case l.bad || l.tooLong && b.kind != ofRequest:
+			if b.refuse == nil {
+				b.refuse = codeOf(Protocol)
+			}
+		case b.kind == ofTrailer:
 			b.stream.Trailer = l.text
-		} else {
+		default:
 			b.stream.Head = l.text
-		}
-		if b.refuse == nil && (l.bad || l.tooLong && b.kind != ofRequest) {
-			b.refuse = codeOf(Protocol)
 		}
 	}
 	l.text = nil

@@ -37,8 +37,8 @@ func (c *Conn) readData(f *frame, p []byte) error {
 		c.credit(f.length)
 		return c.fault(f.stream, s, Protocol)
 	}
-	if s.off > 0 && s.off == len(s.body) {
-		s.body, s.off = s.body[:0], 0
+	if s.off > 0 && 2*s.off >= len(s.body) {
+		s.body, s.off = s.body[:copy(s.body, s.body[s.off:])], 0
 	}
 	s.body = append(s.body, data...)
 	c.credit(padding)
@@ -171,7 +171,6 @@ func (c *Conn) readSettings(f *frame, p []byte) error {
 			if value < standardFrame || value > largestFrame {
 				return &Error{Protocol, "the setting of the frame is out of its range"}
 			}
-			c.peer.frame = int(value)
 		}
 	}
 	for _, s := range c.streams {

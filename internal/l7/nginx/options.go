@@ -51,6 +51,10 @@ type Options struct {
 	// Filters are all that is done beyond that. References without namespace are to the
 	// Ingress's own.
 	Filters filter.Filters
+	// Aliases are further hosts, in lower case. WWWRedirect sends requests for the host
+	// with www. to that without, or the other way around, whichever a rule has.
+	Aliases     []string
+	WWWRedirect bool
 	// TLS is what is demanded of backends within TLS.
 	TLS ProxyTLS
 	// ServiceUpstream: the Service's own address is the only endpoint.

@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders(), mirrorReaders(), clientTLSReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -39,6 +39,8 @@ func routeReaders() map[string]reader {
 		"proxy-send-timeout":       {seconds(func(o *Options) *duration { return &o.Send }), false},
 		"proxy-read-timeout":       {seconds(func(o *Options) *duration { return &o.Read }), false},
 		"proxy-body-size":          {readBodySize, false},
+		"server-alias":             {readAliases, false},
+		"from-to-www-redirect":     {flag(func(o *Options) *bool { return &o.WWWRedirect }), false},
 		"service-upstream":         {flag(func(o *Options) *bool { return &o.ServiceUpstream }), false},
 		"enable-access-log":        {readAccessLog, false},
 		"whitelist-source-range":   {readAllow, true},
@@ -64,7 +66,6 @@ func nothing(string, *Options) error { return nil }
 // would reach what its author closed.
 func guarding() []string {
 	return []string{
-		"auth-tls-secret", "auth-tls-verify-client",
 		"enable-modsecurity", "enable-owasp-core-rules", "ssl-passthrough",
 		"modsecurity-snippet", "stream-snippet",
 	}
@@ -74,6 +75,13 @@ func guarding() []string {
 // Ingress has ingress-nginx's defaults: requests without TLS are redirected where
 // there is a certificate.
 func Read(annotations map[string]string) (Options, []Problem) {
+	return ReadWith(annotations, &Settings{})
+}
+
+// ReadWith does the same, with an administrator's settings for what the Ingress does not
+// say itself.
+func ReadWith(annotations map[string]string, s *Settings) (Options, []Problem) {
+	annotations = s.complete(annotations)
 	o := Options{SSLRedirect: true, GlobalAuth: true}
 	r := report{options: &o}
 	known := readers()
@@ -111,6 +119,8 @@ func Read(annotations map[string]string) (Options, []Problem) {
 	r.retry(given)
 	r.snippets(given)
 	r.proxyTLS(given)
+	r.mirror(given)
+	r.clientTLS(given)
 	return o, r.problems
 }
 

@@ -182,3 +182,21 @@ func readRanges(value string) ([]netip.Prefix, error) {
 	}
 	return ranges, nil
 }
+
+// readAliases takes host names with commas between, exact or *.REST.
+func readAliases(value string, o *Options) error {
+	for name := range strings.SplitSeq(value, ",") {
+		name = strings.ToLower(strings.TrimSpace(name))
+		rest := strings.TrimPrefix(name, "*.")
+		if rest == "" || len(name) > 253 || strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || strings.HasPrefix(rest, ".") || strings.Contains(rest, "..") {
+			o.Aliases = nil
+			return fmt.Errorf("has %q, which is no host name; regular expressions are not supported", name)
+		}
+		o.Aliases = append(o.Aliases, name)
+	}
+	if len(o.Aliases) > 64 {
+		o.Aliases = nil
+		return errors.New("names more than 64 hosts")
+	}
+	return nil
+}

@@ -112,10 +112,10 @@ func (e *endpoint) latency() float64 { return math.Float64frombits(e.average.Loa
 func (x *exchange) observed(e *endpoint) error {
 	how := x.balance()
 	if how == nil || how.How != filter.EWMA {
-		return x.attempt(e)
+		return x.try(e)
 	}
 	begin := x.tick()
-	err := x.attempt(e)
+	err := x.try(e)
 	took := x.tick() - begin
 	if err != nil {
 		took = max(took, int64(time.Second))

@@ -1,11 +1,16 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"io"
 	"net"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 )
@@ -91,5 +96,55 @@ func TestNoAllocations(t *testing.T) {
 				t.Errorf("%s: %v allocations a request", name, n)
 			}
 		}()
+	}
+}
+
+// streams returns what sends so many requests of HTTP/2 at once, and waits for all
+// answers.
+func streams(t testing.TB, p *Proxy, n int) func() {
+	f := dialFrames(t, p)
+	f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+	f.WriteWindowUpdate(0, 1<<30)
+	f.get(1, "user-agent", "bench", "accept", "*/*")
+	f.hear()
+	for ended := false; !ended; {
+		text, _ := f.frame()
+		ended = strings.HasPrefix(text, "data")
+	}
+	id, block := uint32(3), f.header(":method", "GET", ":scheme", "http", ":path", "/", ":authority", "shop.example", "user-agent", "bench", "accept", "*/*")
+	buffer := make([]byte, 64<<10)
+	var sent []byte
+	return func() {
+		sent = sent[:0]
+		for range n {
+			sent = append(sent, 0, 0, byte(len(block)), 1, 5)
+			sent = append(binary.BigEndian.AppendUint32(sent, id), block...)
+			id += 2
+		}
+		if _, err := f.conn.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		for total := 0; total < n*(len(answer1K)-len("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n")+2*9+1+2+10+2+4); {
+			m, err := f.conn.Read(buffer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += m
+		}
+		f.conn.SetDeadline(time.Now().Add(20 * time.Second))
+	}
+}
+
+func BenchmarkHTTP2(b *testing.B) {
+	for _, n := range []int{1, 32} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			up := serveRaw(b, quick(answer1K))
+			once := streams(b, start(b, Config{}, tableFor(up), toBackend()), n)
+			once()
+			b.ReportAllocs()
+			for i := 0; i < b.N; i += n {
+				once()
+			}
+		})
 	}
 }

@@ -60,14 +60,21 @@ func (c *carriage) run(scheme string) error {
 	c.out = http1.AppendRequest(c.out[:0], r, c.hop, c.onward())
 	block := http2.AppendRequest(c.work.up.b[:0], c.out, scheme)
 	c.out = c.out[:0]
+	if announced := r.Get("trailer"); len(announced) > 0 && c.inbound != nil {
+		block = http2.AppendField(block, "trailer", announced)
+	}
 	if !c.atOnce() {
 		return c.stream(block)
 	}
 	body := c.work.in.bytes()[:max(r.Length, 0)]
+	trailer := c.inbound.trailer()
 	t.mu.Lock()
-	t.h2.SendHeader(c.s, block, len(body) == 0)
+	t.h2.SendHeader(c.s, block, len(body)+len(trailer) == 0)
 	if len(body) > 0 {
-		t.send(c.s, body, true, c.sendTimeout(), nil) // the answer says if it has not worked
+		t.send(c.s, body, len(trailer) == 0, c.sendTimeout(), nil) // the answer says if it has not worked
+	}
+	if len(trailer) > 0 {
+		t.h2.SendHeader(c.s, http2.AppendTrailer(nil, trailer), true)
 	}
 	t.flush()
 	t.mu.Unlock()
@@ -130,6 +137,10 @@ func (c *carriage) pour() error {
 		if buffer = out; len(out) > 0 {
 			c.poured = true
 		}
+		var trailer []byte
+		if done {
+			trailer = c.inbound.trailer()
+		}
 		t.mu.Lock()
 		if err != nil {
 			t.h2.Cancel(c.s, http2.Cancel)
@@ -137,7 +148,10 @@ func (c *carriage) pour() error {
 			t.mu.Unlock()
 			return err
 		}
-		ok := t.send(c.s, out, done, c.sendTimeout(), nil)
+		ok := t.send(c.s, out, done && len(trailer) == 0, c.sendTimeout(), nil)
+		if len(trailer) > 0 {
+			t.h2.SendHeader(c.s, http2.AppendTrailer(nil, trailer), true)
+		}
 		t.flush()
 		t.mu.Unlock()
 		if done || !ok {
@@ -166,6 +180,9 @@ func (c *carriage) relay() error {
 		framing = http1.ByChunks
 	}
 	c.revise()
+	if announced := response.Get("trailer"); len(announced) > 0 && c.inbound != nil {
+		response.Append(http1.NewField("Trailer", string(announced)))
+	}
 	a := c.answerWith(framing)
 	c.change()
 	c.client.head(response, a)

@@ -20,6 +20,10 @@ type Config struct {
 	// TrustedProxies are clients whose word about earlier hops is taken (X-Forwarded-For
 	// and the like): none.
 	TrustedProxies []netip.Prefix
+	// ProxyProtocol are peers, load balancers, whose connections begin with a header of the
+	// PROXY protocol, of version 1 or 2, which says who the client is: none. Connections of
+	// theirs without one are closed; from others such a header is no request.
+	ProxyProtocol []netip.Prefix
 	// Upgrades are the protocols that connections may change to: websocket, and
 	// SPDY/3.1, which kubectl exec uses. Others are as if not asked for.
 	Upgrades []string
@@ -131,12 +135,7 @@ func (c *Config) limits() http1.Limits {
 }
 
 func (c *Config) trusts(client netip.Addr) bool {
-	for _, prefix := range c.TrustedProxies {
-		if prefix.Contains(client) {
-			return true
-		}
-	}
-	return false
+	return within(c.TrustedProxies, client)
 }
 
 func orDefault[T comparable](value, standard T) T {

@@ -20,11 +20,10 @@ type conn struct {
 	proxy    *Proxy
 	socket   *socket
 	// in is the socket, or TLS over it.
-	in  stream
-	hop *http1.Hop
-	// address is the client's.
-	address netip.Addr
-	shard   int
+	in    stream
+	hop   *http1.Hop
+	from  netip.AddrPort
+	shard int
 	// work is there while a request is.
 	work *work
 	// idle is set while the client owes nothing: the connection may end then.
@@ -35,6 +34,8 @@ type conn struct {
 	until int64
 	// pace is how fast the client takes the answer.
 	pace pace
+	// vouched is what was found of the client's certificate.
+	vouched atomic.Pointer[vouched]
 	// done ends the connection; waits is set if the request at the head of the buffer
 	// needs more of the client than is there, which cannot be read within Each; linger is
 	// set if the client may still be sending, aborted if an answer cannot be completed.
@@ -49,21 +50,31 @@ type conn struct {
 
 func newConn(l *listener, s *socket, count int) *conn {
 	c := &conn{listener: l, proxy: l.proxy, socket: s, in: s, shard: count}
-	scheme := "http"
 	if l.tls != nil {
-		scheme = "https"
 		c.in = &secure{Conn: tls.Server(s, l.tls), busy: func() bool { return c.work != nil }}
 	}
-	c.address = s.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-	port := uint16(s.LocalAddr().(*net.TCPAddr).Port)
-	c.hop = http1.NewHop(c.address, scheme, port, l.proxy.config.trusts)
+	peer := s.RemoteAddr().(*net.TCPAddr).AddrPort()
+	c.from = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	c.meet(c.from, uint16(s.LocalAddr().(*net.TCPAddr).Port))
 	return c
+}
+
+// meet notes who the client is, and which port it connected to.
+func (c *conn) meet(client netip.AddrPort, port uint16) {
+	scheme := "http"
+	if c.listener.tls != nil {
+		scheme = "https"
+	}
+	c.hop = http1.NewHop(client.Addr(), scheme, port, c.proxy.config.trusts)
 }
 
 // run serves the connection until its end.
 func (c *conn) run() {
 	defer c.release()
 	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
+	if !c.introduce() {
+		return
+	}
 	if s, ok := c.in.(*secure); ok {
 		if s.HandshakeContext(c.proxy.ctx) != nil {
 			return

@@ -43,8 +43,17 @@ func (x *exchange) headers() bool {
 		return true
 	}
 	h := x.route.Filters.Headers
-	if h.Answer != (filter.Reference{}) {
-		content := x.proxy.content(h.Answer)
+	for _, name := range h.Hide {
+		x.add(name, "", removed)
+	}
+	if h.HTTPS != "" && x.hop.Scheme(&x.request) == "https" {
+		x.add("Strict-Transport-Security", h.HTTPS, always)
+	}
+	for _, r := range [2]filter.Reference{h.All, h.Answer} {
+		if r.Name == "" {
+			continue
+		}
+		content := x.proxy.content(r)
 		if content == nil {
 			x.answer(503, "the fields of the route's answers are not known")
 			return false

@@ -89,3 +89,32 @@ func TestAnswerFields(t *testing.T) {
 		}
 	}
 }
+
+// TestFieldsOfAll holds what an administrator gives all answers and requests, and takes
+// off answers.
+func TestFieldsOfAll(t *testing.T) {
+	var seen http.Header
+	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		seen = r.Header
+		w.Header().Set("X-Powered-By", "magic")
+	})
+	all := filter.Reference{Purpose: filter.AnswerFields, Namespace: "ops", Name: "answers"}
+	backends := filter.Reference{Purpose: filter.RequestFields, Namespace: "ops", Name: "requests"}
+	contents := Contents{}
+	for _, r := range []filter.Reference{all, backends} {
+		contents[r], _ = filter.Read(r, map[string][]byte{"X-Of": []byte(r.Name)})
+	}
+	headers := &filter.Headers{All: all, Backends: backends, Hide: []string{"X-Powered-By"}, HTTPS: "max-age=1"}
+	config := Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	p := startFiltered(t, config, up, l7.Route{Filters: &filter.Filters{Headers: headers}}, contents)
+	for scheme, want := range map[string]string{"http": "", "https": "max-age=1"} {
+		h := ask(t, p, "GET", "/", "X-Forwarded-Proto: "+scheme, "X-Of: client").Header
+		if h.Get("X-Of") != "answers" || h.Get("X-Powered-By") != "" || h.Get("Strict-Transport-Security") != want || fmt.Sprint(seen["X-Of"]) != "[requests]" {
+			t.Errorf("%s: %v, the backend gets %v", scheme, h, seen["X-Of"])
+		}
+	}
+	delete(contents, backends)
+	if got := ask(t, p, "GET", "/").StatusCode; got != 503 {
+		t.Errorf("without the ConfigMap: %d", got)
+	}
+}

@@ -176,6 +176,7 @@ func (x *exchange) forward() {
 		x.answer(503, "the backend does not exist")
 		return
 	}
+	x.mirror()
 	switch err := x.tryAll(b); {
 	case errors.Is(err, errReplaced):
 		if status := x.response.Status; !x.errorPage(status) {
@@ -258,18 +259,6 @@ func (x *exchange) try(e *endpoint) error {
 	x.tick()
 	x.connected()
 	return x.over(up)
-}
-
-// attempt has one endpoint answer, by the protocol that the Route wants.
-func (x *exchange) attempt(e *endpoint) error {
-	if !overHTTP2(x.route) {
-		return x.try(e)
-	}
-	err := x.call(e)
-	if err != nil {
-		x.sends++
-	}
-	return err
 }
 
 // again reports whether the request is sent once more after an error.

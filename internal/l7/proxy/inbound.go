@@ -185,7 +185,17 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 	}
 }
 
-// stop has receive wait no more, or again.
+// trailer implements requestBody.
+func (d *inbound) trailer() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.s.Ended {
+		return nil
+	}
+	return d.s.Trailer
+}
+
+// stop implements requestBody.
 func (d *inbound) stop(now bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -198,7 +198,10 @@ func (d *inbound3) receive(dst []byte, b *body) (out []byte, done bool, err erro
 	return dst, done, err
 }
 
-// stop implements stopper.
+// trailer implements requestBody. Calls of gRPC, which need them, do not come by HTTP/3.
+func (d *inbound3) trailer() []byte { return nil }
+
+// stop implements requestBody.
 func (d *inbound3) stop(now bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -20,14 +20,25 @@ type interest struct {
 	up   *socket
 	call *http2.Stream
 	gone atomic.Bool
-	// body is where the request's is waited for.
-	body stopper
+	// body is the request's.
+	body requestBody
 }
 
-// stopper waits for the body of a request.
-type stopper interface {
+// requestBody is the body of a request and what follows it.
+type requestBody interface {
 	// stop has receive wait no more, or again.
 	stop(now bool)
+	// trailer returns the text of the fields after the body, if that has come whole.
+	trailer() []byte
+}
+
+// trailer returns the text of the fields after the body. The trailers of HTTP/1.1 end
+// here.
+func (d *interest) trailer() []byte {
+	if d == nil {
+		return nil
+	}
+	return d.body.trailer()
 }
 
 // lost ends what the exchange waits for, since its client is gone. The lock is held.

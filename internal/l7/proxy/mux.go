@@ -10,10 +10,14 @@ import (
 
 const (
 	// maxOut is how much may wait to be written to a connection of HTTP/2 before those
-	// who add to it wait too.
-	maxOut = 128 << 10
-	// keptOut is how large the buffers are that a connection keeps.
-	keptOut = 64 << 10
+	// who add to it wait too. One that reads waits only at maxOwed: some peers take nothing
+	// while they are not read from.
+	maxOut, maxOwed = 128 << 10, 1 << 20
+	// keptOut is how large the buffers are that a connection keeps while it is used.
+	keptOut = 256 << 10
+	// outPiece is what has to be taken within the time for writing: at about the least
+	// rate of HTTP/1.1 then.
+	outPiece = 32 << 10
 )
 
 // mux is a connection of HTTP/2 with a client or an endpoint. Goroutines of its
@@ -48,7 +52,7 @@ func (m *mux) flush() {
 		return
 	}
 	m.writing = true
-	if m.h2.Active() > 1 && len(m.h2.Out) < keptOut {
+	if m.h2.Active() > 1 && len(m.h2.Out) < outPiece {
 		// Other streams may be about to add something, which then costs no call.
 		m.mu.Unlock()
 		runtime.Gosched()
@@ -57,20 +61,29 @@ func (m *mux) flush() {
 	for len(m.h2.Out) > 0 && !m.dead {
 		out := m.h2.Out
 		m.h2.Out = m.spare[:0]
-		m.until = after(m.proxy.clock.now(), m.proxy.config.WriteTimeout)
-		m.mu.Unlock()
-		_, err := m.write(out)
-		m.mu.Lock()
-		m.until = 0
+		for rest := out; len(rest) > 0 && !m.dead; {
+			rest = m.writePiece(rest)
+		}
 		if m.spare = out[:0]; cap(out) > keptOut {
 			m.spare = nil
-		}
-		if err != nil {
-			m.die(err)
 		}
 		m.changed.Broadcast()
 	}
 	m.writing = false
+}
+
+// writePiece writes a part of something, and returns the rest. The lock is held, but
+// not while writing.
+func (m *mux) writePiece(b []byte) (rest []byte) {
+	piece := b[:min(len(b), outPiece)]
+	m.until = after(m.proxy.clock.now(), m.proxy.config.WriteTimeout)
+	m.mu.Unlock()
+	_, err := m.write(piece)
+	m.mu.Lock()
+	if m.until = 0; err != nil {
+		m.die(err)
+	}
+	return b[len(piece):]
 }
 
 // die ends the connection and its streams. The lock is held.
@@ -84,9 +97,9 @@ func (m *mux) die(err error) {
 	}
 }
 
-// throttle waits until little is to be written. The lock is held.
-func (m *mux) throttle() {
-	for len(m.h2.Out) > maxOut && !m.dead {
+// throttle waits until so little is to be written. The lock is held.
+func (m *mux) throttle(least int) {
+	for len(m.h2.Out) > least && !m.dead {
 		if m.writing {
 			m.changed.Wait()
 		} else {
@@ -100,7 +113,7 @@ func (m *mux) throttle() {
 // whether all was sent. The lock is held.
 func (m *mux) send(s *http2.Stream, b []byte, end bool, timeout time.Duration, p *pace) bool {
 	for {
-		m.throttle()
+		m.throttle(maxOut)
 		n := m.h2.SendData(s, b, end)
 		if b = b[n:]; s.Err != nil {
 			return false

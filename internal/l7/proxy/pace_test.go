@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 func TestPatience(t *testing.T) {
@@ -187,5 +189,14 @@ func TestSendsAreBounded(t *testing.T) {
 	got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.1 502") || sent.Load() != 3 {
 		t.Errorf("sent %d times, want 3; %.60q", sent.Load(), got)
+	}
+}
+
+// TestCallsAreBounded holds the same of endpoints that speak HTTP/2.
+func TestCallsAreBounded(t *testing.T) {
+	up, got := refuser(t, 100, func(f *http2.Framer, s uint32) { f.WriteRSTStream(s, http2.ErrCodeRefusedStream) })
+	p := start(t, Config{}, tableFor(up), to(grpcRoute()))
+	if answer := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(answer, "HTTP/1.1 502") || got.Load() != 3 {
+		t.Errorf("sent %d times, want 3; %.60q", got.Load(), answer)
 	}
 }

@@ -35,6 +35,8 @@ type Proxy struct {
 	book *logbook
 	// match is l7.Routes.Match.
 	match func(*l7.Routes, *l7.Request) *l7.Route
+	// asks is l7.Routes.AsksCertificate.
+	asks func(routes *l7.Routes, host string) bool
 	// normalize reads a path: what is matched, and what is sent on.
 	normalize func(path string) (match, wire string, err error)
 
@@ -53,6 +55,8 @@ type Proxy struct {
 	asker     *http.Client
 	decisions decisions
 	limiters  limiters
+	// mirrors has a place for each copy of a request that is under way.
+	mirrors chan struct{}
 	// connections is the number of those of clients.
 	connections atomic.Int64
 	// streams is the number of requests of HTTP/2 under way.
@@ -94,7 +98,7 @@ func New(config Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
-		listeners: map[string]*listener{}, match: (*l7.Routes).Match, normalize: l7.Normalize, tally: newTallies(),
+		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
 		resolver: new(net.Resolver), forbidden: forbidden,
 	}
 	if config.AccessLog != nil {
@@ -127,6 +131,7 @@ func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
 // filters prepares what Filters of Routes need.
 func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
+	p.mirrors = make(chan struct{}, maxMirrors)
 	p.decisions.known = map[string]*decision{}
 	p.limiters.of = map[desired.Ref]*limiter{}
 	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })

@@ -14,7 +14,6 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
-	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
 const (
@@ -30,7 +29,12 @@ const (
 	maxUniStreams = 8
 )
 
-var errTooMany = errors.New("too many connections")
+var (
+	errTooMany = errors.New("too many connections")
+	// errUnknown is that a load balancer does not say who the client is: the PROXY protocol
+	// has no place in QUIC. Clients go on with TCP.
+	errUnknown = errors.New("a load balancer that does not say who its client is")
+)
 
 // quicListener accepts connections of QUIC, with HTTP/3 within, at the UDP port of an
 // HTTPS listener (RFC 9000 and RFC 9114).
@@ -126,13 +130,16 @@ type greetingKey struct{}
 // greet takes in a connection whose handshake begins, or returns an error if there are
 // too many. The context ends with the connection.
 func (q *quicListener) greet(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
-	p := q.proxy
+	p, from := q.proxy, addressOfUDP(client.RemoteAddr).Addr()
+	if within(p.config.ProxyProtocol, from) {
+		return nil, errUnknown
+	}
 	if p.connections.Add(1) > int64(p.config.MaxConnections) {
 		p.connections.Add(-1)
 		p.tally.shed.Add(1)
 		return nil, errTooMany
 	}
-	h := &greeting{q: q, client: filter.Client(addressOfUDP(client.RemoteAddr)), verified: client.AddrVerified}
+	h := &greeting{q: q, client: filter.Client(from), verified: client.AddrVerified}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if h.verified && q.pendingOf[h.client] >= maxHandshakes {
@@ -166,11 +173,11 @@ func (h *greeting) end() {
 	})
 }
 
-func addressOfUDP(a net.Addr) netip.Addr {
+func addressOfUDP(a net.Addr) netip.AddrPort {
 	if a, ok := a.(*net.UDPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
+		return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
 	}
-	return netip.Addr{}
+	return netip.AddrPort{}
 }
 
 // serve accepts connections until the listener is drained.
@@ -220,11 +227,10 @@ func (q *quicListener) admit(open *quic.Conn) *session3 {
 }
 
 // newConn returns what exchanges know of a client's connection.
-func (q *quicListener) newConn(client netip.Addr, number int) *conn {
-	return &conn{
-		listener: q.listener, proxy: q.proxy, shard: number, address: client,
-		hop: http1.NewHop(client, "https", q.address().Port(), q.proxy.config.trusts),
-	}
+func (q *quicListener) newConn(client netip.AddrPort, number int) *conn {
+	c := &conn{listener: q.listener, proxy: q.proxy, shard: number, from: client}
+	c.meet(client, q.address().Port())
+	return c
 }
 
 func (q *quicListener) dismiss(s *session3) {

@@ -199,7 +199,7 @@ func (x *exchange) protocol() string {
 
 // peer is the address that the connection is with.
 func (c *conn) peer() netip.Addr {
-	return c.address
+	return c.from.Addr()
 }
 
 // writeRefusal writes down a message that is no request. Nothing of it is known.
@@ -211,7 +211,7 @@ func (c *conn) writeRefusal(w *work, status int, reason string) {
 	now := c.proxy.clock.now()
 	r := &w.record
 	r.entry = accesslog.Entry{
-		Begin: c.proxy.clock.at(now), Client: c.peer(), Peer: c.peer(), Request: new(http1.Request),
+		Begin: c.proxy.clock.at(now), Client: c.hop.Client(new(http1.Request)), Peer: c.peer(), Request: new(http1.Request),
 		Scheme: c.hop.Scheme(new(http1.Request)), ServerPort: c.hop.Port(), Status: status, Reason: reason,
 		Connection: int64(c.shard), ConnectionRequests: c.served.Load(),
 	}

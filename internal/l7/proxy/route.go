@@ -20,7 +20,7 @@ func (x *exchange) ready() bool {
 	case !x.headers() || x.stepped(true):
 	case x.route.HTTPSRedirect != nil && x.hop.Scheme(r) != "https":
 		x.redirect(x.route.HTTPSRedirect)
-	case x.preflight():
+	case !x.certified() || x.preflight():
 	case x.route.Redirect != nil:
 		x.redirect(x.route.Redirect)
 	case x.stepped(false):
@@ -33,8 +33,7 @@ func (x *exchange) ready() bool {
 	case !x.rewrite():
 		x.answer(400, "the path cannot be rewritten as the route says")
 	default:
-		x.requestFields()
-		return true
+		return x.requestFields()
 	}
 	return false
 }

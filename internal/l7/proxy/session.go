@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"os"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
@@ -24,9 +23,9 @@ var (
 type session struct {
 	mux
 	conn *conn
-	// bulk holds what has been received, from begin to end; nil if nothing has.
-	bulk       *[bulkSize]byte
-	begin, end int
+	// bulk holds what has been received, up to end; nil if nothing has.
+	bulk *[bulkSize]byte
+	end  int
 	// fresh are streams that have just been opened.
 	fresh []*http2.Stream
 	// since is when what has come in part began, quiet when the last request ended; 0 if
@@ -109,9 +108,9 @@ func (m *session) serve() bool {
 
 // rest gives the buffer back if it is empty.
 func (m *session) rest() {
-	if m.bulk != nil && m.begin == m.end {
+	if m.bulk != nil && m.end == 0 {
 		m.proxy.bulks.Put(m.bulk)
-		m.bulk, m.begin, m.end = nil, 0, 0
+		m.bulk = nil
 	}
 }
 
@@ -119,18 +118,20 @@ func (m *session) rest() {
 func (m *session) handle() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	moved := false
 	if m.bulk != nil {
-		n, err := m.h2.Feed(m.bulk[m.begin:m.end])
-		if m.begin += n; err != nil {
+		n, err := m.h2.Feed(m.bulk[:m.end])
+		if err != nil {
 			m.over = true
 			m.proxy.tally.refuse(400)
 		}
-		m.end = copy(m.bulk[:], m.bulk[m.begin:m.end])
-		m.begin = 0
+		m.end = copy(m.bulk[:], m.bulk[n:m.end])
+		moved = n > 0
 	}
-	if m.end == 0 && m.h2.Whole() {
+	switch whole := m.h2.Whole(); {
+	case whole && m.end == 0:
 		m.since = 0
-	} else if m.since == 0 {
+	case whole && moved, m.since == 0: // another frame than before is there in part
 		m.since = m.proxy.clock.now()
 	}
 	for _, s := range m.fresh {
@@ -139,7 +140,7 @@ func (m *session) handle() {
 	clear(m.fresh)
 	m.fresh = m.fresh[:0]
 	m.flush()
-	m.throttle() // a client that asks for answers has to take them
+	m.throttle(maxOwed) // a client that asks for answers has to take them
 }
 
 // open has a request answered, unless there are too many in all.
@@ -215,6 +216,3 @@ func (m *session) watch(now int64) {
 
 // poke has the read that waits for the client end at the next tick.
 func (m *session) poke() { m.socket.arm(1) }
-
-// ended reports whether an error is that poke has done so.
-func ended(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

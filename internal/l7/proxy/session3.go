@@ -66,7 +66,7 @@ func (s *session3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.streams.Add(1)
 	c := s.conn
-	if client := addressOfUDP(s.quic.RemoteAddr()); client != c.address {
+	if client := addressOfUDP(s.quic.RemoteAddr()); client != c.from {
 		c = s.newConn(client, c.shard) // the client has moved (RFC 9000, section 9)
 		c.facts = s.conn.facts
 	}

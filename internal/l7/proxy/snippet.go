@@ -67,13 +67,28 @@ func (x *exchange) snippetFields() {
 	}
 }
 
-// requestFields gives the backend the fields that the Route says.
-func (x *exchange) requestFields() {
-	s := x.snippet()
-	if s == nil {
-		return
+// requestFields gives the backend the fields that the Route says. It reports whether
+// they are known; if not, the request has been answered.
+func (x *exchange) requestFields() bool {
+	if x.route.Filters == nil {
+		return true
 	}
-	for _, f := range s.Request {
+	if h := x.route.Filters.Headers; h != nil && h.Backends.Name != "" {
+		content := x.proxy.content(h.Backends)
+		if content == nil {
+			x.answer(503, "the fields of the route's requests are not known")
+			return false
+		}
+		x.setFields(content.Fields)
+	}
+	if s := x.snippet(); s != nil {
+		x.setFields(s.Request)
+	}
+	return true
+}
+
+func (x *exchange) setFields(fields []filter.FieldTemplate) {
+	for _, f := range fields {
 		made := field(f.Name, string(f.Value.Append(nil, x.value)))
 		if len(made.Value) == 0 {
 			x.request.Remove(string(made.Lower))

@@ -15,12 +15,14 @@ var errNoCertificate = errors.New("no certificate for this name")
 // session tickets crypto/tls makes and changes by itself, and the certificate that
 // the state of the moment has for the name that the client asks for.
 func (l *listener) tlsConfig() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return l.certificate(hello.ServerName)
 		},
 	}
+	config.GetConfigForClient = l.askClient(config)
+	return config
 }
 
 // certificate returns that of a name, else that of its wildcard, else that of no

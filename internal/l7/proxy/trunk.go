@@ -167,7 +167,7 @@ func (t *trunk) run() {
 		if t.flush(); err != nil {
 			t.die(err)
 		}
-		t.throttle()
+		t.throttle(maxOwed)
 		dead := t.dead
 		t.mu.Unlock()
 		if dead {

@@ -214,17 +214,6 @@ func lead(t *testing.T, c acme.Config, s *secrets, peers ...*replica) *leader {
 	ended := make(chan struct{})
 	l.stop = sync.OnceFunc(func() { cancel(); <-ended })
 	t.Cleanup(l.stop)
-	wakes := s.follow()
-	go func() {
-		for {
-			select {
-			case <-wakes:
-				l.Wake()
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
 	l.Offer(table(t, c))
 	go func() { defer close(ended); _ = l.Run(ctx) }()
 	return l

@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
+)
+
+// issue makes a certificate by another; parent nil: one of its own.
+func issue(t *testing.T, name string, parent *tls.Certificate, ca bool) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name, Organization: []string{"Shop"}}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: ca, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	by, signer := of, any(key)
+	var chain [][]byte
+	if parent != nil {
+		by, signer, chain = parent.Leaf, parent.PrivateKey, parent.Certificate
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, of, by, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: append([][]byte{raw}, chain...), PrivateKey: key, Leaf: leaf}
+}
+
+func pemOf(c *tls.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
+}
+
+// TestClientTLS holds which certificates let clients in, over HTTP/1.1 and HTTP/2, and
+// what backends are told; a connection whose name asks for no certificate gets nobody in.
+func TestClientTLS(t *testing.T) {
+	var seen http.Header
+	up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
+	authority, stranger := issue(t, "authority", nil, true), issue(t, "stranger", nil, true)
+	between := issue(t, "between", authority, true)
+	server := issue(t, "shop.example", nil, false)
+	ref := filter.Reference{Purpose: filter.ClientAuthority, Namespace: "shop", Name: "ca"}
+	content, problems := filter.Read(ref, map[string][]byte{"ca.crt": pemOf(authority)})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	anna, eve, deep := issue(t, "anna", authority, false), issue(t, "anna", stranger, false), issue(t, "deep", between, false)
+	for name, c := range map[string]struct {
+		with   filter.ClientTLS
+		shows  *tls.Certificate
+		host   string
+		status int
+		verify string
+	}{
+		"right":              {filter.ClientTLS{Depth: 1}, anna, "shop.example", 200, "SUCCESS"},
+		"none":               {filter.ClientTLS{Depth: 1}, nil, "shop.example", 400, ""},
+		"stranger":           {filter.ClientTLS{Depth: 1}, eve, "shop.example", 400, ""},
+		"not asked":          {filter.ClientTLS{Depth: 1}, anna, "other.example", 400, ""},
+		"too deep":           {filter.ClientTLS{Depth: 1}, deep, "shop.example", 400, ""},
+		"deep":               {filter.ClientTLS{Depth: 2}, deep, "shop.example", 200, "SUCCESS"},
+		"page":               {filter.ClientTLS{Depth: 1, ErrorPage: "https://shop.example/sorry"}, nil, "shop.example", 302, ""},
+		"subject":            {filter.ClientTLS{Depth: 1, Subject: regexp.MustCompile("CN=anna")}, anna, "shop.example", 200, "SUCCESS"},
+		"other subject":      {filter.ClientTLS{Depth: 1, Subject: regexp.MustCompile("CN=bert")}, anna, "shop.example", 403, ""},
+		"optional":           {filter.ClientTLS{Depth: 1, Optional: true}, nil, "shop.example", 200, "NONE"},
+		"optional, stranger": {filter.ClientTLS{Depth: 1, Optional: true}, eve, "shop.example", 400, ""},
+		"unverified":         {filter.ClientTLS{Depth: 1, Optional: true, Unverified: true}, eve, "shop.example", 200, "FAILED:unable to verify the first certificate"},
+		"pass":               {filter.ClientTLS{Depth: 1, Pass: true}, anna, "shop.example", 200, "SUCCESS"},
+	} {
+		c.with.Authorities = ref
+		route := *toBackend()(nil)
+		route.Filters = &filter.Filters{ClientTLS: &c.with}
+		table := tableFor(up)
+		table.Listeners["web"].Protocol = l7.HTTPS
+		table.Listeners["web"].Certificates = table.Listeners["web"].Certificates.Set("", l7.CertificateID{Name: "server"})
+		p := start(t, Config{}, table, func(*l7.Request) *l7.Route { return &route })
+		p.asks = func(_ *l7.Routes, host string) bool { return host == "shop.example" }
+		p.SetCertificates(Certificates{{Name: "server"}: server})
+		p.SetContents(Contents{ref: content})
+		for _, h2 := range []bool{false, true} {
+			seen = nil
+			response := askTLS(t, p, c.host, c.shows, h2)
+			if response.StatusCode != c.status || (response.ProtoMajor == 2) != h2 || (seen != nil) != (c.status == 200) {
+				t.Errorf("%s: %s %d, want %d", name, response.Proto, response.StatusCode, c.status)
+			}
+			if c.status != 200 {
+				continue
+			}
+			passed, _ := url.QueryUnescape(seen.Get("Ssl-Client-Cert"))
+			if got := seen.Values("Ssl-Client-Verify"); len(got) != 1 || got[0] != c.verify || (passed == string(pemOf(anna))) != c.with.Pass || (c.shows == anna || c.shows == eve) != (seen.Get("Ssl-Client-Subject-Dn") == "CN=anna,O=Shop") {
+				t.Errorf("%s: the backend gets %v", name, seen)
+			}
+		}
+	}
+}
+
+// askTLS sends a request, with a certificate if the proxy asks for one, and with fields
+// that only the proxy may set.
+func askTLS(t *testing.T, p *Proxy, host string, shows *tls.Certificate, h2 bool) *http.Response {
+	t.Helper()
+	config := &tls.Config{InsecureSkipVerify: true, ServerName: host, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if shows == nil {
+			return new(tls.Certificate), nil
+		}
+		return shows, nil
+	}}
+	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: h2}
+	defer transport.CloseIdleConnections()
+	request, _ := http.NewRequest("GET", strings.Replace(p.url(), "http:", "https:", 1), nil)
+	request.Header.Set("ssl-client-verify", "SUCCESS")
+	request.Header.Set("ssl-client-cert", "forged")
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	response.Body.Close()
+	return response
+}
