@@ -218,9 +218,14 @@ func (q *quicListener) admit(open *quic.Conn) *session3 {
 	s.conn = q.newConn(addressOfUDP(open.RemoteAddr()), q.number)
 	s.conn.learn(open.ConnectionState().TLS)
 	s.server = &http3.Server{
-		Handler: s, IdleTimeout: q.proxy.config.IdleTimeout, Logger: q.proxy.config.Log,
+		Handler: s, Logger: q.proxy.config.Log,
 		MaxHeaderBytes: 2 * q.proxy.config.MaxHead, // what exceeds MaxHead is answered as elsewhere
 	}
+	s.idle = time.AfterFunc(q.proxy.config.IdleTimeout, func() {
+		if s.active.Load() == 0 {
+			s.close()
+		}
+	})
 	q.served.Add(1)
 	q.sessions[s] = struct{}{}
 	return s

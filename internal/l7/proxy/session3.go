@@ -20,12 +20,27 @@ type session3 struct {
 	conn *conn
 	// active are the requests under way.
 	active atomic.Int64
+	// idle ends a connection that has brought no whole request for too long, be it that a
+	// part of one has come: http3 waits for the rest of a header for ever.
+	idle *time.Timer
 }
 
 // run serves the connection until its end.
 func (s *session3) run() {
+	defer s.idle.Stop()
 	_ = s.server.ServeQUICConn(s.quic)
+	s.close()
+}
+
+func (s *session3) close() {
 	_ = s.quic.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+}
+
+// rest notes that a request is over.
+func (s *session3) rest() {
+	if s.active.Add(-1) == 0 {
+		s.idle.Reset(s.proxy.config.IdleTimeout)
+	}
 }
 
 // lookActive is how often it is looked whether the last request of a connection that
@@ -55,7 +70,7 @@ func (s *session3) drain() {
 // ServeHTTP answers a request.
 func (s *session3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := s.proxy
-	defer s.active.Add(-1)
+	defer s.rest()
 	defer p.streams.Add(-1)
 	// A client that resets streams at once has more requests under way than streams.
 	if s.active.Add(1) > int64(p.config.MaxStreams) || p.streams.Load() >= int64(p.config.MaxConnections) {
