@@ -3,8 +3,6 @@ package proxy
 import (
 	"crypto/tls"
 	"encoding/hex"
-	"errors"
-	"net"
 	"net/netip"
 	"time"
 
