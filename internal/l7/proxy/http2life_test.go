@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
 
 // TestHTTP2Drains holds that a client is told before its connection ends, that what is
@@ -355,5 +356,40 @@ func TestRapidReset(t *testing.T) {
 	until(t, func() bool { return under.Load() == 0 && p.streams.Load() == 0 })
 	if most.Load() > 2*8 { // an endpoint may notice a little later
 		t.Errorf("%d requests at a time at the endpoint", most.Load())
+	}
+}
+
+// TestCallsAreRetried holds that the statuses which a Route names have another endpoint
+// of HTTP/2 asked, with the same body.
+func TestCallsAreRetried(t *testing.T) {
+	var asked atomic.Int64
+	up := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err != nil || string(body) != "small" {
+			t.Errorf("%q, error %v", body, err)
+		}
+		if asked.Add(1) < 3 {
+			w.WriteHeader(503)
+		}
+	})
+	route := grpcRoute()
+	route.Filters = &filter.Filters{Retry: &filter.Retry{Statuses: []int{503}, Always: true}}
+	p := start(t, Config{}, tableFor(up), to(route))
+	f := dialFrames(t, p)
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, BlockFragment: f.header(
+		":method", "POST", ":scheme", "http", ":path", "/", ":authority", "x")})
+	f.WriteData(1, true, []byte("small"))
+	f.out.Flush()
+	if text, _ := f.frame(); text != "" { // the settings
+		t.Error(text)
+	}
+	got := ""
+	for !strings.Contains(got, "headers 1") {
+		text, over := f.frame()
+		if got += text; over {
+			break
+		}
+	}
+	if !strings.Contains(got, ":status: 200") || asked.Load() != 3 {
+		t.Errorf("%s after %d", got, asked.Load())
 	}
 }
