@@ -81,7 +81,7 @@ func TestEveryValueIsDocumented(t *testing.T) {
 	defaults := map[string]string{}
 	flatten(t, values, known, "", defaults)
 
-	row := regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\| `(.*?)` \\| (.*) \\|$")
+	row := regexp.MustCompile("(?m)^\\| `([a-zA-Z0-9.]+)` \\| `(.*?)` \\| (.*) \\|$")
 	documented := map[string]bool{}
 	for _, m := range row.FindAllStringSubmatch(string(read(t, "README.md")), -1) {
 		path, byDefault, words := m[1], m[2], m[3]

@@ -24,11 +24,15 @@ func L7Config(c config.Config) l7.Config {
 	return made
 }
 
+// servicePort is where the chart's Service of gateways has HTTPS.
+const servicePort = 443
+
 // ProxyConfig says how gateways serve.
 func ProxyConfig(c config.Config, log *slog.Logger) proxy.Config {
 	g := c.Gateway
 	return proxy.Config{
 		TrustedProxies: g.TrustedProxies, ProxyProtocol: g.ProxyProtocol, MaxConnections: g.MaxConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
+		HTTP3: g.HTTP3, AltSvcPort: servicePort,
 		Log: log.With("plane", "gateway"), AccessLog: accessLog(g.AccessLog),
 	}
 }

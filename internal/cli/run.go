@@ -18,7 +18,7 @@ type served struct {
 	dir, config, http, level string
 	httpPort, httpsPort      uint16
 	dns                      []string
-	nginx                    bool
+	nginx, http3             bool
 }
 
 func newRun() *cobra.Command {
@@ -55,6 +55,7 @@ was there before in force. Ctrl-C lets requests end before the process does.`,
 	cmd.Flags().Uint16Var(&s.httpsPort, "https-port", 443, "port for HTTPS")
 	cmd.Flags().StringSliceVar(&s.dns, "dns", nil, "also answer DNS queries at ADDRESS:PORT, by UDP and TCP")
 	cmd.Flags().BoolVar(&s.nginx, "ingress-nginx", false, "also serve the classes of ingress-nginx (migration.ingressNginx)")
+	cmd.Flags().BoolVar(&s.http3, "http3", false, "also serve HTTP/3, at the UDP port of --https-port (gateway.http3)")
 	cmd.Flags().StringVar(&s.http, "http", "127.0.0.1:10256", "address for /readyz, /metrics and /status")
 	cmd.Flags().StringVar(&s.level, "log-level", "", "debug, info, warn or error; overrides the configuration file")
 	return cmd
@@ -77,6 +78,7 @@ func (s *served) options() (agent.Options, error) {
 		return agent.Options{}, usageError{fmt.Errorf("--log-level %s is none of debug, info, warn and error", s.level)}
 	}
 	c.Gateway.HTTPPort, c.Gateway.HTTPSPort = s.httpPort, s.httpsPort
+	c.Gateway.HTTP3 = c.Gateway.HTTP3 || s.http3
 	c.Gateway.Lameduck = 0 // nobody has to be told to go elsewhere
 	c.Migration.IngressNginx = c.Migration.IngressNginx || s.nginx
 	planes := []string{"gateway"}

@@ -58,6 +58,9 @@ type Gateway struct {
 	// HTTPPort and HTTPSPort are where gateways listen.
 	HTTPPort  uint16 `yaml:"httpPort"`
 	HTTPSPort uint16 `yaml:"httpsPort"`
+	// HTTP3 has gateways serve HTTP/3 as well, at the UDP port HTTPSPort, and tell clients
+	// that it is at port 443, which is the Service's.
+	HTTP3 bool `yaml:"http3"`
 	// TrustedProxies are ranges of addresses of load balancers in front, whose word
 	// about the client is taken (X-Forwarded-For and the like).
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`

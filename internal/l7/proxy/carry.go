@@ -105,10 +105,10 @@ func (c *carriage) stream(block []byte) error {
 		return c.relay()
 	}
 	poured := make(chan error, 1)
-	c.inbound.stop(false)
+	c.inbound.body.stop(false)
 	go func() { poured <- c.pour() }()
 	err := c.relay()
-	c.inbound.stop(true)
+	c.inbound.body.stop(true)
 	t.mu.Lock()
 	t.h2.Cancel(c.s, http2.Cancel)
 	t.mu.Unlock()

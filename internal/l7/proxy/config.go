@@ -33,10 +33,16 @@ type Config struct {
 	// Balancing chooses among the endpoints of a backend: RoundRobin.
 	Balancing Balancing
 
+	// HTTP3 has HTTPS listeners serve HTTP/3 as well, at the UDP port of the same number.
+	// AltSvcPort is what other answers of theirs say is that port (RFC 7838), which is
+	// another one if clients reach the proxy through a Service: the listener's.
+	HTTP3      bool
+	AltSvcPort uint16
+
 	// MaxConnections bounds those of clients in all: 16384; more are closed at once.
 	MaxConnections int
 	// MaxStreams bounds the requests that a client has under way on one connection of
-	// HTTP/2: 128. MaxConnections bounds them in all.
+	// HTTP/2 or HTTP/3: 128. MaxConnections bounds them in all.
 	MaxStreams int
 	// MaxLine, MaxHead and MaxFields bound the header of requests and responses: 8 KB,
 	// 32 KB and 100.

@@ -81,7 +81,7 @@ func (c *conn) run() {
 		if c.listener.meter.shake(s, err); err != nil {
 			return
 		}
-		c.learn(s)
+		c.learn(s.ConnectionState())
 	}
 	if c.begin() {
 		c.http1()

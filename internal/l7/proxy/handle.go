@@ -19,9 +19,9 @@ type exchange struct {
 	*work
 	// client is who asked: the connection, or a part of it.
 	client downstream
-	// inbound is the client if it speaks HTTP/2, else nil; code is what it is told if the answer
-	// cannot be completed.
-	inbound *inbound
+	// inbound is what the client wants if it speaks HTTP/2 or HTTP/3, else nil; code is what it
+	// is told if the answer cannot be completed.
+	inbound *interest
 	code    http2.Code
 	// begin is when the request came, at what time it was when that was last asked.
 	begin, at int64
@@ -87,6 +87,7 @@ func (x *exchange) run() {
 	x.body = body{}
 	var spec *l7.Listener
 	x.state, spec = x.listener.current()
+	x.added = append(x.added, x.listener.offer...)
 	if err := x.describe(); err != nil {
 		x.answer(400, err.Error())
 	} else if !x.challenge() {

@@ -113,6 +113,11 @@ func startTLS(t testing.TB, up netip.AddrPort) *Proxy { return startTLSWith(t, C
 
 // startTLSWith does the same with a Config.
 func startTLSWith(t testing.TB, config Config, up netip.AddrPort) *Proxy {
+	return startTLSRouted(t, config, up, toBackend())
+}
+
+// startTLSRouted does the same with Routes.
+func startTLSRouted(t testing.TB, config Config, up netip.AddrPort, route router) *Proxy {
 	id := l7.CertificateID{Namespace: "shop", Name: "web"}
 	var names pmap.Map[string, l7.CertificateID]
 	table := tableFor(up)
@@ -120,7 +125,7 @@ func startTLSWith(t testing.TB, config Config, up netip.AddrPort) *Proxy {
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	p := start(t, config, table, toBackend())
+	p := start(t, config, table, route)
 	p.SetCertificates(Certificates{id: &s.TLS.Certificates[0]})
 	return p
 }

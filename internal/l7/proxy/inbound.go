@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"os"
-	"sync/atomic"
 
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
@@ -19,12 +18,8 @@ type inbound struct {
 	block int
 	waits bool
 
-	// up is the connection to an upstream, call the stream of one, that the exchange
-	// waits for; gone is set when the client does not want the answer any more. The
-	// session's lock guards them.
-	up   *socket
-	call *http2.Stream
-	gone atomic.Bool
+	// interest is guarded by the session's lock.
+	interest
 	// pace is how fast the client takes the answer.
 	pace pace
 	// stopped is set when no more of the body is wanted.
@@ -37,13 +32,13 @@ func (m *session) answer(s *http2.Stream) {
 	defer p.serving.Done()
 	w := p.works.Get().(*work)
 	d := &w.inbound
-	*d = inbound{session: m, s: s, work: w}
+	*d = inbound{session: m, s: s, work: w, interest: interest{version: http20, guard: &m.mu, body: d}}
 	m.mu.Lock()
 	s.Owner = d
 	d.gone.Store(s.Err != nil)
 	m.mu.Unlock()
 	x := &w.exchange
-	*x = exchange{conn: m.conn, work: w, client: d, inbound: d}
+	*x = exchange{conn: m.conn, work: w, client: d, inbound: &d.interest}
 	_, err := w.request.Parse(s.Head, &w.limits)
 	w.toHEAD = string(w.request.Method) == "HEAD"
 	w.record.head = int64(len(s.Head))
@@ -53,7 +48,7 @@ func (m *session) answer(s *http2.Stream) {
 		err = &http1.Error{Status: 431, Reason: "the header is too large"}
 		fallthrough
 	case err != nil:
-		d.refuse(err)
+		m.conn.refuseOne(w, d, err)
 	default:
 		d.gather()
 		x.run()
@@ -72,16 +67,16 @@ func (m *session) answer(s *http2.Stream) {
 	p.streams.Add(-1)
 }
 
-// refuse answers what is no request.
-func (d *inbound) refuse(err error) {
+// refuseOne answers what is no request, one of many of a connection.
+func (c *conn) refuseOne(w *work, to downstream, err error) {
 	var reason *http1.Error
 	if !errors.As(err, &reason) {
 		reason = &http1.Error{Status: 400, Reason: err.Error()}
 	}
-	d.proxy.tally.refuse(reason.Status)
-	d.work.request.Minor, d.work.toHEAD = 1, false
-	d.work.sayPage(d, reason.Status, reason.Reason, false)
-	d.conn.writeRefusal(d.work, reason.Status, reason.Reason)
+	c.proxy.tally.refuse(reason.Status)
+	w.request.Minor, w.toHEAD, w.trailer = 1, false, w.trailer[:0]
+	w.sayPage(to, reason.Status, reason.Reason, false)
+	c.writeRefusal(w, reason.Status, reason.Reason)
 }
 
 // gather takes over a body that has come whole and is small: it can be sent at once,
@@ -190,12 +185,8 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 	}
 }
 
-// trailer returns the text of the fields after the body, if that has come whole. A nil
-// request is one of HTTP/1.1, whose trailers end here.
+// trailer implements requestBody.
 func (d *inbound) trailer() []byte {
-	if d == nil {
-		return nil
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.s.Ended {
@@ -204,43 +195,10 @@ func (d *inbound) trailer() []byte {
 	return d.s.Trailer
 }
 
-// stop has receive wait no more, or again.
+// stop implements requestBody.
 func (d *inbound) stop(now bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = now
 	d.s.Wake()
-}
-
-// lost ends what the exchange waits for, since its client is gone. The lock is held.
-func (d *inbound) lost() {
-	d.gone.Store(true)
-	if d.up != nil {
-		_ = d.up.TCPConn.Close()
-	}
-	if d.call != nil {
-		d.call.Wake()
-	}
-}
-
-// statusGone is what is counted for a request whose client has given it up; nginx has
-// the number.
-const statusGone = 499
-
-// wanted reports whether the client still waits for the answer, as far as one knows.
-func (d *inbound) wanted() bool {
-	return d == nil || !d.gone.Load()
-}
-
-// hold notes what the exchange waits for, or that it waits no more, and reports whether
-// the client still wants an answer. A nil stream is a connection of HTTP/1.1, which is
-// not looked at in the meantime.
-func (d *inbound) hold(up *socket, call *http2.Stream) bool {
-	if d == nil {
-		return true
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.up, d.call = up, call
-	return !d.gone.Load()
 }

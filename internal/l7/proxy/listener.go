@@ -46,15 +46,19 @@ type listener struct {
 	tls     *tls.Config
 	count   int
 	meter   *listenerMeter
+	// quic serves HTTP/3, which offer tells clients that do not speak it; nil: it is not
+	// served.
+	quic  *quicListener
+	offer []addition
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 }
 
-// newListener opens the port of a Listener. SO_REUSEPORT lets the next version of
-// the program listen before this one ends.
-func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener) (*listener, error) {
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+// reusing opens ports with SO_REUSEPORT, which lets the next version of the program
+// listen before this one ends.
+func reusing() *net.ListenConfig {
+	return &net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var failure error
 		if err := raw.Control(func(fd uintptr) {
 			failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
@@ -63,6 +67,11 @@ func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener)
 		}
 		return failure
 	}}
+}
+
+// newListener opens the port of a Listener.
+func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener) (*listener, error) {
+	config := reusing()
 	address := netip.AddrPortFrom(p.config.Address, spec.Port)
 	network := "tcp"
 	if address.Addr().Is4() {
@@ -84,7 +93,10 @@ func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener)
 	if spec.Protocol == l7.HTTPS {
 		l.tls = l.tlsConfig()
 	}
-	p.config.Log.Info("proxy is listening", "listener", name, "address", l.address())
+	if l.tls != nil && p.config.HTTP3 {
+		l.openHTTP3(ctx)
+	}
+	p.config.Log.Info("proxy is listening", "listener", name, "address", l.address(), "http3", l.quic != nil)
 	return l, nil
 }
 
@@ -197,6 +209,9 @@ func (l *listener) drain() {
 	now := l.proxy.clock.now()
 	l.drained.Store(now)
 	l.draining.Store(true)
+	if l.quic != nil {
+		l.quic.drain()
+	}
 	l.listener.SetDeadline(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()

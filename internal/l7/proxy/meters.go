@@ -80,6 +80,7 @@ const (
 	http10 = iota
 	http11
 	http20
+	http30
 	versions
 )
 

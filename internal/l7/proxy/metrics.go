@@ -119,7 +119,7 @@ func (m *metrics) backend(out output, b *backendMeter, name string) {
 func (m *metrics) listener(out output, l *listenerMeter, name string) {
 	out <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(l.open.Load()), name)
 	out.counter(m.accepted, l.accepted.Load(), name)
-	for version, protocol := range []string{"HTTP/1.0", "HTTP/1.1", "HTTP/2"} {
+	for version, protocol := range []string{"HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"} {
 		out.some(m.versions, l.requests[version].Load(), name, protocol)
 	}
 	for version, text := range []string{"1.2", "1.3"} {

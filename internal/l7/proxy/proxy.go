@@ -242,6 +242,9 @@ func (p *Proxy) listen(ctx context.Context) error {
 		}
 		p.listeners[name] = l
 		p.serving.Go(l.serve)
+		if l.quic != nil {
+			p.serving.Go(l.quic.serve)
+		}
 	}
 	return errors.Join(failures...)
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"crypto/tls"
 	"encoding/hex"
-	"net"
 	"net/netip"
 	"time"
 
@@ -211,13 +210,13 @@ func (x *exchange) describeEntry() {
 }
 
 func (x *exchange) protocol() string {
-	return [...]string{"HTTP/1.0", "HTTP/1.1", "HTTP/2.0"}[x.version()]
+	return [...]string{"HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"}[x.version()]
 }
 
 func (x *exchange) version() int {
 	switch {
 	case x.inbound != nil:
-		return http20
+		return x.inbound.version
 	case x.request.Minor == 0:
 		return http10
 	}
@@ -226,10 +225,7 @@ func (x *exchange) version() int {
 
 // peer is the address that the connection is with.
 func (c *conn) peer() netip.Addr {
-	if a, ok := c.socket.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
+	return c.from.Addr()
 }
 
 // writeRefusal writes down a message that is no request. Nothing of it is known.
@@ -256,11 +252,10 @@ func (c *conn) writeRefusal(w *work, status int, reason string) {
 type facts struct{ version, cipher, name string }
 
 // learn notes how a handshake has ended.
-func (c *conn) learn(s *secure) {
+func (c *conn) learn(state tls.ConnectionState) {
 	if !c.proxy.records() {
 		return
 	}
-	state := s.ConnectionState()
 	version := "TLSv1.2"
 	if state.Version == tls.VersionTLS13 {
 		version = "TLSv1.3"
