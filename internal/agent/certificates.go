@@ -116,7 +116,7 @@ func (c *certificates) Describe() []string {
 }
 
 // maxNotes is how many lines a plane may say of itself.
-const maxNotes = 20
+const maxNotes = 5
 
 // peersOf returns the replicas of the gateway that are ready, at one address each: of
 // the family that the Service has first.

@@ -53,6 +53,28 @@ func (d *heldData) set(name kube.DataName, keys map[string][]byte) {
 	d.changed <- struct{}{}
 }
 
+// untilAnswer asks as an authority does, until the answer is this.
+func untilAnswer(t *testing.T, port uint16, status int, body string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	var last string
+	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
+		request, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/.well-known/acme-challenge/tok", port), nil)
+		request.Host = "new.example.com"
+		response, err := client.Do(request)
+		if err != nil {
+			last = err.Error()
+			continue
+		}
+		got, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if last = fmt.Sprint(response.StatusCode, " ", string(got)); response.StatusCode == status && strings.HasPrefix(string(got), body) {
+			return
+		}
+	}
+	t.Errorf("%s, want %d", last, status)
+}
+
 // TestGatewayAnswers: what the controller writes is answered without any Ingress, where
 // the terms of an authority are agreed to.
 func TestGatewayAnswers(t *testing.T) {
@@ -73,26 +95,7 @@ func TestGatewayAnswers(t *testing.T) {
 		}
 		state, _ := desired.Build(desired.Objects{Synced: true}, desired.Node{}, nil)
 		line.offer(state)
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-		until := func(status int, body string) {
-			t.Helper()
-			var last string
-			for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
-				request, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/.well-known/acme-challenge/tok", ports[0]), nil)
-				request.Host = "new.example.com"
-				response, err := client.Do(request)
-				if err != nil {
-					last = err.Error()
-					continue
-				}
-				got, _ := io.ReadAll(response.Body)
-				_ = response.Body.Close()
-				if last = fmt.Sprint(response.StatusCode, " ", string(got)); response.StatusCode == status && strings.HasPrefix(string(got), body) {
-					return
-				}
-			}
-			t.Errorf("agreed %t: %s, want %d", agreed, last, status)
-		}
+		until := func(status int, body string) { t.Helper(); untilAnswer(t, ports[0], status, body) }
 		until(404, "")
 		name := kube.DataName{Name: desired.Name{Namespace: a.options.Config.Status.LeaseNamespace, Name: acme.AnswersSecret}}
 		text, _ := json.Marshal(map[string]any{"kind": acme.HTTP01, "host": "new.example.com", "token": "tok", "key": "tok.thumb", "until": time.Now().Add(time.Hour)})

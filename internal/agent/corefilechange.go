@@ -31,6 +31,8 @@ type Kept struct {
 	spans *spans
 	// proxy is the gateway's; nil in other processes.
 	proxy *proxy.Proxy
+	// stapling is what the gateway knows of revocation; nil if it is not to.
+	stapling *stapling
 }
 
 // NewKept returns what a process has that has kept nothing yet.

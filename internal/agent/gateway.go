@@ -43,13 +43,14 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 	}
 	plane := &gatewayPlane{
 		proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log), challenges: newChallenges(a.options.Config, a.log),
+		stapling: a.options.Kept.staples(a.options.Config.Gateway.OCSPStapling, a.log),
 	}
 	config := L7Config(a.options.Config)
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
 		return l7.Compile(s, last, config)
 	}
 	line := newPipeline("gateway", plane, compile, func(t l7.Table) uint64 { return t.Revision }, a.log)
-	a.services = append(a.services, plane.followData)
+	a.services = append(a.services, plane.followData, plane.stapling.run)
 	a.registry.MustRegister(p.Collector(), plane.credentials)
 	return line, nil
 }
@@ -61,6 +62,7 @@ type gatewayPlane struct {
 	credentials *credentials
 	contents    *contents
 	challenges  *challenges
+	stapling    *stapling
 	// taking is held while the proxy is given what objects hold.
 	taking sync.Mutex
 
@@ -110,7 +112,7 @@ func (p *gatewayPlane) takeData(t l7.Table) {
 	p.taking.Lock()
 	defer p.taking.Unlock()
 	data, _ := p.data.Get()
-	p.proxy.SetCertificates(p.credentials.certificates(data))
+	p.proxy.SetCertificates(p.stapling.offer(p.credentials.certificates(data)))
 	p.proxy.SetContents(p.contents.read(t, data))
 	p.proxy.SetAnswers(p.challenges.read(data))
 }
@@ -122,6 +124,11 @@ func (p *gatewayPlane) followData(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-p.data.Changed():
+		case <-p.stapling.changed:
+			p.taking.Lock()
+			p.proxy.SetCertificates(p.stapling.certificates())
+			p.taking.Unlock()
+			continue
 		}
 		p.mu.Lock()
 		wants := p.wants

@@ -77,6 +77,10 @@ type Gateway struct {
 	// collector of OpenTelemetry.
 	AccessLog AccessLog `yaml:"accessLog"`
 	Tracing   Tracing   `yaml:"tracing"`
+	// OCSPStapling says which responders are asked whether the certificates that are shown
+	// have been revoked: public (those on the Internet), any (also those on private
+	// addresses, which whoever writes a Secret then has asked), or none.
+	OCSPStapling string `yaml:"ocspStapling"`
 }
 
 // Migration says whose objects are served beside Fairlead's own.
@@ -181,7 +185,7 @@ func Default() Config {
 			External: External{Apex: "dns", TTL: 5}, // as CoreDNS's k8s_external
 		},
 		Status: Status{LeaseNamespace: "fairlead-system"},
-		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute,
+		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute, OCSPStapling: "public",
 			AccessLog: AccessLog{Format: "json"}, Tracing: Tracing{Sampler: "parentbased_traceidratio", Ratio: 0.01}},
 		ACME: defaultACME(),
 	}

@@ -111,6 +111,7 @@ func TestGatewayMessages(t *testing.T) {
 		"gateway: {accessLog: {skipURLs: [\"~(\"]}}":         "gateway.accessLog.skipURLs: has \"~(\", which is not a regular expression: error parsing regexp: missing closing ): `(`",
 		"gateway: {tracing: {endpoint: \"collector:4317\"}}": `gateway.tracing.endpoint: "collector:4317" is not of the form http://HOST:PORT or https://HOST:PORT`,
 		"gateway: {tracing: {sampler: ratio}}":               `gateway.tracing: sampler "ratio" is none of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off and parentbased_traceidratio`,
+		"gateway: {ocspStapling: all}":                       `gateway.ocspStapling: "all" is none of public, any and none`,
 		"gateway: {tracing: {ratio: 2}}":                     "gateway.tracing: ratio 2 is not from 0 to 1",
 		"gateway: {defaultCertificate: tls}":                 `gateway.defaultCertificate: "tls" is not of the form NAMESPACE/NAME`, "gateway: {defaultBackend: a/b}": `gateway.defaultBackend: "a/b" is not of the form NAMESPACE/NAME:PORT`,
 	} {

@@ -79,6 +79,9 @@ func (g Gateway) validate(bad func(field, format string, args ...any)) {
 	}
 	g.AccessLog.validate(bad)
 	g.Tracing.validate(bad)
+	if s := g.OCSPStapling; s != "public" && s != "any" && s != "none" {
+		bad("gateway.ocspStapling", "%q is none of public, any and none", s)
+	}
 	if g.Lameduck < 0 || g.Drain < 0 {
 		bad("gateway.lameduck and gateway.drain", "must not be negative")
 	}

@@ -20,11 +20,15 @@ func (l *listener) tlsConfig() *tls.Config {
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return l.certificate(hello.ServerName)
 		},
-		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			return l.proxy.answers.Load().TLSConfig(hello)
-		},
 	}
-	config.GetConfigForClient = l.askClient(config)
+	ask := l.askClient(config)
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		// An authority has no certificate to show.
+		if answer, err := l.proxy.answers.Load().TLSConfig(hello); answer != nil || err != nil {
+			return answer, err
+		}
+		return ask(hello)
+	}
 	return config
 }
 
