@@ -209,7 +209,8 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 		if a.options.Config.Gateway.Service == "" {
 			return []pipeline{a.newStatus(client)}, nil
 		}
-		return []pipeline{a.newStatus(client), a.newIngressStatus(client)}, nil
+		ordered, line := a.newCertificates(client)
+		return []pipeline{a.newStatus(client), a.newIngressStatus(client, ordered.offer), line}, nil
 	case "ipam":
 		return []pipeline{a.newIPAM(client)}, nil
 	}

@@ -27,6 +27,8 @@ type Kept struct {
 	// As plugin/reload of CoreDNS has them.
 	failures prometheus.Counter
 	version  *prometheus.GaugeVec
+	// spans are where its proxy records traces; nil: nowhere.
+	spans *spans
 	// proxy is the gateway's; nil in other processes.
 	proxy *proxy.Proxy
 }

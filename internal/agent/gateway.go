@@ -2,16 +2,19 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/proxy"
+	"github.com/fairlead-net/fairlead/internal/l7/tracing"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -34,11 +37,13 @@ const firstData = 10 * time.Second
 // newGateway wires the proxy that serves Ingresses. The proxy itself outlives this
 // Agent: a changed configuration costs no connection.
 func (a *Agent) newGateway(data dataSource) (pipeline, error) {
-	p, err := a.options.Kept.gateway(ProxyConfig(a.options.Config, a.log))
+	p, err := a.options.Kept.gateway(ProxyConfig(a.options.Config, a.log), a.options.Config.Gateway.Tracing)
 	if err != nil {
 		return pipeline{}, err
 	}
-	plane := &gatewayPlane{proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log)}
+	plane := &gatewayPlane{
+		proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log), challenges: newChallenges(a.options.Config, a.log),
+	}
 	config := L7Config(a.options.Config)
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
 		return l7.Compile(s, last, config)
@@ -55,6 +60,9 @@ type gatewayPlane struct {
 	data        dataSource
 	credentials *credentials
 	contents    *contents
+	challenges  *challenges
+	// taking is held while the proxy is given what objects hold.
+	taking sync.Mutex
 
 	mu    sync.Mutex
 	wants l7.Table // the last Table whose objects are wanted
@@ -70,7 +78,9 @@ func (p *gatewayPlane) Apply(ctx context.Context, want l7.Table) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.began || !sameNames(p.wants, want) {
-		p.data.Want(namesIn(want))
+		names := namesIn(want)
+		maps.Copy(names, p.challenges.names)
+		p.data.Want(names)
 	}
 	p.wants = want
 	if !p.began {
@@ -94,11 +104,15 @@ func (p *gatewayPlane) firstData(ctx context.Context) {
 	p.takeData(p.wants)
 }
 
-// takeData gives the proxy what the objects hold that a Table names.
+// takeData gives the proxy what the objects hold that a Table names, and what it
+// answers certificate authorities.
 func (p *gatewayPlane) takeData(t l7.Table) {
+	p.taking.Lock()
+	defer p.taking.Unlock()
 	data, _ := p.data.Get()
 	p.proxy.SetCertificates(p.credentials.certificates(data))
 	p.proxy.SetContents(p.contents.read(t, data))
+	p.proxy.SetAnswers(p.challenges.read(data))
 }
 
 // followData takes what objects hold as that changes.
@@ -141,7 +155,7 @@ func (p *gatewayPlane) Describe() []string {
 		}
 	}
 	slices.Sort(missing)
-	return slices.Concat(lines, missing, p.credentials.problems(), p.contents.problems())
+	return slices.Concat(lines, missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
 }
 
 // namesIn returns the Secrets and ConfigMaps that a Table names.
@@ -179,9 +193,19 @@ func sameNames(a, b l7.Table) bool {
 }
 
 // gateway returns the proxy of this process, which Agents hand on to each other.
-func (k *Kept) gateway(c proxy.Config) (*proxy.Proxy, error) {
+func (k *Kept) gateway(c proxy.Config, t config.Tracing) (*proxy.Proxy, error) {
 	if k.proxy != nil {
 		return k.proxy, nil
+	}
+	if t.Endpoint != "" {
+		sampler, err := tracing.ParseSampler(t.Sampler, t.Ratio)
+		if err != nil {
+			return nil, err
+		}
+		if k.spans, err = newSpans(t, c.Log); err != nil {
+			return nil, fmt.Errorf("gateway.tracing: %w", err)
+		}
+		c.Tracing = &proxy.Tracing{Sampler: sampler, Record: k.spans.record}
 	}
 	p, err := proxy.New(c)
 	if err != nil {
@@ -199,5 +223,9 @@ func (k *Kept) Close() error {
 	if k.proxy == nil {
 		return nil
 	}
-	return k.proxy.Close()
+	err := k.proxy.Close()
+	if k.spans != nil {
+		err = errors.Join(err, k.spans.Close())
+	}
+	return err
 }

@@ -20,14 +20,17 @@ type ingressesServed struct {
 }
 
 // newIngressStatus returns the plane that writes into Ingresses where they are
-// served. Of all replicas only the holder of the Lease does so.
-func (a *Agent) newIngressStatus(client *kube.Client) pipeline {
+// served. Of all replicas only the holder of the Lease does so. Each Table is offered
+// once more, for what else goes by it.
+func (a *Agent) newIngressStatus(client *kube.Client, offer func(*desired.State, *l7.Table)) pipeline {
 	plane := &ingressStatusPlane{client: client, leadership: newLeadership(), written: map[desired.Name]bool{}}
 	config, gateway := L7Config(a.options.Config), parseName(a.options.Config.Gateway.Service)
 	compile := func(s *desired.State, last ingressesServed) (ingressesServed, []desired.Reason) {
 		now := ingressesServed{state: s}
 		var reasons []desired.Reason
 		now.table, reasons = l7.Compile(s, last.table, config)
+		table := now.table
+		offer(s, &table)
 		if service, ok := s.Services.Get(gateway); ok {
 			now.at = addressesOf(service)
 		}

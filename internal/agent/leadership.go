@@ -42,6 +42,9 @@ func (l *leadership) take(ctx context.Context) (leased context.Context, done fun
 	case lease := <-l.turn:
 		leased, cancel := context.WithCancel(ctx)
 		stop := context.AfterFunc(lease, cancel)
+		if lease.Err() != nil {
+			cancel() // AfterFunc takes a moment
+		}
 		return leased, func() { stop(); cancel(); l.turn <- lease }, nil
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()

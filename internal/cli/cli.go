@@ -71,6 +71,7 @@ func newRoot(streams Streams) *cobra.Command {
 		newCompile(),
 		newAgent(),
 		newRun(),
+		newMigrate(),
 		newCleanup(),
 		newVersion(),
 	)

@@ -146,6 +146,9 @@ func (e explainedRequest) print(out io.Writer) error {
 	for _, b := range e.Backends {
 		fmt.Fprintf(out, "%.4g%% to %s: %s\n", b.Share, b.Backend, strings.Join(nonEmpty(append(b.Endpoints, b.Note)...), ", "))
 	}
+	for _, line := range e.Filters {
+		fmt.Fprintf(out, "%s\n", line)
+	}
 	entry := "no host"
 	if e.Explanation.Host != "" {
 		entry = "host " + e.Explanation.Host

@@ -91,7 +91,7 @@ func clusterConfig(ctx context.Context, client *kube.Client) (config.Config, err
 
 func (s *source) folder() (kube.View, error) {
 	if info, err := os.Stat(s.dir); err != nil || !info.IsDir() {
-		return kube.View{}, usageError{fmt.Errorf("--filename %s is not a folder; name one that holds .yaml or .json manifests", s.dir)}
+		return kube.View{}, notFolder(s.dir)
 	}
 	m, err := kube.ReadManifests(os.DirFS(s.dir))
 	if err != nil {
@@ -101,4 +101,9 @@ func (s *source) folder() (kube.View, error) {
 		m.AddIngressClasses(s.nginx)
 	}
 	return kube.View{Objects: m.Objects, Node: desired.Node{Name: s.node, Zone: s.zone}}, nil
+}
+
+// notFolder is the mistake of naming something else.
+func notFolder(dir string) error {
+	return usageError{fmt.Errorf("--filename %s is not a folder; name one that holds .yaml or .json manifests", dir)}
 }

@@ -105,7 +105,6 @@ func expectMessage(t *testing.T, text, want string) {
 // TestGatewayMessages is TestMessages for the section about gateways.
 func TestGatewayMessages(t *testing.T) {
 	for text, want := range map[string]string{
-		"gateway: {defaultCertificate: tls}": `gateway.defaultCertificate: "tls" is not of the form NAMESPACE/NAME`, "gateway: {defaultBackend: a/b}": `gateway.defaultBackend: "a/b" is not of the form NAMESPACE/NAME:PORT`,
 		"gateway: {accessLog: {output: log.txt}}":            `gateway.accessLog.output: "log.txt" is neither stdout nor an absolute path`,
 		"gateway: {accessLog: {format: \"$statsu\"}}":        `gateway.accessLog.format: has the variable $statsu, which is not known, the list is in docs/observability.md`,
 		"gateway: {accessLog: {format: combined}}":           `gateway.accessLog.format: "combined" is neither json nor nginx, nor does it have a variable such as $status`,
@@ -113,6 +112,7 @@ func TestGatewayMessages(t *testing.T) {
 		"gateway: {tracing: {endpoint: \"collector:4317\"}}": `gateway.tracing.endpoint: "collector:4317" is not of the form http://HOST:PORT or https://HOST:PORT`,
 		"gateway: {tracing: {sampler: ratio}}":               `gateway.tracing: sampler "ratio" is none of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off and parentbased_traceidratio`,
 		"gateway: {tracing: {ratio: 2}}":                     "gateway.tracing: ratio 2 is not from 0 to 1",
+		"gateway: {defaultCertificate: tls}":                 `gateway.defaultCertificate: "tls" is not of the form NAMESPACE/NAME`, "gateway: {defaultBackend: a/b}": `gateway.defaultBackend: "a/b" is not of the form NAMESPACE/NAME:PORT`,
 	} {
 		expectMessage(t, text, want)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -32,6 +33,8 @@ type Manifests struct {
 	Objects desired.Objects
 	// Data are Secrets and ConfigMaps.
 	Data pmap.Map[DataName, *Data]
+	// Containers are those of Deployments and DaemonSets.
+	Containers []Container
 	// Ignored counts, per kind, the objects that Fairlead does not read.
 	Ignored map[string]int
 }
@@ -137,6 +140,8 @@ func (m *Manifests) add(object runtime.Object) error {
 		m.Objects.Ingresses = m.Objects.Ingresses.Set(namespacedName(o), desired.ParseIngress(o))
 	case *networkingv1.IngressClass:
 		m.Objects.IngressClasses = m.Objects.IngressClasses.Set(o.Name, desired.ParseIngressClass(o))
+	case *appsv1.Deployment, *appsv1.DaemonSet:
+		m.addContainers(o)
 	case *corev1.List:
 		for i := range o.Items {
 			if err := m.document(o.Items[i].Raw); err != nil {

@@ -23,6 +23,8 @@ type Explanation struct {
 	// Certificate is what a client that asks for the host gets.
 	Certificate string             `json:"certificate,omitempty"`
 	Backends    []ExplainedBackend `json:"backends,omitempty"`
+	// Filters say what else is done with the request and its answer.
+	Filters []string `json:"filters,omitempty"`
 	// Unserved are Ingresses with rules for the host that are not served.
 	Unserved []Unserved `json:"unserved,omitempty"`
 }
@@ -88,6 +90,9 @@ func (t Table) Explain(listener string, q Request) (Explanation, *Route) {
 	}
 	if route != nil && !route.redirects(l.Protocol == HTTPS) {
 		e.Backends = t.explainBackends(route)
+	}
+	if route != nil {
+		e.Filters = route.Filters.Says()
 	}
 	return e, route
 }

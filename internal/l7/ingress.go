@@ -96,6 +96,7 @@ func (i *ingress) rule(r desired.IngressRule) (rule, bool) {
 		made.kind = text
 	}
 	made.route = i.route(r.Field, r.Backend)
+	made.route.Host = r.Host
 	return made, true
 }
 

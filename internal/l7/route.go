@@ -16,6 +16,8 @@ type Route struct {
 	// what logs, metrics and Explain say.
 	Source desired.Ref
 	Rule   string
+	// Host is the host of the rule, *.REST for a wildcard; empty: any.
+	Host string
 	// HTTPSRedirect answers requests that came without TLS; nil: they are served.
 	HTTPSRedirect *Redirect
 	// Access says which clients are let in; nil: all. The others get 403.

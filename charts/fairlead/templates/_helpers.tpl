@@ -41,6 +41,9 @@ fairlead.yaml: the value `config`, with what depends on the release or the clust
 {{- if and .Values.gateway.enabled (not $config.gateway.service) }}
 {{- $_ := set $config.gateway "service" (printf "%s/fairlead-gateway" .Release.Namespace) }}
 {{- end }}
+{{- if and .Values.controller.acmeCA (not $config.acme.caFile) }}
+{{- $_ := set $config.acme "caFile" "/etc/fairlead-acme/ca.crt" }}
+{{- end }}
 {{- if .Values.dns.tlsSecret }}
 {{- $_ := set $config.dns "tls" (dict "listen" (list "[::]:853") "certificate" "/etc/fairlead-dns-tls/tls.crt" "key" "/etc/fairlead-dns-tls/tls.key") }}
 {{- if .Values.dns.https }}

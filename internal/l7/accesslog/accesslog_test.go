@@ -92,7 +92,7 @@ func TestFormatErrors(t *testing.T) {
 func TestNoRequest(t *testing.T) {
 	e := &Entry{Request: new(http1.Request), Status: 400, Reason: "a lone LF ends a line"}
 	f, _ := Parse(Default, false)
-	want := "- - - [01/Jan/0001:00:00:00 +0000] \"-\" 400 0 \"-\" \"-\" 0 0.000 [-] [-] - - - - -\n"
+	want := "- - - [01/Jan/0001:00:00:00 +0000] \"-\" 400 0 \"-\" \"-\" 0 0.000 [-] [] - - - - -\n"
 	if got := string(f.Append(nil, e)); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -59,6 +59,8 @@ type Try struct {
 	Port    uint16
 	// Status is that of its answer: 502 or 504 if there was none.
 	Status int
+	// Asked is when, after Entry.Begin.
+	Asked time.Duration
 	// Connect, Header and Took are how long it took to have a connection, the header of the
 	// answer and all of it; negative: that did not come.
 	Connect, Header, Took time.Duration

@@ -55,6 +55,8 @@ type part struct {
 	whole func(dst []byte, e *Entry, how escaping) []byte
 	// text returns what is escaped.
 	text func(e *Entry, argument string) string
+	// may is set if the value may be empty, as that of a variable is that is always set.
+	may bool
 	// argument is the NAME of $http_NAME and its like; field the number of a Field, from 1.
 	argument string
 	field    int
@@ -107,7 +109,7 @@ func (f *Format) add(p part) {
 // variable adds a variable.
 func (f *Format) variable(name string) error {
 	if whole, ok := wholeVariables()[name]; ok {
-		f.add(part{whole: whole})
+		f.add(part{whole: whole, may: name == "proxy_alternative_upstream_name"})
 		return nil
 	}
 	if made, ok := madeVariables()[name]; ok {
@@ -165,7 +167,7 @@ func (f *Format) Append(dst []byte, e *Entry) []byte {
 		dst = append(dst, f.parts[i].literal...)
 		if f.parts[i].variable() {
 			before := len(dst)
-			if dst = f.value(dst, &f.parts[i], e); len(dst) == before {
+			if dst = f.value(dst, &f.parts[i], e); len(dst) == before && !f.parts[i].may {
 				dst = f.missing(dst)
 			}
 		}

@@ -124,3 +124,11 @@ func (c *CORS) Fields(origin string) []Field {
 	}
 	return append(fields, Field{"Access-Control-Max-Age", strconv.Itoa(c.MaxAge)})
 }
+
+// String returns the origin as ParseOrigin reads it.
+func (o Origin) String() string {
+	if o.wildcard {
+		return o.before + "*" + o.after
+	}
+	return o.before
+}

@@ -50,6 +50,10 @@ type Onward struct {
 	Upgrade bool
 	// Host replaces the host, but not in X-Forwarded-Host; empty: it stays.
 	Host string
+	// Trace are whole lines that say of which trace the request is; nil: what the client says
+	// of that is passed on. KeepsState: its tracestate is, in either case.
+	Trace      []byte
+	KeepsState bool
 	// Prefix is sent as X-Forwarded-Prefix; empty: nothing is.
 	Prefix string
 }
@@ -81,9 +85,13 @@ func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 	if r.owns {
 		dst = dropReplaced(dst, begin, r)
 	}
+	dst = append(dst, to.Trace...)
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		if !h.Passes(f) || to.Prefix != "" && string(f.Lower) == "x-forwarded-prefix" {
+			continue
+		}
+		if to.Trace != nil && f.Traces() && !(to.KeepsState && string(f.Lower) == "tracestate") {
 			continue
 		}
 		dst = appendLine(dst, f.Name, f.Value)

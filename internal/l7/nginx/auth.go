@@ -111,7 +111,7 @@ func (r *report) external(given map[string]string) *filter.External {
 	address := given["auth-url"]
 	if address == "" {
 		if given["auth-signin"] != "" {
-			r.add("AnnotationWithoutEffect", "annotation %sauth-signin has no effect without auth-url", Prefix)
+			r.about("auth-signin", false, "AnnotationWithoutEffect", "annotation %sauth-signin has no effect without auth-url", Prefix)
 		}
 		return nil
 	}

@@ -53,7 +53,7 @@ func (r *report) cors(given map[string]string) {
 		c.MaxAge = n
 	}
 	if len(r.problems) > before {
-		r.add("CORSDisabled", "annotation %senable-cors: as another annotation of CORS is wrong, scripts of other origins are not allowed", Prefix)
+		r.about("enable-cors", false, "CORSDisabled", "annotation %senable-cors: as another annotation of CORS is wrong, scripts of other origins are not allowed", Prefix)
 		return
 	}
 	r.options.Filters.CORS = c

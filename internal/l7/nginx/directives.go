@@ -58,7 +58,7 @@ func (r *report) snippets(given map[string]string) {
 
 func (r *report) refuse(name string, err error) {
 	r.options.Closed = true
-	r.add("SnippetUnsupported", "annotation %s%s: %v; the Ingress gets 503 until it is corrected, as nobody knows what else it was to guard", Prefix, name, err)
+	r.about(name, true, "SnippetUnsupported", "annotation %s%s: %v; the Ingress gets 503 until it is corrected, as nobody knows what else it was to guard", Prefix, name, err)
 }
 
 // instead names, for directives that are often in snippets, the annotation that does

@@ -95,4 +95,7 @@ type Problem struct {
 	// Code is one CamelCase word for machines.
 	Code    string
 	Message string
+	// Annotation is its name without Prefix. Closes: its Ingress gets 503 for it.
+	Annotation string
+	Closes     bool
 }

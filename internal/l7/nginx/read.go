@@ -100,12 +100,12 @@ func ReadWith(annotations map[string]string, s *Settings) (Options, []Problem) {
 				r.wrong(name, value, how.guards, err)
 			}
 		case withoutEffect()[name] != "":
-			r.add("AnnotationWithoutEffect", "annotation %s%s has no effect here: %s", Prefix, name, withoutEffect()[name])
+			r.about(name, false, "AnnotationWithoutEffect", "annotation %s%s has no effect here: %s", Prefix, name, withoutEffect()[name])
 		case slices.Contains(guarding(), name) && value != "false":
 			o.Closed = true
-			r.add("AnnotationUnsupported", "annotation %s%s is not supported yet; its Ingress gets 503, as it would let in more than it says; remove the annotation if that is meant", Prefix, name)
+			r.about(name, true, "AnnotationUnsupported", "annotation %s%s is not supported yet; its Ingress gets 503, as it would let in more than it says; remove the annotation if that is meant", Prefix, name)
 		default:
-			r.add("AnnotationUnsupported", "annotation %s%s is not supported and is left out%s", Prefix, name, suggest(name, known))
+			r.about(name, false, "AnnotationUnsupported", "annotation %s%s is not supported and is left out%s", Prefix, name, suggest(name, known))
 		}
 	}
 	r.redirect(given)
@@ -130,18 +130,22 @@ type report struct {
 	problems []Problem
 }
 
-func (r *report) add(code, format string, args ...any) {
-	r.problems = append(r.problems, Problem{code, fmt.Sprintf(format, args...)})
+// about notes a Problem with an annotation.
+func (r *report) about(name string, closes bool, code, format string, args ...any) {
+	r.problems = append(r.problems, Problem{Code: code, Message: fmt.Sprintf(format, args...), Annotation: name, Closes: closes})
 }
+
+// add notes a Problem with something else, such as a setting.
+func (r *report) add(code, format string, args ...any) { r.about("", false, code, format, args...) }
 
 // wrong notes a value that cannot be followed.
 func (r *report) wrong(name, value string, guards bool, err error) {
 	if guards {
 		r.options.Closed = true
-		r.add("AnnotationInvalid", "annotation %s%s: %q %v; the Ingress gets 503 until it is corrected, as its requests could go where they must not", Prefix, name, value, err)
+		r.about(name, true, "AnnotationInvalid", "annotation %s%s: %q %v; the Ingress gets 503 until it is corrected, as its requests could go where they must not", Prefix, name, value, err)
 		return
 	}
-	r.add("AnnotationInvalid", "annotation %s%s: %q %v; it is left out", Prefix, name, value, err)
+	r.about(name, false, "AnnotationInvalid", "annotation %s%s: %q %v; it is left out", Prefix, name, value, err)
 }
 
 // suggest names an annotation that may have been meant: one that differs in a letter.

@@ -112,6 +112,9 @@ func (s *Settings) complete(annotations map[string]string) map[string]string {
 	return all
 }
 
+// add notes a Problem with a key of the ConfigMap.
+func (r *report) add(code, format string, args ...any) { r.about("", false, code, format, args...) }
+
 // check leaves out values that the annotations would not take. Who is let in by a wrong
 // one is everybody's matter: then nobody is.
 func (s *Settings) check(r *report) {
@@ -304,7 +307,7 @@ func settingsWithoutEffect() map[string]string {
 		"snippets are read as data, never run, so they are always allowed; cross-namespace names never are": {"allow-snippet-annotations", "allow-cross-namespace-resources", "annotations-risk-level", "annotation-value-word-blocklist", "strict-validate-path-type"},
 		"Fairlead has no workers, and changes nothing by reloading":                                         {"worker-processes", "worker-shutdown-timeout", "max-worker-connections", "max-worker-open-files", "worker-cpu-affinity", "reuse-port", "enable-multi-accept"},
 		"requests and answers are passed on while they come":                                                {"proxy-buffering", "proxy-request-buffering", "proxy-buffer-size", "proxy-buffers-number", "client-body-buffer-size", "proxy-max-temp-file-size", "proxy-busy-buffers-size"},
-		"the configuration of Fairlead says what is logged and traced":                                      {"log-format-upstream", "log-format-escape-json", "access-log-path", "error-log-path", "error-log-level", "disable-access-log", "skip-access-log-urls", "enable-opentelemetry", "otlp-collector-host", "otlp-collector-port", "otel-sampler", "otel-sampler-ratio", "otel-service-name", "http-access-log-path"},
+		"gateway.accessLog and gateway.tracing say what is logged and traced":                               {"log-format-upstream", "log-format-escape-json", "access-log-path", "error-log-path", "error-log-level", "disable-access-log", "skip-access-log-urls", "enable-opentelemetry", "otlp-collector-host", "otlp-collector-port", "otel-sampler", "otel-sampler-ratio", "otel-service-name", "http-access-log-path"},
 		"it is always so here": {"generate-request-id", "enable-real-ip", "use-http2", "ignore-invalid-headers", "proxy-add-original-uri-header", "ssl-session-tickets", "ssl-session-cache", "ssl-early-data", "server-tokens", "allow-backend-server-header", "enable-underscores-in-headers"},
 		"the ciphers are those of Go, all of which are safe, in its order": {"ssl-ciphers", "ssl-ecdh-curve", "ssl-dh-param", "ssl-prefer-server-ciphers"},
 	} {

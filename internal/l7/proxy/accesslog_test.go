@@ -170,7 +170,7 @@ func TestAccessLogOfNginx(t *testing.T) {
 			fields[i] = "T"
 		}
 	}
-	if want := `"GET /seen?b=2 HTTP/1.1" 200 5 "-" "a\x22b\x5C\xFF" 128 T [shop-web-http] [-] ` + up.String() + ` 5 T 200 i up \x221\x22 5 1 2`; strings.Join(fields, " ") != want {
+	if want := `"GET /seen?b=2 HTTP/1.1" 200 5 "-" "a\x22b\x5C\xFF" 128 T [shop-web-http] [] ` + up.String() + ` 5 T 200 i up \x221\x22 5 1 2`; strings.Join(fields, " ") != want {
 		t.Errorf("%s, want\n%s", strings.Join(fields, " "), want)
 	}
 }

@@ -22,6 +22,8 @@ const (
 // backend is what there is of a Backend at the moment. It is never changed but for
 // its counter.
 type backend struct {
+	id    l7.BackendID
+	meter *backendMeter
 	// endpoints are those that get requests, all those and those that drain.
 	endpoints, all []*endpoint
 	next           *atomic.Uint32
@@ -31,9 +33,9 @@ type backend struct {
 // its endpoints, and closes those to others.
 func newBackend(want *l7.Backend, before *backend, shards int) *backend {
 	known := map[place]*endpoint{}
-	b := &backend{next: new(atomic.Uint32)}
+	b := &backend{id: want.ID, next: new(atomic.Uint32), meter: new(backendMeter)}
 	if before != nil {
-		b.next = before.next
+		b.next, b.meter = before.next, before.meter
 		for _, e := range before.all {
 			known[e.place] = e
 		}

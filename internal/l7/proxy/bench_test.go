@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
+	"github.com/fairlead-net/fairlead/internal/l7/tracing"
 )
 
 // answer1K is an answer of 1 KB, without anything that takes time to make.
@@ -84,9 +85,16 @@ func TestNoAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, log := range map[string]*AccessLog{"no log": nil, "JSON": {Output: io.Discard}, "nginx": {Output: io.Discard, Format: nginx}} {
+	never, err := tracing.ParseSampler("always_off", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, config := range map[string]Config{
+		"plain": {}, "JSON": {AccessLog: &AccessLog{Output: io.Discard}}, "nginx": {AccessLog: &AccessLog{Output: io.Discard, Format: nginx}},
+		"not sampled": {Tracing: &Tracing{Sampler: never}},
+	} {
 		up := serveRaw(t, quick(answer1K))
-		once := roundTrip(t, start(t, Config{AccessLog: log}, tableFor(up), toBackend()))
+		once := roundTrip(t, start(t, config, tableFor(up), toBackend()))
 		for range 100 {
 			once()
 		}

@@ -29,6 +29,8 @@ func (x *exchange) call(e *endpoint) error {
 		return errors.Join(errRetry, err)
 	}
 	defer t.release(s)
+	x.tick()
+	x.connected()
 	c := carriage{exchange: x, trunk: t, s: s}
 	if err = c.run(scheme); err != nil {
 		x.sends++
@@ -44,6 +46,8 @@ type carriage struct {
 	s     *http2.Stream
 	// poured is set once a part of the body has been taken that cannot be taken again.
 	poured bool
+	// sent is how much of what is in the buffer has been sent.
+	sent int
 	// parsed is how much of the stream's Head has been read.
 	parsed int
 }
@@ -63,7 +67,7 @@ func (c *carriage) run(scheme string) error {
 	if announced := r.Get("trailer"); len(announced) > 0 && c.inbound != nil {
 		block = http2.AppendField(block, "trailer", announced)
 	}
-	if !c.atOnce() {
+	if c.whole = c.atOnce(); !c.whole {
 		return c.stream(block)
 	}
 	body := c.work.in.bytes()[:max(r.Length, 0)]
@@ -78,11 +82,8 @@ func (c *carriage) run(scheme string) error {
 	}
 	t.flush()
 	t.mu.Unlock()
-	err := c.relay()
-	if err == nil || !errors.Is(err, errRetry) {
-		c.work.in.begin += len(body)
-	}
-	return err
+	c.sent = len(body)
+	return c.relay()
 }
 
 // stream sends a request whose body is still coming. The answer of one of HTTP/2 may
@@ -130,10 +131,12 @@ var (
 // pour sends the body as it comes.
 func (c *carriage) pour() error {
 	t, buffer := c.trunk, []byte(nil)
-	b := bodyOf(&c.request, c.maxBody())
+	b := &c.work.body
+	*b = bodyOf(&c.request, c.maxBody())
 	b.framed, b.call = false, true
+	defer func() { c.record.body += b.received() }()
 	for {
-		out, done, err := c.client.receive(buffer[:0], &b)
+		out, done, err := c.client.receive(buffer[:0], b)
 		if buffer = out; len(out) > 0 {
 			c.poured = true
 		}
@@ -163,9 +166,29 @@ func (c *carriage) pour() error {
 	}
 }
 
+// answered waits for the answer, and sees whether the client gets it.
+func (c *carriage) answered() error {
+	if err := c.header(); err != nil {
+		return err
+	}
+	if c.whole {
+		c.work.in.begin += c.sent
+		c.record.body = int64(c.sent)
+	}
+	switch status := c.response.Status; {
+	case c.tries > 0 && c.retries(status):
+		return errors.Join(errRetry, errNext)
+	case c.replaces(status):
+		return errReplaced
+	}
+	c.noteAnswer(true)
+	c.revise()
+	return nil
+}
+
 // relay takes the answer to the client.
 func (c *carriage) relay() error {
-	if err := c.header(); err != nil {
+	if err := c.answered(); err != nil {
 		return err
 	}
 	t, s, response := c.trunk, c.s, &c.response
@@ -179,12 +202,12 @@ func (c *carriage) relay() error {
 	if framing == http1.UntilClose {
 		framing = http1.ByChunks
 	}
-	c.revise()
 	if announced := response.Get("trailer"); len(announced) > 0 && c.inbound != nil {
 		response.Append(http1.NewField("Trailer", string(announced)))
 	}
 	a := c.answerWith(framing)
 	c.change()
+	c.noteAnswer(false)
 	c.client.head(response, a)
 	c.replied = true
 	if framing == http1.NoBody {
@@ -209,6 +232,7 @@ func (c *carriage) relay() error {
 		if err != nil {
 			return err
 		}
+		c.got(int64(n))
 		if !c.client.data(bulk[:n], partOf(over)) {
 			return errClient
 		}
@@ -235,6 +259,7 @@ func (c *carriage) header() error {
 		}
 		c.parsed += n
 		if !c.response.Interim() {
+			c.heard()
 			return nil
 		}
 		if err := c.interim(); err != nil {
@@ -282,5 +307,5 @@ func (c *carriage) broken(err error) error {
 	if c.replied || c.parsed > 0 {
 		return err
 	}
-	return c.exchange.broken(err, c.request.Idempotent())
+	return c.exchange.broken(err, c.repeatable())
 }

@@ -271,7 +271,7 @@ func counted(t *testing.T, registry *prometheus.Registry, want float64) {
 	for _, f := range families {
 		if f.GetName() == "fairlead_l7_requests_total" {
 			m := f.GetMetric()[0]
-			if len(f.GetMetric()) != 1 || m.GetCounter().GetValue() != want || m.GetLabel()[2].GetValue() != "Ingress shop/web" {
+			if len(f.GetMetric()) != 1 || m.GetCounter().GetValue() != want || m.GetLabel()[3].GetValue() != "Ingress shop/web" {
 				t.Errorf("%v", f)
 			}
 			return

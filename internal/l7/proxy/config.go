@@ -81,6 +81,8 @@ type Config struct {
 
 	// AccessLog says how requests are written down; nil: they are not.
 	AccessLog *AccessLog
+	// Tracing says which requests are traced; nil: none.
+	Tracing *Tracing
 
 	Log *slog.Logger
 	// Registry gets the metrics; may be nil.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fairlead-net/fairlead/internal/l7/acme"
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
 )
@@ -76,7 +77,8 @@ func (c *conn) run() {
 		return
 	}
 	if s, ok := c.in.(*secure); ok {
-		if s.HandshakeContext(c.proxy.ctx) != nil {
+		err := s.HandshakeContext(c.proxy.ctx)
+		if c.listener.meter.shake(s, err); err != nil {
 			return
 		}
 		c.learn(s.ConnectionState())
@@ -100,9 +102,15 @@ func (c *conn) run() {
 // begin reports whether the client speaks HTTP/1.1, or may do so.
 func (c *conn) begin() bool {
 	s, ok := c.in.(*secure)
-	if ok && s.ConnectionState().NegotiatedProtocol == "h2" {
+	if !ok {
+		return true
+	}
+	switch s.ConnectionState().NegotiatedProtocol {
+	case "h2":
 		c.http2(nil)
 		return false
+	case acme.ALPN:
+		return false // the handshake was all (RFC 8737, section 3)
 	}
 	return true
 }

@@ -44,6 +44,7 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 	case x.replaces(status):
 		return false, errReplaced
 	}
+	x.noteAnswer(true)
 	x.revise()
 	return x.relay(up)
 }

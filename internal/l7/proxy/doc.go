@@ -9,9 +9,9 @@
 // them, and no change ends a request.
 //
 // Each connection of a client has one goroutine, which also talks to the upstream; of
-// HTTP/2, each request has one.
-// It holds memory for messages only while there is one. Everything that a client or
-// an upstream controls is bounded: sizes, counts, and how long each may take.
+// HTTP/2, each request has one. A connection holds memory for messages only while there
+// is one. Everything that a client or an upstream controls is bounded: sizes, counts,
+// and how long each may take.
 //
 // The package never passes on a byte whose meaning it has not understood, never
 // repeats a request that may have had an effect, and never writes into logs, labels

@@ -67,6 +67,14 @@ func (b *body) append(dst, data []byte) ([]byte, error) {
 	return http1.AppendChunk(dst, data), nil
 }
 
+// received is how much of it has come.
+func (b *body) received() int64 {
+	if b.chunked {
+		return b.total
+	}
+	return max(b.length, 0) - max(b.remaining, 0)
+}
+
 // end adds what says that nothing follows.
 func (b *body) end(dst []byte) []byte {
 	if b.framed {

@@ -82,15 +82,17 @@ func (c *conn) handle(w *work) {
 func (x *exchange) run() {
 	x.begin = x.tick()
 	x.replied, x.trailer = false, x.trailer[:0]
-	x.record.begin(x.request.Target)
+	x.record.begin(&x.request)
+	x.trace()
 	x.body = body{}
 	var spec *l7.Listener
 	x.state, spec = x.listener.current()
 	x.added = append(x.added, x.listener.offer...)
 	if err := x.describe(); err != nil {
 		x.answer(400, err.Error())
-	} else {
+	} else if !x.challenge() {
 		x.route = x.proxy.match(spec.Routes, &x.query)
+		x.record.route = x.route
 		if x.ready() {
 			x.forward()
 		}
@@ -98,7 +100,7 @@ func (x *exchange) run() {
 	if x.at == x.begin {
 		x.tick()
 	}
-	x.proxy.tally.count(x.route, x.status, x.at-x.begin, x.at)
+	x.count()
 	x.write()
 	x.added = x.added[:0]
 	if x.counted != nil {
@@ -176,6 +178,7 @@ func (x *exchange) forward() {
 		x.answer(503, "the backend does not exist")
 		return
 	}
+	x.record.backend = b.id
 	x.mirror()
 	switch err := x.tryAll(b); {
 	case errors.Is(err, errReplaced):
@@ -203,7 +206,7 @@ func (x *exchange) tryAll(b *backend) error {
 		e.active.Add(1)
 		x.asks(e)
 		err = x.observed(e)
-		x.told(err)
+		x.told(b, err)
 		e.active.Add(-1)
 		if err == nil || !x.again(err) {
 			break

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
 
 // TestHTTP2Drains holds that a client is told before its connection ends, that what is
@@ -209,7 +210,7 @@ func TestRefusedCalls(t *testing.T) {
 	} {
 		up, got := refuser(t, 1, c.refuse)
 		p := start(t, Config{}, tableFor(up), to(grpcRoute()))
-		response, err := client2(t).Post(p.url(), "text/plain", strings.NewReader("small"))
+		response, err := client2(t).Get(p.url()) // a body could come too late to be sent again
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,5 +324,72 @@ func TestNoEndpointForCalls(t *testing.T) {
 	err = conn.Invoke(contextFor(t, 10*time.Second), "/shop.Cart/Echo", new(wrapperspb.BytesValue), new(wrapperspb.BytesValue))
 	if status.Code(err) != codes.Unavailable {
 		t.Error(err)
+	}
+}
+
+// TestRapidReset holds that a client which gives up all it asks for has no more under
+// way at the endpoint than one that does not, and is cut off (CVE-2023-44487).
+func TestRapidReset(t *testing.T) {
+	var under, most atomic.Int64
+	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		for now := under.Add(1); ; {
+			if before := most.Load(); now <= before || most.CompareAndSwap(before, now) {
+				break
+			}
+		}
+		defer under.Add(-1)
+		<-r.Context().Done()
+	})
+	p := start(t, Config{MaxStreams: 8}, tableFor(up), toBackend())
+	f := dialFrames(t, p)
+	go func() {
+		for id := uint32(1); id < 100_000; id += 2 {
+			if f.get(id) != nil || f.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
+				return
+			}
+		}
+	}()
+	got := f.listen()
+	if !strings.Contains(got, "ENHANCE_YOUR_CALM") {
+		t.Errorf("%.500s", got)
+	}
+	until(t, func() bool { return under.Load() == 0 && p.streams.Load() == 0 })
+	if most.Load() > 2*8 { // an endpoint may notice a little later
+		t.Errorf("%d requests at a time at the endpoint", most.Load())
+	}
+}
+
+// TestCallsAreRetried holds that the statuses which a Route names have another endpoint
+// of HTTP/2 asked, with the same body.
+func TestCallsAreRetried(t *testing.T) {
+	var asked atomic.Int64
+	up := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err != nil || string(body) != "small" {
+			t.Errorf("%q, error %v", body, err)
+		}
+		if asked.Add(1) < 3 {
+			w.WriteHeader(503)
+		}
+	})
+	route := grpcRoute()
+	route.Filters = &filter.Filters{Retry: &filter.Retry{Statuses: []int{503}, Always: true}}
+	p := start(t, Config{}, tableFor(up), to(route))
+	f := dialFrames(t, p)
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, BlockFragment: f.header(
+		":method", "POST", ":scheme", "http", ":path", "/", ":authority", "x")})
+	f.WriteData(1, true, []byte("small"))
+	f.out.Flush()
+	if text, _ := f.frame(); text != "" { // the settings
+		t.Error(text)
+	}
+	got := ""
+	for !strings.Contains(got, "headers 1") {
+		text, over := f.frame()
+		if got += text; over {
+			break
+		}
+	}
+	if !strings.Contains(got, ":status: 200") || asked.Load() != 3 {
+		t.Errorf("%s after %d", got, asked.Load())
 	}
 }

@@ -32,7 +32,7 @@ func (m *session) answer(s *http2.Stream) {
 	defer p.serving.Done()
 	w := p.works.Get().(*work)
 	d := &w.inbound
-	*d = inbound{session: m, s: s, work: w, interest: interest{protocol: "HTTP/2.0", guard: &m.mu, body: d}}
+	*d = inbound{session: m, s: s, work: w, interest: interest{version: http20, guard: &m.mu, body: d}}
 	m.mu.Lock()
 	s.Owner = d
 	d.gone.Store(s.Err != nil)

@@ -43,7 +43,7 @@ type inbound3 struct {
 
 func newInbound3(c *conn, w http.ResponseWriter, r *http.Request) *inbound3 {
 	d := &inbound3{conn: c, work: c.proxy.works.Get().(*work), to: w, control: http.NewResponseController(w), from: r.Body}
-	d.protocol, d.guard, d.body = "HTTP/3.0", &d.mu, d
+	d.version, d.guard, d.body = http30, &d.mu, d
 	return d
 }
 

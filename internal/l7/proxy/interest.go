@@ -11,8 +11,8 @@ import (
 // of them: it may give that up while the exchange waits for an upstream. A nil interest
 // is that of a connection of HTTP/1.1, which is not looked at in the meantime.
 type interest struct {
-	// protocol is how log files call the client's.
-	protocol string
+	// version is that of HTTP the client speaks.
+	version int
 	// guard guards up and call.
 	guard *sync.Mutex
 	// up is the connection to an upstream, call the stream of one, that the exchange

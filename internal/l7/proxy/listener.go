@@ -45,6 +45,7 @@ type listener struct {
 	drained atomic.Int64
 	tls     *tls.Config
 	count   int
+	meter   *listenerMeter
 	// quic serves HTTP/3, which offer tells clients that do not speak it; nil: it is not
 	// served.
 	quic  *quicListener
@@ -86,7 +87,7 @@ func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener)
 	}
 	l := &listener{
 		proxy: p, listener: open.(*net.TCPListener), conns: map[*conn]struct{}{},
-		name: name, port: spec.Port, protocol: spec.Protocol,
+		name: name, port: spec.Port, protocol: spec.Protocol, meter: p.tally.listener(name),
 	}
 	l.last.Store(p.state.Load())
 	if spec.Protocol == l7.HTTPS {
@@ -184,6 +185,8 @@ func (l *listener) admit(open *net.TCPConn) *conn {
 		return nil
 	}
 	l.count++
+	l.meter.accepted.Add(1)
+	l.meter.open.Add(1)
 	c := newConn(l, s, l.count)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -194,6 +197,7 @@ func (l *listener) admit(open *net.TCPConn) *conn {
 func (l *listener) dismiss(c *conn) {
 	_ = c.socket.Close()
 	l.proxy.connections.Add(-1)
+	l.meter.open.Add(-1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)

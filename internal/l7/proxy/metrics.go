@@ -6,57 +6,134 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics reports what tallies count.
+// metrics reports what tallies count. No label has a value that a client sends: they are
+// names that the Table has, statuses, and words of this package.
 type metrics struct {
 	proxy *Proxy
 
-	requests, duration, refused, shed, connections *prometheus.Desc
+	requests, duration, received, sent, refused, shed                 *prometheus.Desc
+	connections, accepted, versions, handshakes, handshakeFailures    *prometheus.Desc
+	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry *prometheus.Desc
+	logged, unlogged                                                  *prometheus.Desc
 }
 
 func newMetrics(p *Proxy) *metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, labels, nil)
+		return prometheus.NewDesc("fairlead_l7_"+name, help, labels, nil)
 	}
 	return &metrics{
-		proxy:       p,
-		requests:    desc("fairlead_l7_requests_total", "Requests answered, by the object and rule that they were routed by.", "source", "rule", "code"),
-		duration:    desc("fairlead_l7_request_duration_seconds", "Time from the header of a request to the end of its answer.", "source", "rule"),
-		refused:     desc("fairlead_l7_refused_messages_total", "Messages of clients that were malformed, too large or too slow to be requests.", "code"),
-		shed:        desc("fairlead_l7_shed_connections_total", "Connections of clients closed because there were too many."),
-		connections: desc("fairlead_l7_connections", "Connections of clients."),
+		proxy:    p,
+		requests: desc("requests_total", "Requests answered, by the object and rule that they were routed by, and the rule's host.", "source", "rule", "host", "code"),
+		duration: desc("request_duration_seconds", "Time from the header of a request to the end of its answer.", "source", "rule", "host"),
+		received: desc("request_bytes_total", "Bytes of requests, with their headers.", "source", "rule", "host"),
+		sent:     desc("response_bytes_total", "Bytes of answers, with their headers.", "source", "rule", "host"),
+		refused:  desc("refused_messages_total", "Messages of clients that were malformed, too large or too slow to be requests.", "code"),
+		shed:     desc("shed_connections_total", "Connections of clients closed because there were too many."),
+
+		connections:       desc("connections", "Connections of clients.", "listener"),
+		accepted:          desc("connections_total", "Connections of clients that were accepted.", "listener"),
+		versions:          desc("protocol_requests_total", "Requests answered, by the version of HTTP that the client speaks.", "listener", "protocol"),
+		handshakes:        desc("tls_handshakes_total", "TLS handshakes with clients that succeeded.", "listener", "version", "resumed"),
+		handshakeFailures: desc("tls_handshake_failures_total", "TLS handshakes with clients that failed, by why.", "listener", "reason"),
+
+		upstreamRequests: desc("upstream_requests_total", "Answers of endpoints, by their backend.", "backend", "code"),
+		upstreamDuration: desc("upstream_duration_seconds", "Time from the choice of an endpoint to the end of its answer.", "backend"),
+		upstreamFailures: desc("upstream_failures_total", "Endpoints that did not answer, or not to the end, by why.", "backend", "kind"),
+		upstreamTry:      desc("upstream_retries_total", "Requests that were sent to one more endpoint after one had failed.", "backend"),
+
+		logged:   desc("access_log_lines_total", "Lines of the access log that were written."),
+		unlogged: desc("access_log_dropped_lines_total", "Lines of the access log that were dropped: too many waited (full), or they could not be written (failed).", "reason"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.duration, m.refused, m.shed, m.connections} {
+	for _, d := range []*prometheus.Desc{
+		m.requests, m.duration, m.received, m.sent, m.refused, m.shed, m.connections, m.accepted, m.versions, m.handshakes,
+		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.logged, m.unlogged,
+	} {
 		out <- d
 	}
 }
 
+// output is where metrics go.
+type output chan<- prometheus.Metric
+
+func (o output) counter(d *prometheus.Desc, n uint64, labels ...string) {
+	o <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+// some does so unless nothing has been counted.
+func (o output) some(d *prometheus.Desc, n uint64, labels ...string) {
+	if n > 0 {
+		o.counter(d, n, labels...)
+	}
+}
+
 // Collect implements prometheus.Collector.
-func (m *metrics) Collect(out chan<- prometheus.Metric) {
-	t := m.proxy.tally
-	m.collect(out, &t.none, "", "")
-	m.collect(out, &t.rest, "other", "")
+func (m *metrics) Collect(to chan<- prometheus.Metric) {
+	out, t := output(to), m.proxy.tally
+	m.route(out, &t.none, "", "", "")
+	m.route(out, &t.rest, "other", "", "")
 	t.mu.Lock()
 	for k, s := range t.all {
-		m.collect(out, s, k.source.String(), k.rule)
+		m.route(out, s, k.source.String(), k.rule, k.host)
+	}
+	for name, l := range t.listeners {
+		m.listener(out, l, name)
 	}
 	t.mu.Unlock()
 	for status := range t.refused {
-		if n := t.refused[status].Load(); n > 0 {
-			out <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n), strconv.Itoa(status))
-		}
+		out.some(m.refused, t.refused[status].Load(), strconv.Itoa(status))
 	}
-	out <- prometheus.MustNewConstMetric(m.shed, prometheus.CounterValue, float64(t.shed.Load()))
-	out <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(m.proxy.connections.Load()))
+	out.counter(m.shed, t.shed.Load())
+	for id, b := range m.proxy.state.Load().backends.All() {
+		m.backend(out, b.meter, id.Service.String()+":"+id.Port)
+	}
+	if b := m.proxy.book; b != nil {
+		out.counter(m.logged, b.written.Load())
+		out.counter(m.unlogged, b.full.Load(), "full")
+		out.counter(m.unlogged, b.failed.Load(), "failed")
+	}
 }
 
-func (m *metrics) collect(out chan<- prometheus.Metric, s *series, source, rule string) {
+func (m *metrics) route(out output, s *series, source, rule, host string) {
 	if s.last.Load() == 0 {
 		return
 	}
+	s.collect(out, m.requests, m.duration, source, rule, host)
+	out.counter(m.received, s.received.Load(), source, rule, host)
+	out.counter(m.sent, s.sent.Load(), source, rule, host)
+}
+
+func (m *metrics) backend(out output, b *backendMeter, name string) {
+	if b.last.Load() != 0 {
+		b.collect(out, m.upstreamRequests, m.upstreamDuration, name)
+	}
+	for k := range kinds {
+		out.some(m.upstreamFailures, b.failures[k].Load(), name, k.String())
+	}
+	out.some(m.upstreamTry, b.retries.Load(), name)
+}
+
+func (m *metrics) listener(out output, l *listenerMeter, name string) {
+	out <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(l.open.Load()), name)
+	out.counter(m.accepted, l.accepted.Load(), name)
+	for version, protocol := range []string{"HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"} {
+		out.some(m.versions, l.requests[version].Load(), name, protocol)
+	}
+	for version, text := range []string{"1.2", "1.3"} {
+		for resumed, word := range []string{"false", "true"} {
+			out.some(m.handshakes, l.handshakes[version][resumed].Load(), name, text, word)
+		}
+	}
+	for r := range refusals {
+		out.some(m.handshakeFailures, l.failures[r].Load(), name, r.String())
+	}
+}
+
+// collect reports a series: counters by status, and a histogram.
+func (s *series) collect(out output, requests, duration *prometheus.Desc, labels ...string) {
 	for class := range s.classes {
 		block := s.classes[class].Load()
 		if block == nil {
@@ -64,7 +141,7 @@ func (m *metrics) collect(out chan<- prometheus.Metric, s *series, source, rule 
 		}
 		for i := range block {
 			if n := block[i].Load(); n > 0 {
-				out <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(n), source, rule, strconv.Itoa(class*100+i))
+				out.counter(requests, n, append(labels[:len(labels):len(labels)], strconv.Itoa(class*100+i))...)
 			}
 		}
 	}
@@ -74,5 +151,5 @@ func (m *metrics) collect(out chan<- prometheus.Metric, s *series, source, rule 
 		cumulative[bound] = count
 	}
 	count += s.counts[buckets].Load()
-	out <- prometheus.MustNewConstHistogram(m.duration, count, float64(s.sum.Load())/1e9, cumulative, source, rule)
+	out <- prometheus.MustNewConstHistogram(duration, count, float64(s.sum.Load())/1e9, cumulative, labels...)
 }

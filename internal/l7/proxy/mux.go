@@ -70,6 +70,20 @@ func (m *mux) flush() {
 		m.changed.Broadcast()
 	}
 	m.writing = false
+	m.changed.Broadcast()
+}
+
+// flushLater has what is to be written be written by somebody else: one who reads must
+// not wait for the peer to take something, which may be waiting to be read from. The
+// lock is held.
+func (m *mux) flushLater() {
+	if len(m.h2.Out) > 0 && !m.writing && !m.dead {
+		go func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.flush()
+		}()
+	}
 }
 
 // writePiece writes a part of something, and returns the rest. The lock is held, but

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/acme"
 	"github.com/fairlead-net/fairlead/internal/l7/htpasswd"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
@@ -49,6 +50,7 @@ type Proxy struct {
 	certificates atomic.Pointer[Certificates]
 	authorities  atomic.Pointer[Authorities]
 	contents     atomic.Pointer[Contents]
+	answers      atomic.Pointer[acme.Answers]
 	// passwords checks those of basic authentication, asker asks other servers who is let
 	// in, decisions are what they said.
 	passwords *htpasswd.Verifier
@@ -59,8 +61,10 @@ type Proxy struct {
 	mirrors chan struct{}
 	// connections is the number of those of clients.
 	connections atomic.Int64
-	// streams is the number of requests of HTTP/2 under way.
-	streams atomic.Int64
+	// streams is the number of requests of HTTP/2 under way, waiting that of goroutines
+	// that wait for one in jobs.
+	streams, waiting atomic.Int64
+	jobs             chan job
 	// closing is set when readiness is withdrawn, draining when no more connections are
 	// accepted.
 	started, closing, draining atomic.Bool
@@ -99,7 +103,7 @@ func New(config Config) (*Proxy, error) {
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
 		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
-		resolver: new(net.Resolver), forbidden: forbidden,
+		resolver: new(net.Resolver), forbidden: forbidden, jobs: make(chan job),
 	}
 	if config.AccessLog != nil {
 		p.book = newLogbook(config.AccessLog, config.Log)
@@ -117,6 +121,7 @@ func New(config Config) (*Proxy, error) {
 	p.certificates.Store(new(Certificates))
 	p.authorities.Store(new(Authorities))
 	p.contents.Store(new(Contents))
+	p.answers.Store(new(acme.Answers))
 	p.filters()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if config.Registry != nil {

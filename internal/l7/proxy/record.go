@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
-	"errors"
+	"encoding/hex"
 	"net/netip"
 	"time"
 
@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
+	"github.com/fairlead-net/fairlead/internal/l7/tracing"
 )
 
 // record is what is noted of a request while it is answered, for those who want to know
@@ -19,9 +20,11 @@ type record struct {
 	head, body int64
 	// sent is how much the client was sent, sentHead how much of that was header.
 	sent, sentHead int64
-	// target is the request's, as it was sent; reason why the proxy answered itself.
-	target []byte
-	reason string
+	// method and target are the request's, as they were sent, and route is its: an answer by
+	// another backend makes other ones of them. reason says why the proxy answered itself.
+	method, target []byte
+	route          *l7.Route
+	reason         string
 	// tries are the endpoints that were asked, count how many; of those beyond, the last.
 	tries   [filter.MaxTries]accesslog.Try
 	count   int
@@ -31,21 +34,26 @@ type record struct {
 	// of fields of the answer, which answers are.
 	kept, texts []byte
 	answers     [][]byte
+	// trace is that of the request, spans those of the tries; lines says so to an endpoint.
+	trace tracing.Context
+	spans [filter.MaxTries]tracing.SpanID
+	lines []byte
+	ids   [48]byte
 	// entry and line are memory.
 	entry accesslog.Entry
 	line  []byte
 }
 
 // begin forgets the last request. The header's length has been noted already.
-func (r *record) begin(target []byte) {
-	r.body, r.sent, r.sentHead, r.target, r.reason = 0, 0, 0, target, ""
+func (r *record) begin(q *http1.Request) {
+	r.body, r.sent, r.sentHead, r.method, r.target, r.route, r.reason = 0, 0, 0, q.Method, q.Target, nil, ""
 	r.count, r.asked, r.backend = 0, 0, l7.BackendID{}
 	r.texts, r.answers = r.texts[:0], r.answers[:0]
 }
 
 // forget lets go of memory that is large, and of what belongs to a connection.
 func (r *record) forget() {
-	r.entry, r.target = accesslog.Entry{}, nil
+	r.entry, r.method, r.target, r.route = accesslog.Entry{}, nil, nil, nil
 	if cap(r.kept) > bufferSize {
 		r.kept = nil
 	}
@@ -61,7 +69,7 @@ func (r *record) forget() {
 func (r *record) try() *accesslog.Try { return &r.tries[max(r.count-1, 0)] }
 
 // records reports whether anybody wants to know about requests.
-func (p *Proxy) records() bool { return p.book != nil }
+func (p *Proxy) records() bool { return p.book != nil || p.config.Tracing != nil }
 
 // keep copies the header of the request that has just been parsed, as its body will be
 // read to where that is.
@@ -82,7 +90,7 @@ func (x *exchange) asks(e *endpoint) {
 		r.count++
 	}
 	r.asked = x.at
-	*r.try() = accesslog.Try{Address: e.address, Host: e.host, Port: e.port, Connect: -1, Header: -1}
+	*r.try() = accesslog.Try{Asked: time.Duration(x.at - x.begin), Address: e.address, Host: e.host, Port: e.port, Connect: -1, Header: -1}
 }
 
 // connected notes that there is a connection to the endpoint.
@@ -101,7 +109,7 @@ func (x *exchange) heard() {
 func (x *exchange) got(n int64) { x.record.try().Received += n }
 
 // told notes that the endpoint has answered, or failed.
-func (x *exchange) told(err error) {
+func (x *exchange) told(b *backend, err error) {
 	if err != nil {
 		x.tick()
 	}
@@ -111,6 +119,11 @@ func (x *exchange) told(err error) {
 		if t.Status = 502; timedOut(err) {
 			t.Status = 504
 		}
+	}
+	m := b.meter
+	m.ask(t.Status, int64(t.Took), x.at, err)
+	if x.record.count > 1 {
+		m.retries.Add(1)
 	}
 }
 
@@ -133,34 +146,50 @@ func (w *work) noteAnswer(upstream bool) {
 	}
 }
 
-// write writes the request down, if that is wanted.
+// count counts the request.
+func (x *exchange) count() {
+	r := &x.record
+	s := x.proxy.tally.count(r.route, x.status, x.at-x.begin, x.at)
+	s.received.Add(uint64(r.head + max(r.body, x.work.body.received())))
+	s.sent.Add(uint64(r.sent))
+	x.listener.meter.requests[x.version()].Add(1)
+}
+
+// write writes the request down, and tells who records traces, if that is wanted.
 func (x *exchange) write() {
-	book := x.proxy.book
-	if book == nil || x.route != nil && x.route.Filters != nil && x.route.Filters.NoAccessLog || book.Skips.Has(x.record.target) {
+	book, r := x.proxy.book, &x.record
+	writes := book != nil && (r.route == nil || r.route.Filters == nil || !r.route.Filters.NoAccessLog) && !book.Skips.Has(r.target)
+	records := x.proxy.config.Tracing != nil && r.trace.Sampled
+	if !writes && !records {
 		return
 	}
 	x.describeEntry()
-	r := &x.record
-	r.line = book.Format.Append(r.line[:0], &r.entry)
-	book.add(r.line)
+	if writes {
+		r.line = book.Format.Append(r.line[:0], &r.entry)
+		book.add(r.line)
+	}
+	if records {
+		x.proxy.config.Tracing.Record(&Traced{Entry: &r.entry, Context: r.trace, Spans: r.spans[:r.count]})
+	}
 }
 
 // describeEntry fills in the Entry with what is known of the request.
 func (x *exchange) describeEntry() {
 	r, record := &x.request, &x.record
 	e := &record.entry
+	r.Method = record.method
 	*e = accesslog.Entry{
 		Begin: x.proxy.clock.at(x.begin), Took: time.Duration(x.at - x.begin),
 		Client: x.hop.Client(r), Peer: x.peer(), Request: r, Target: record.target, Protocol: x.protocol(),
 		Scheme: x.hop.Scheme(r), ServerPort: x.hop.Port(), ID: r.ID(x.id[:]),
-		Status: x.status, Reason: record.reason, Received: record.head + x.bodyReceived(), Sent: record.sent,
+		Status: x.status, Reason: record.reason, Received: record.head + max(record.body, x.work.body.received()), Sent: record.sent,
 		SentBody: max(record.sent-record.sentHead, 0), Tries: record.tries[:record.count], Answers: record.answers,
 		Connection: int64(x.shard), ConnectionRequests: x.served.Load(),
 	}
 	if x.proxy.book != nil && x.proxy.book.Format.User() {
 		e.User, _, _ = x.credentials()
 	}
-	if route := x.route; route != nil {
+	if route := record.route; route != nil {
 		e.Kind, e.Namespace, e.Name, e.Rule = string(route.Source.Kind), route.Source.Namespace, route.Source.Name, route.Rule
 		if len(route.Backends) > 0 {
 			first := route.Backends[0].Backend
@@ -170,31 +199,28 @@ func (x *exchange) describeEntry() {
 			}
 		}
 	}
+	if x.proxy.config.Tracing != nil {
+		hex.Encode(record.ids[:32], record.trace.Trace[:])
+		hex.Encode(record.ids[32:], record.trace.Span[:])
+		e.TraceID, e.SpanID = text(record.ids[:32]), text(record.ids[32:])
+	}
 	if f := x.facts; f != nil {
 		e.TLSVersion, e.Cipher, e.ServerName = f.version, f.cipher, f.name
 	}
 }
 
-// bodyReceived is how much of the request's body has come.
-func (x *exchange) bodyReceived() int64 {
-	b := &x.work.body
-	switch {
-	case x.record.body > 0:
-		return x.record.body
-	case b.chunked:
-		return b.total
-	}
-	return b.length - b.remaining
+func (x *exchange) protocol() string {
+	return [...]string{"HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"}[x.version()]
 }
 
-func (x *exchange) protocol() string {
+func (x *exchange) version() int {
 	switch {
 	case x.inbound != nil:
-		return x.inbound.protocol
+		return x.inbound.version
 	case x.request.Minor == 0:
-		return "HTTP/1.0"
+		return http10
 	}
-	return "HTTP/1.1"
+	return http11
 }
 
 // peer is the address that the connection is with.
@@ -235,20 +261,4 @@ func (c *conn) learn(state tls.ConnectionState) {
 		version = "TLSv1.3"
 	}
 	c.facts = &facts{version, tls.CipherSuiteName(state.CipherSuite), state.ServerName}
-}
-
-// why says in a word what kind an error of asking an endpoint is.
-func why(err error) string {
-	var untrusted *untrustedError
-	switch {
-	case errors.Is(err, errHandshake), errors.As(err, &untrusted):
-		return "tls"
-	case errors.Is(err, errConnect):
-		return "connect"
-	case errors.Is(err, errAnswer):
-		return "invalid"
-	case timedOut(err):
-		return "timeout"
-	}
-	return "broken"
 }

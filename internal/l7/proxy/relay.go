@@ -22,7 +22,6 @@ func (x *exchange) relay(up *upstream) (reusable bool, err error) {
 	framing := response.Framing(x.toHEAD)
 	a := x.answerWith(framing)
 	reusable = response.Persistent() && framing != http1.UntilClose && !x.early
-	x.noteAnswer(true)
 	x.change()
 	x.noteAnswer(false)
 	x.client.head(response, a) // else data fails, if there is any

@@ -66,7 +66,7 @@ func (x *exchange) rewrite() bool {
 // onward returns what of the request the backend gets in another way than it came.
 func (x *exchange) onward() *http1.Onward {
 	to := &x.work.onward
-	*to = http1.Onward{ID: x.id[:], Upgrade: x.upgrade}
+	*to = http1.Onward{ID: x.id[:], Upgrade: x.upgrade, Trace: x.traceOnward(), KeepsState: x.record.trace.KeepsState}
 	if w := x.route.Rewrite; w != nil {
 		to.Host, to.Prefix = w.Host, w.Prefix
 	}

@@ -123,6 +123,8 @@ func (m *session) handle() {
 		n, err := m.h2.Feed(m.bulk[:m.end])
 		if err != nil {
 			m.over = true
+		}
+		if reason := (*http2.Error)(nil); errors.As(err, &reason) {
 			m.proxy.tally.refuse(400)
 		}
 		m.end = copy(m.bulk[:], m.bulk[n:m.end])
@@ -139,7 +141,7 @@ func (m *session) handle() {
 	}
 	clear(m.fresh)
 	m.fresh = m.fresh[:0]
-	m.flush()
+	m.flushLater()
 	m.throttle(maxOwed) // a client that asks for answers has to take them
 }
 
@@ -158,7 +160,40 @@ func (m *session) open(s *http2.Stream) {
 		return
 	}
 	m.proxy.serving.Add(1)
-	go m.answer(s)
+	j := job{m, s}
+	select {
+	case m.proxy.jobs <- j:
+	default:
+		go m.proxy.work(j)
+	}
+}
+
+// job is a request of HTTP/2 to be answered.
+type job struct {
+	session *session
+	stream  *http2.Stream
+}
+
+// maxWaiting bounds the goroutines that wait for a job: their stacks have grown to what
+// it takes.
+const maxWaiting = 128
+
+// work does a job, and then others.
+func (p *Proxy) work(j job) {
+	for {
+		j.session.answer(j.stream)
+		j = job{}
+		if p.waiting.Add(1) > maxWaiting {
+			p.waiting.Add(-1)
+			return
+		}
+		select {
+		case j = <-p.jobs:
+			p.waiting.Add(-1)
+		case <-p.ctx.Done():
+			return
+		}
+	}
 }
 
 // finish ends what is left. The client may still be sending, so it is waited for a
@@ -167,6 +202,9 @@ func (m *session) finish() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.flush()
+	for m.writing && !m.dead {
+		m.changed.Wait() // somebody else is at it
+	}
 	m.socket.watch(nil)
 	_ = m.h2.Fail(errIdle)
 	m.rest()
@@ -205,13 +243,7 @@ func (m *session) watch(now int64) {
 			m.poke()
 		}
 	}
-	if len(m.h2.Out) > 0 && !m.writing {
-		go func() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.flush()
-		}()
-	}
+	m.flushLater()
 }
 
 // poke has the read that waits for the client end at the next tick.

@@ -32,6 +32,8 @@ type series struct {
 	sum atomic.Uint64
 	// last is when a request was counted.
 	last atomic.Int64
+	// received and sent are bytes of requests and answers.
+	received, sent atomic.Uint64
 }
 
 func (s *series) count(status int, took, now int64) {
@@ -54,8 +56,8 @@ func (s *series) count(status int, took, now int64) {
 // key names a series by what the Table says, so that nothing a client sends makes
 // one.
 type key struct {
-	source desired.Ref
-	rule   string
+	source     desired.Ref
+	rule, host string
 }
 
 // tallies counts what goes through the proxy.
@@ -70,10 +72,12 @@ type tallies struct {
 	// the limit.
 	refused [statuses]atomic.Uint64
 	shed    atomic.Uint64
+	// listeners are by name.
+	listeners map[string]*listenerMeter
 }
 
 func newTallies() *tallies {
-	t := &tallies{all: map[key]*series{}}
+	t := &tallies{all: map[key]*series{}, listeners: map[string]*listenerMeter{}}
 	t.routes.Store(new(sync.Map))
 	return t
 }
@@ -81,11 +85,25 @@ func newTallies() *tallies {
 // turn begins with a new Table.
 func (t *tallies) turn() { t.routes.Store(new(sync.Map)) }
 
-func (t *tallies) count(route *l7.Route, status int, took, now int64) {
+// listener returns the meter of a listener, also of one that has been closed and opened.
+func (t *tallies) listener(name string) *listenerMeter {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.listeners[name]
+	if m == nil {
+		m = new(listenerMeter)
+		t.listeners[name] = m
+	}
+	return m
+}
+
+func (t *tallies) count(route *l7.Route, status int, took, now int64) *series {
 	if status < 100 || status >= statuses {
 		status = 0
 	}
-	t.of(route).count(status, took, now)
+	s := t.of(route)
+	s.count(status, took, now)
+	return s
 }
 
 // refuse counts a message that is no request.
@@ -101,7 +119,7 @@ func (t *tallies) of(route *l7.Route) *series {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k := key{route.Source, route.Rule}
+	k := key{route.Source, route.Rule, route.Host}
 	s := t.all[k]
 	if s == nil {
 		if len(t.all) >= maxSeries {

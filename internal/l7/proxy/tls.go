@@ -20,6 +20,9 @@ func (l *listener) tlsConfig() *tls.Config {
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return l.certificate(hello.ServerName)
 		},
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			return l.proxy.answers.Load().TLSConfig(hello)
+		},
 	}
 	config.GetConfigForClient = l.askClient(config)
 	return config

@@ -164,7 +164,7 @@ func (t *trunk) run() {
 			n, err = t.h2.Feed(bulk[:end])
 			end = copy(bulk[:], bulk[n:end])
 		}
-		if t.flush(); err != nil {
+		if t.flushLater(); err != nil {
 			t.die(err)
 		}
 		t.throttle(maxOwed)

@@ -83,6 +83,8 @@ type replica struct {
 	// answer; before is called with each, if it is set.
 	asked  atomic.Int64
 	before func(n int64)
+	// tell is given what is answered, if it is set.
+	tell func(*acme.Answers)
 }
 
 func newReplica(t *testing.T) *replica {
@@ -160,6 +162,9 @@ func (r *replica) read(t *testing.T, s *secrets) {
 		t.Error(err)
 	}
 	r.answers.Store(answers)
+	if r.tell != nil {
+		r.tell(answers)
+	}
 }
 
 // follow reads it with each change.
