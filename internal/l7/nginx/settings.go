@@ -112,9 +112,6 @@ func (s *Settings) complete(annotations map[string]string) map[string]string {
 	return all
 }
 
-// add notes a Problem with a key of the ConfigMap.
-func (r *report) add(code, format string, args ...any) { r.about("", false, code, format, args...) }
-
 // check leaves out values that the annotations would not take. Who is let in by a wrong
 // one is everybody's matter: then nobody is.
 func (s *Settings) check(r *report) {

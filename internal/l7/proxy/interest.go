@@ -11,7 +11,7 @@ import (
 // of them: it may give that up while the exchange waits for an upstream. A nil interest
 // is that of a connection of HTTP/1.1, which is not looked at in the meantime.
 type interest struct {
-	// version is that of HTTP the client speaks.
+	// version is which of the protocols the client speaks.
 	version int
 	// guard guards up and call.
 	guard *sync.Mutex
