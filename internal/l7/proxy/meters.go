@@ -150,7 +150,11 @@ func (m *listenerMeter) shake(s *secure, err error) {
 		m.failures[refusalOf(err)].Add(1)
 		return
 	}
-	state := s.ConnectionState()
+	m.shaken(s.ConnectionState())
+}
+
+// shaken counts a handshake that went well.
+func (m *listenerMeter) shaken(state tls.ConnectionState) {
 	m.handshakes[bit(state.Version == tls.VersionTLS13)][bit(state.DidResume)].Add(1)
 }
 

@@ -217,6 +217,7 @@ func (q *quicListener) admit(open *quic.Conn) *session3 {
 	s := &session3{quicListener: q, quic: open}
 	s.conn = q.newConn(addressOfUDP(open.RemoteAddr()), q.number)
 	s.conn.learn(open.ConnectionState().TLS)
+	q.meter.shaken(open.ConnectionState().TLS)
 	s.server = &http3.Server{
 		Handler: s, Logger: q.proxy.config.Log,
 		MaxHeaderBytes: 2 * q.proxy.config.MaxHead, // what exceeds MaxHead is answered as elsewhere
@@ -226,6 +227,8 @@ func (q *quicListener) admit(open *quic.Conn) *session3 {
 			s.close()
 		}
 	})
+	q.meter.accepted.Add(1)
+	q.meter.open.Add(1)
 	q.served.Add(1)
 	q.sessions[s] = struct{}{}
 	return s
@@ -240,6 +243,7 @@ func (q *quicListener) newConn(client netip.AddrPort, number int) *conn {
 
 func (q *quicListener) dismiss(s *session3) {
 	defer q.served.Done()
+	q.meter.open.Add(-1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.sessions, s)
