@@ -88,13 +88,7 @@ func TestGatewayAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var all sync.WaitGroup
-		for _, run := range append(a.services, line.run) {
-			all.Go(func() { _ = run(ctx) })
-		}
-		state, _ := desired.Build(desired.Objects{Synced: true}, desired.Node{}, nil)
-		line.offer(state)
+		end := runLine(t, a, line)
 		until := func(status int, body string) { t.Helper(); untilAnswer(t, ports[0], status, body) }
 		until(404, "")
 		name := kube.DataName{Name: desired.Name{Namespace: a.options.Config.Status.LeaseNamespace, Name: acme.AnswersSecret}}
@@ -112,10 +106,22 @@ func TestGatewayAnswers(t *testing.T) {
 		if data.want[name] != agreed {
 			t.Errorf("agreed %t: the Secret is followed: %t", agreed, data.want[name])
 		}
-		cancel()
-		all.Wait()
+		end()
 		if err := a.options.Kept.Close(); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// runLine runs a pipeline of an Agent and what serves it, with a State without objects,
+// until the function that it returns is called.
+func runLine(t *testing.T, a *Agent, line pipeline) (end func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for _, run := range append(a.services, line.run) {
+		all.Go(func() { _ = run(ctx) })
+	}
+	state, _ := desired.Build(desired.Objects{Synced: true}, desired.Node{}, nil)
+	line.offer(state)
+	return func() { cancel(); all.Wait() }
 }
