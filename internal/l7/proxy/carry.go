@@ -106,13 +106,17 @@ func (c *carriage) stream(block []byte) error {
 	}
 	poured := make(chan error, 1)
 	c.inbound.body.stop(false)
-	go func() { poured <- c.pour() }()
+	go func() { poured <- guard(c.pour) }()
 	err := c.relay()
 	c.inbound.body.stop(true)
 	t.mu.Lock()
 	t.h2.Cancel(c.s, http2.Cancel)
 	t.mu.Unlock()
-	if failure := <-poured; err != nil && failure != nil && !errors.Is(failure, errStopped) {
+	failure := <-poured
+	if bug := (*panicked)(nil); errors.As(failure, &bug) {
+		panic(bug)
+	}
+	if err != nil && failure != nil && !errors.Is(failure, errStopped) {
 		err = failure // why the endpoint was not answered, or gave no answer
 	}
 	if errors.Is(err, errRetry) && c.poured {

@@ -72,6 +72,7 @@ func (c *conn) meet(client netip.AddrPort, port uint16) {
 // run serves the connection until its end.
 func (c *conn) run() {
 	defer c.release()
+	defer c.rescue()
 	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
 	if !c.introduce() {
 		return

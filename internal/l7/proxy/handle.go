@@ -80,7 +80,9 @@ func (c *conn) handle(w *work) {
 
 // run answers the request.
 func (x *exchange) run() {
+	defer x.uncount()
 	x.begin = x.tick()
+	x.newID()
 	x.replied, x.trailer = false, x.trailer[:0]
 	x.record.begin(&x.request)
 	x.trace()
@@ -103,6 +105,10 @@ func (x *exchange) run() {
 	x.count()
 	x.write()
 	x.added = x.added[:0]
+}
+
+// uncount has what counts the requests of the client count this one no more.
+func (x *exchange) uncount() {
 	if x.counted != nil {
 		x.counted.leave(x.countedAs)
 	}
@@ -203,16 +209,21 @@ func (x *exchange) tryAll(b *backend) error {
 		if e == nil {
 			return errAbsent
 		}
-		e.active.Add(1)
-		x.asks(e)
-		err = x.observed(e)
-		x.told(b, err)
-		e.active.Add(-1)
-		if err == nil || !x.again(err) {
+		if err = x.attempt(b, e); err == nil || !x.again(err) {
 			break
 		}
 		failed = e
 	}
+	return err
+}
+
+// attempt has one endpoint answer, and notes what came of that.
+func (x *exchange) attempt(b *backend, e *endpoint) error {
+	e.active.Add(1)
+	defer e.active.Add(-1)
+	x.asks(e)
+	err := x.observed(e)
+	x.told(b, err)
 	return err
 }
 
@@ -276,7 +287,14 @@ func (x *exchange) over(up *upstream) error {
 		_ = up.Close()
 		return errClient
 	}
+	bug := true
+	defer func() {
+		if bug {
+			_ = up.Close()
+		}
+	}()
 	reusable, err := x.converse(up)
+	bug = false
 	if !x.inbound.hold(nil, nil) {
 		reusable = false // it has been closed
 	}

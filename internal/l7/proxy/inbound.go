@@ -30,6 +30,8 @@ type inbound struct {
 func (m *session) answer(s *http2.Stream) {
 	p := m.proxy
 	defer p.serving.Done()
+	defer p.streams.Add(-1)
+	defer m.rescue()
 	w := p.works.Get().(*work)
 	d := &w.inbound
 	*d = inbound{session: m, s: s, work: w, interest: interest{version: http20, guard: &m.mu, body: d}}
@@ -53,18 +55,22 @@ func (m *session) answer(s *http2.Stream) {
 		d.gather()
 		x.run()
 	}
+	m.leave(s, x)
+	*d = inbound{}
+	w.reset()
+	p.works.Put(w)
+}
+
+// leave lets go of a stream whose request is over.
+func (m *session) leave(s *http2.Stream, x *exchange) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	s.Owner = nil
 	if x.aborted {
 		m.h2.Cancel(s, orDefault(x.code, http2.Internal))
 	}
 	m.h2.Release(s)
 	m.flush()
-	m.mu.Unlock()
-	*d = inbound{}
-	w.reset()
-	p.works.Put(w)
-	p.streams.Add(-1)
 }
 
 // refuseOne answers what is no request, one of many of a connection.

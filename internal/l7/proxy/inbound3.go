@@ -54,6 +54,22 @@ func (d *inbound3) leave() {
 	d.lost()
 }
 
+// guarded answers the request, and returns with what code to end the stream; 0 if there is
+// nothing to end. After a panic its memory is not used again.
+func (d *inbound3) guarded(r *http.Request) (code http3.ErrCode) {
+	p := d.conn.proxy
+	defer func() {
+		if v := recover(); v != nil {
+			p.mourn(v)
+			code = http3.ErrCodeInternalError
+		}
+	}()
+	code = d.answer(r)
+	d.work.reset()
+	p.works.Put(d.work)
+	return code
+}
+
 // answer answers the request, and returns with what code to end the stream if that does
 // not work; 0 if it does.
 func (d *inbound3) answer(r *http.Request) http3.ErrCode {

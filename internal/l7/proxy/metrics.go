@@ -11,7 +11,7 @@ import (
 type metrics struct {
 	proxy *Proxy
 
-	requests, duration, received, sent, refused, shed                 *prometheus.Desc
+	requests, duration, received, sent, refused, shed, panics         *prometheus.Desc
 	connections, accepted, versions, handshakes, handshakeFailures    *prometheus.Desc
 	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry *prometheus.Desc
 	logged, unlogged                                                  *prometheus.Desc
@@ -29,6 +29,7 @@ func newMetrics(p *Proxy) *metrics {
 		sent:     desc("response_bytes_total", "Bytes of answers, with their headers.", "source", "rule", "host"),
 		refused:  desc("refused_messages_total", "Messages of clients that were malformed, too large or too slow to be requests.", "code"),
 		shed:     desc("shed_connections_total", "Connections of clients closed because there were too many."),
+		panics:   desc("panics_total", "Bugs of the proxy that ended a connection each."),
 
 		connections:       desc("connections", "Connections of clients.", "listener"),
 		accepted:          desc("connections_total", "Connections of clients that were accepted.", "listener"),
@@ -49,7 +50,7 @@ func newMetrics(p *Proxy) *metrics {
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.requests, m.duration, m.received, m.sent, m.refused, m.shed, m.connections, m.accepted, m.versions, m.handshakes,
+		m.requests, m.duration, m.received, m.sent, m.refused, m.shed, m.panics, m.connections, m.accepted, m.versions, m.handshakes,
 		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.logged, m.unlogged,
 	} {
 		out <- d
@@ -87,6 +88,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		out.some(m.refused, t.refused[status].Load(), strconv.Itoa(status))
 	}
 	out.counter(m.shed, t.shed.Load())
+	out.counter(m.panics, t.panics.Load())
 	for id, b := range m.proxy.state.Load().backends.All() {
 		m.backend(out, b.meter, id.Service.String()+":"+id.Port)
 	}

@@ -79,6 +79,7 @@ func (m *mux) flush() {
 func (m *mux) flushLater() {
 	if len(m.h2.Out) > 0 && !m.writing && !m.dead {
 		go func() {
+			defer m.rescue()
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.flush()

@@ -72,12 +72,10 @@ func (r *record) try() *accesslog.Try { return &r.tries[max(r.count-1, 0)] }
 func (p *Proxy) records() bool { return p.book != nil || p.config.Tracing != nil }
 
 // keep copies the header of the request that has just been parsed, as its body will be
-// read to where that is.
+// read to where that is, and much still reads the header then: another endpoint is asked,
+// a page for errors made, the answer revised, a line written.
 func (c *conn) keep() {
 	w := c.work
-	if !c.proxy.records() {
-		return
-	}
 	r := &w.record
 	r.kept = append(r.kept[:0], w.in.b[w.in.begin-int(r.head):w.in.begin]...)
 	_, _ = w.request.Parse(r.kept, &w.limits) // as it did before

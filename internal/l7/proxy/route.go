@@ -13,7 +13,6 @@ import (
 // What a Route says applies in the order that l7.Route states.
 func (x *exchange) ready() bool {
 	r := &x.request
-	x.newID()
 	switch {
 	case x.route == nil:
 		x.answer(404, "no route matches the request")

@@ -17,6 +17,8 @@ const (
 var (
 	errSlow = errors.New("the peer does not take what it is sent")
 	errIdle = errors.New("the connection is not needed any more")
+	// errPanic is that the proxy has a bug.
+	errPanic = errors.New("the proxy has failed")
 )
 
 // session is a client's connection of HTTP/2.
@@ -59,6 +61,7 @@ func (c *conn) http2(first []byte) {
 		s.busy = func() bool { return m.bulk != nil }
 	}
 	m.mux.begin(c.proxy, c.socket, write, h2)
+	defer m.rescue()
 	m.since = c.tick()
 	c.socket.watch(m.watch)
 	m.take(first)

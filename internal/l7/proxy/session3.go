@@ -88,10 +88,8 @@ func (s *session3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.served.Store(s.conn.served.Add(1))
 	d := newInbound3(c, w, r)
 	stop := context.AfterFunc(r.Context(), d.leave)
-	code := d.answer(r)
+	code := d.guarded(r)
 	stop()
-	d.work.reset()
-	p.works.Put(d.work)
 	if code != 0 {
 		reject(w, code)
 	}

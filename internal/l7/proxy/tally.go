@@ -72,6 +72,8 @@ type tallies struct {
 	// the limit.
 	refused [statuses]atomic.Uint64
 	shed    atomic.Uint64
+	// panics counts those that were recovered from.
+	panics atomic.Uint64
 	// listeners are by name.
 	listeners map[string]*listenerMeter
 }

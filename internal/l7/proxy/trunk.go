@@ -153,28 +153,32 @@ func (p *Proxy) lay(up *upstream, among *trunks) error {
 
 // run reads what the endpoint sends until the connection ends.
 func (t *trunk) run() {
+	defer func() { _ = t.up.Close() }()
+	defer t.rescue()
 	bulk := t.proxy.bulks.Get().(*[bulkSize]byte)
 	defer t.proxy.bulks.Put(bulk)
 	end := 0
-	for {
+	for alive := true; alive; {
 		n, err := t.up.Read(bulk[end:])
-		t.mu.Lock()
-		if err == nil {
-			end += n
-			n, err = t.h2.Feed(bulk[:end])
-			end = copy(bulk[:], bulk[n:end])
-		}
-		if t.flushLater(); err != nil {
-			t.die(err)
-		}
-		t.throttle(maxOwed)
-		dead := t.dead
-		t.mu.Unlock()
-		if dead {
-			break
-		}
+		end, alive = t.feed(bulk, end, n, err)
 	}
-	_ = t.up.Close()
+}
+
+// feed handles the frames in the buffer, to which n bytes have come, or the error of
+// reading. It returns how much is left there, and whether to go on.
+func (t *trunk) feed(bulk *[bulkSize]byte, end, n int, err error) (left int, alive bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil {
+		end += n
+		n, err = t.h2.Feed(bulk[:end])
+		end = copy(bulk[:], bulk[n:end])
+	}
+	if t.flushLater(); err != nil {
+		t.die(err)
+	}
+	t.throttle(maxOwed)
+	return end, !t.dead
 }
 
 // watch is called every tick. It ends the connection if nobody needs it.

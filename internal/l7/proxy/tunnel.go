@@ -46,13 +46,27 @@ type tunnel struct {
 
 // run passes on both directions.
 func (t *tunnel) run(forth, back []byte) {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
-		defer close(done)
-		t.pump(t.up.stream(), t.in, forth, &t.forth)
+		err := guard(func() error {
+			t.pump(t.up.stream(), t.in, forth, &t.forth)
+			return nil
+		})
+		if err != nil {
+			t.cut()
+		}
+		done <- err
 	}()
 	t.pump(t.in, t.up.stream(), back, &t.back)
-	<-done
+	if bug := <-done; bug != nil {
+		panic(bug)
+	}
+}
+
+// cut ends both directions.
+func (t *tunnel) cut() {
+	_ = t.up.Close()
+	t.socket.TCPConn.Close()
 }
 
 // moved puts off the end of the tunnel.
@@ -90,8 +104,7 @@ func (t *tunnel) pump(to io.Writer, from io.Reader, buffer []byte, moved *int64)
 			break
 		}
 	}
-	_ = t.up.Close()
-	t.socket.TCPConn.Close()
+	t.cut()
 }
 
 // splice has the kernel move what has come, if that is much and nothing is encrypted.

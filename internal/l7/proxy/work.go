@@ -67,7 +67,7 @@ type work struct {
 	// answers are the chunks of the response's body.
 	answers http1.Chunks
 	limited io.LimitedReader
-	// toHEAD is set for the method HEAD: the body of a request overwrites its header.
+	// toHEAD is set for the method HEAD.
 	toHEAD bool
 	// framing is that of the answer to a client of HTTP/1.1.
 	framing http1.Framing
@@ -114,4 +114,6 @@ func (w *work) reset() {
 	w.limited.R = nil
 	w.record.forget()
 	w.exchange = exchange{}
+	// A refusal, which no exchange begins, must not find what was of another client.
+	w.added, w.trailer, w.framing, w.body, w.replied = w.added[:0], w.trailer[:0], 0, body{}, false
 }
