@@ -72,16 +72,16 @@ func (c *carriage) run(scheme string) error {
 	}
 	body := c.work.in.bytes()[:max(r.Length, 0)]
 	trailer := c.inbound.trailer()
-	t.mu.Lock()
-	t.h2.SendHeader(c.s, block, len(body)+len(trailer) == 0)
-	if len(body) > 0 {
-		t.send(c.s, body, len(trailer) == 0, c.sendTimeout(), nil) // the answer says if it has not worked
-	}
-	if len(trailer) > 0 {
-		t.h2.SendHeader(c.s, http2.AppendTrailer(nil, trailer), true)
-	}
-	t.flush()
-	t.mu.Unlock()
+	t.locked(func() {
+		t.h2.SendHeader(c.s, block, len(body)+len(trailer) == 0)
+		if len(body) > 0 {
+			t.send(c.s, body, len(trailer) == 0, c.sendTimeout(), nil) // the answer says if it has not worked
+		}
+		if len(trailer) > 0 {
+			t.h2.SendHeader(c.s, http2.AppendTrailer(nil, trailer), true)
+		}
+		t.flush()
+	})
 	c.sent = len(body)
 	return c.relay()
 }
@@ -91,10 +91,10 @@ func (c *carriage) run(scheme string) error {
 // or not taken any more.
 func (c *carriage) stream(block []byte) error {
 	t := c.trunk
-	t.mu.Lock()
-	t.h2.SendHeader(c.s, block, false)
-	t.flush()
-	t.mu.Unlock()
+	t.locked(func() {
+		t.h2.SendHeader(c.s, block, false)
+		t.flush()
+	})
 	if c.inbound == nil {
 		if c.request.Continue && !c.client.head(&http1.Response{Status: 100, Reason: []byte("Continue")}, http1.Answer{Framing: http1.NoBody}) {
 			return errClient
@@ -109,9 +109,7 @@ func (c *carriage) stream(block []byte) error {
 	go func() { poured <- guard(c.pour) }()
 	err := c.relay()
 	c.inbound.body.stop(true)
-	t.mu.Lock()
-	t.h2.Cancel(c.s, http2.Cancel)
-	t.mu.Unlock()
+	t.locked(func() { t.h2.Cancel(c.s, http2.Cancel) })
 	failure := <-poured
 	if bug := (*panicked)(nil); errors.As(failure, &bug) {
 		panic(bug)
@@ -148,19 +146,18 @@ func (c *carriage) pour() error {
 		if done {
 			trailer = c.inbound.trailer()
 		}
-		t.mu.Lock()
-		if err != nil {
-			t.h2.Cancel(c.s, http2.Cancel)
+		ok := false
+		t.locked(func() {
+			if err != nil {
+				t.h2.Cancel(c.s, http2.Cancel)
+			} else if ok = t.send(c.s, out, done && len(trailer) == 0, c.sendTimeout(), nil); len(trailer) > 0 {
+				t.h2.SendHeader(c.s, http2.AppendTrailer(nil, trailer), true)
+			}
 			t.flush()
-			t.mu.Unlock()
+		})
+		if err != nil {
 			return err
 		}
-		ok := t.send(c.s, out, done && len(trailer) == 0, c.sendTimeout(), nil)
-		if len(trailer) > 0 {
-			t.h2.SendHeader(c.s, http2.AppendTrailer(nil, trailer), true)
-		}
-		t.flush()
-		t.mu.Unlock()
 		if done || !ok {
 			if c.inbound == nil {
 				c.early = c.early || !done
@@ -223,16 +220,20 @@ func (c *carriage) relay() error {
 	bulk := c.proxy.bulks.Get().(*[bulkSize]byte)
 	defer c.proxy.bulks.Put(bulk)
 	for {
-		t.mu.Lock()
-		err := c.await(func() bool { return len(s.Body()) > 0 || s.Ended })
-		n := copy(bulk[:], s.Body())
-		t.h2.Consume(s, n)
-		t.flush()
-		over := s.Over()
-		if over {
-			c.trailer = append(c.trailer[:0], s.Trailer...)
-		}
-		t.mu.Unlock()
+		var (
+			err  error
+			n    int
+			over bool
+		)
+		t.locked(func() {
+			err = c.await(func() bool { return len(s.Body()) > 0 || s.Ended })
+			n = copy(bulk[:], s.Body())
+			t.h2.Consume(s, n)
+			t.flush()
+			if over = s.Over(); over {
+				c.trailer = append(c.trailer[:0], s.Trailer...)
+			}
+		})
 		if err != nil {
 			return err
 		}
@@ -250,10 +251,14 @@ func (c *carriage) relay() error {
 func (c *carriage) header() error {
 	t, s := c.trunk, c.s
 	for {
-		t.mu.Lock()
-		err := c.await(func() bool { return len(s.Head) > c.parsed })
-		head := s.Head[c.parsed:]
-		t.mu.Unlock()
+		var (
+			err  error
+			head []byte
+		)
+		t.locked(func() {
+			err = c.await(func() bool { return len(s.Head) > c.parsed })
+			head = s.Head[c.parsed:]
+		})
 		if err != nil {
 			return err
 		}

@@ -45,6 +45,14 @@ func (m *mux) begin(p *Proxy, s *socket, write func([]byte) (int, error), h2 *ht
 	m.changed.L = &m.mu
 }
 
+// locked calls f with the lock held, which a panic does not leave so: the clock would wait
+// for it.
+func (m *mux) locked(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+}
+
 // flush writes what is to be written, unless somebody is at it. The lock is held, but
 // not while writing.
 func (m *mux) flush() {

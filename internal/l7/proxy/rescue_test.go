@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -46,5 +47,18 @@ func TestPanics(t *testing.T) {
 	p.Close()
 	if s := log.String(); !strings.Contains(s, "a bug") || !strings.Contains(s, "(*exchange).run") {
 		t.Errorf("%s", s)
+	}
+}
+
+// TestGuard holds that a panic of another goroutine comes to the one that waits for it,
+// with where it was.
+func TestGuard(t *testing.T) {
+	err := guard(func() error { panic("a bug") })
+	var bug *panicked
+	if !errors.As(err, &bug) || err.Error() != "a bug" || !strings.Contains(string(bug.stack), "TestGuard") {
+		t.Errorf("%v", err)
+	}
+	if err := guard(func() error { return io.EOF }); err != io.EOF {
+		t.Error(err)
 	}
 }

@@ -43,15 +43,17 @@ func (l *trunks) open(toHEAD bool) (*trunk, *http2.Stream) {
 	defer l.mu.Unlock()
 	for i := 0; i < len(l.all); i++ {
 		t := l.all[i]
-		t.mu.Lock()
-		usable := !t.dead && t.h2.Usable()
-		var s *http2.Stream
-		if usable {
-			if s = t.h2.Open(toHEAD); s != nil {
-				t.idle = 0
+		var (
+			usable bool
+			s      *http2.Stream
+		)
+		t.locked(func() {
+			if usable = !t.dead && t.h2.Usable(); usable {
+				if s = t.h2.Open(toHEAD); s != nil {
+					t.idle = 0
+				}
 			}
-		}
-		t.mu.Unlock()
+		})
 		if s != nil {
 			return t, s
 		}
