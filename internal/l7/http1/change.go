@@ -3,11 +3,14 @@ package http1
 import "bytes"
 
 // NewField returns a field that the proxy adds itself: it is passed on even where a
-// client's of that name would not be. It shares no memory with the strings.
+// client's of that name would not be. It shares no memory with the strings. Bytes that no
+// value may have (RFC 9110, section 5.5) become spaces: values hold what clients say, in
+// certificates for one, and a line break would begin another field.
 func NewField(name, value string) Field {
 	text := make([]byte, 2*len(name)+len(value))
 	copy(text[copy(text, name):], value)
 	f := Field{Name: text[:len(name)], Value: text[len(name) : len(name)+len(value)], Lower: text[len(name)+len(value):], own: true}
+	blank(f.Value)
 	for i, c := range f.Name {
 		if c >= 'A' && c <= 'Z' {
 			c |= 0x20
@@ -15,6 +18,15 @@ func NewField(name, value string) Field {
 		f.Lower[i] = c
 	}
 	return f
+}
+
+// blank replaces bytes that no field's value may have.
+func blank(value []byte) {
+	for i, c := range value {
+		if classes[c]&inValue == 0 {
+			value[i] = ' '
+		}
+	}
 }
 
 // Remove leaves out all fields of a name, which is in lower case.
