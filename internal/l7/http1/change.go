@@ -38,6 +38,16 @@ func (h *head) Remove(lower string) {
 	}
 }
 
+// RemoveGiven leaves out those of a name, which is in lower case, that the sender gave: not
+// those of the proxy's own.
+func (h *head) RemoveGiven(lower string) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; !f.own && string(f.Lower) == lower {
+			f.hop = true
+		}
+	}
+}
+
 // Append adds a field of the proxy's own.
 func (h *head) Append(f Field) {
 	h.Fields = append(h.Fields, f)
@@ -75,5 +85,5 @@ func (h *Hop) Port() string { return h.port }
 
 // Passes reports whether a field of a request is passed on to an upstream.
 func (h *Hop) Passes(f *Field) bool {
-	return !f.hop && (f.own || !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)))
+	return !f.hop && (f.own && string(f.Lower) != "host" || !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)))
 }
