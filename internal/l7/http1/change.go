@@ -83,6 +83,28 @@ func dropReplaced(dst []byte, begin int, r *Request) []byte {
 // Port returns the port that was connected to.
 func (h *Hop) Port() string { return h.port }
 
+// PassesTrailer reports whether a field after the body of a request is passed on to an
+// upstream, whose name is in lower case: one that neither says who asks and from where, nor
+// would stand beside one of the header that the proxy has set or taken away (RFC 9110,
+// section 6.5.1).
+func (h *Hop) PassesTrailer(r *Request, lower []byte) bool {
+	switch string(lower) {
+	case "authorization", "proxy-authorization", "cookie", "host", "content-length", "transfer-encoding":
+		return false
+	}
+	if len(lower) == 0 || withheld(lower) || aboutHops(lower) || bytes.HasPrefix(lower, forwarded) {
+		return false
+	}
+	for i := range r.Fields {
+		if f := &r.Fields[i]; (f.own || f.hop) && bytes.Equal(f.Lower, lower) {
+			return false
+		}
+	}
+	return true
+}
+
+var forwarded = []byte("x-forwarded-")
+
 // Passes reports whether a field of a request is passed on to an upstream.
 func (h *Hop) Passes(f *Field) bool {
 	return !f.hop && (f.own && string(f.Lower) != "host" || !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)))
