@@ -92,7 +92,7 @@ func (h *Hop) PassesTrailer(r *Request, lower []byte) bool {
 	case "authorization", "proxy-authorization", "cookie", "host", "content-length", "transfer-encoding":
 		return false
 	}
-	if len(lower) == 0 || withheld(lower) || aboutHops(lower) || bytes.HasPrefix(lower, forwarded) {
+	if len(lower) == 0 || withheld(lower) || aboutHops(lower) || bytes.HasPrefix(lower, xForwarded) {
 		return false
 	}
 	for i := range r.Fields {
@@ -103,7 +103,7 @@ func (h *Hop) PassesTrailer(r *Request, lower []byte) bool {
 	return true
 }
 
-var forwarded = []byte("x-forwarded-")
+var xForwarded = []byte("x-forwarded-")
 
 // Passes reports whether a field of a request is passed on to an upstream.
 func (h *Hop) Passes(f *Field) bool {
