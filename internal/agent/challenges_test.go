@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -80,7 +81,7 @@ func untilAnswer(t *testing.T, port uint16, status int, body string) {
 func TestGatewayAnswers(t *testing.T) {
 	for _, agreed := range []bool{true, false} {
 		a := bare(t, Options{})
-		ports := [2]uint16{freeAddress(t).Port(), freeAddress(t).Port()}
+		ports := freePorts(t)
 		a.options.Config.Gateway.HTTPPort, a.options.Config.Gateway.HTTPSPort, a.options.Config.Gateway.Lameduck = ports[0], ports[1], 0
 		a.options.Config.ACME.AgreeToTerms = agreed
 		data := &heldData{changed: make(chan struct{}, 1)}
@@ -124,4 +125,18 @@ func runLine(t *testing.T, a *Agent, line pipeline) (end func()) {
 	state, _ := desired.Build(desired.Objects{Synced: true}, desired.Node{}, nil)
 	line.offer(state)
 	return func() { cancel(); all.Wait() }
+}
+
+// freePorts returns two ports that nothing has at any address.
+func freePorts(t *testing.T) (ports [2]uint16) {
+	t.Helper()
+	for i := range ports {
+		l, err := net.Listen("tcp", ":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // not before the other one is chosen
+		ports[i] = l.Addr().(*net.TCPAddr).AddrPort().Port()
+	}
+	return ports
 }

@@ -131,9 +131,11 @@ func (p *gatewayPlane) followData(ctx context.Context) error {
 			continue
 		}
 		p.mu.Lock()
-		wants := p.wants
+		wants, began := p.wants, p.began
 		p.mu.Unlock()
-		p.takeData(wants)
+		if began { // before, nothing is known to be wanted, and what serves must not go
+			p.takeData(wants)
+		}
 	}
 }
 

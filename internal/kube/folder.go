@@ -101,8 +101,9 @@ func (f *Folder) Health() string {
 	return f.problem
 }
 
-// Want does nothing: a folder's Secrets and ConfigMaps have all been read.
-func (f *Folder) Want(map[DataName]bool) {}
+// Want only tells that there may be others to Get: a folder's Secrets and ConfigMaps
+// have all been read.
+func (f *Folder) Want(map[DataName]bool) { poke(f.changed) }
 
 // Get returns the folder's Secrets and ConfigMaps.
 func (f *Folder) Get() (pmap.Map[DataName, *Data], bool) {

@@ -82,6 +82,7 @@ func TestHTTP2Drains(t *testing.T) {
 // TestHTTP2Slow holds that clients which do not go on, in any way, do not hold what
 // they have.
 func TestHTTP2Slow(t *testing.T) {
+	const patient = 2 * time.Second // a slow machine has sent what it is to send by then
 	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Write(make([]byte, 1<<20))
@@ -106,8 +107,9 @@ func TestHTTP2Slow(t *testing.T) {
 		}, "reset 1 CANCEL"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := start(t, Config{
-				HeadTimeout: 200 * time.Millisecond, IdleTimeout: 200 * time.Millisecond, BodyTimeout: 200 * time.Millisecond, WriteTimeout: 200 * time.Millisecond,
+				HeadTimeout: patient, IdleTimeout: patient, BodyTimeout: patient, WriteTimeout: patient,
 			}, tableFor(up), toBackend())
 			f := dialFrames(t, p)
 			c.do(f)
@@ -129,8 +131,9 @@ func TestHTTP2Slow(t *testing.T) {
 // TestHTTP2GivenUp holds that an endpoint of HTTP/1.1 learns that nobody waits for its
 // answer.
 func TestHTTP2GivenUp(t *testing.T) {
-	gone := make(chan struct{})
+	begun, gone := make(chan struct{}), make(chan struct{})
 	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
 		<-r.Context().Done()
 		close(gone)
 	})
@@ -138,6 +141,8 @@ func TestHTTP2GivenUp(t *testing.T) {
 	f := dialFrames(t, p)
 	f.get(1)
 	f.hear()
+	f.out.Flush()
+	<-begun // one that is given up before does not reach the endpoint
 	f.WriteRSTStream(1, http2.ErrCodeCancel)
 	f.out.Flush()
 	<-gone

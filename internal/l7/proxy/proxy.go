@@ -313,6 +313,7 @@ func (p *Proxy) Close() error {
 	for _, b := range p.state.Load().backends.All() {
 		b.close()
 	}
+	p.clock.closeAll() // a trunk that was replaced belongs to no backend any more
 	p.laid.Wait()
 	return nil
 }
