@@ -90,6 +90,8 @@ func readFields(r Reference, data map[string][]byte) (*Content, []string) {
 		switch {
 		case !FieldName(name):
 			problems = append(problems, fmt.Sprintf("%s: %q is no name of a header field that can be set", r, name))
+		case r.Purpose == RequestFields && strings.EqualFold(name, "host"):
+			problems = append(problems, fmt.Sprintf("%s: %s cannot be set here, for which there is annotation upstream-vhost", r, name))
 		case err != nil:
 			problems = append(problems, fmt.Sprintf("%s: the value of %s %v", r, name, err))
 		case strings.ContainsFunc(value.String(), func(c rune) bool { return c < ' ' || c == 0x7f }):

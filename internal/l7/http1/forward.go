@@ -115,10 +115,14 @@ func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 }
 
 // withheld reports whether a client's field is never passed on as it is: those of
-// a Hop; Proxy, which CGI programs take for a setting (CVE-2016-5385); and names with
-// an underscore, which many upstreams take for those with a hyphen.
+// a Hop; what only the proxy says of a client's certificate; Proxy, which CGI programs take
+// for a setting (CVE-2016-5385); and names with an underscore, which many upstreams take
+// for those with a hyphen.
 func withheld(lower []byte) bool {
 	if lower[0] != 'x' && lower[0] != 'p' {
+		if bytes.HasPrefix(lower, sslClient) {
+			return true
+		}
 		return bytes.IndexByte(lower, '_') >= 0
 	}
 	switch string(lower) {
@@ -129,12 +133,14 @@ func withheld(lower []byte) bool {
 	return bytes.IndexByte(lower, '_') >= 0
 }
 
+var sslClient = []byte("ssl-client-")
+
 // aboutHops reports whether a field says what only a proxy in front may say: of
 // earlier hops (RFC 7239 and its forerunners), or what URL was asked for, which
 // frameworks take for the request's own.
 func aboutHops(lower []byte) bool {
 	switch string(lower) {
-	case "forwarded", "x-forwarded-prefix", "x-forwarded-ssl", "x-forwarded-server", "x-original-url", "x-rewrite-url":
+	case "forwarded", "x-forwarded-prefix", "x-forwarded-ssl", "x-forwarded-server", "x-original-url", "x-original-uri", "x-original-method", "x-rewrite-url":
 		return true
 	}
 	return false

@@ -100,9 +100,11 @@ func (r *Response) Make(status int, reason string) {
 	r.Status, r.Reason, r.Minor = status, r.keep(reason), 1
 }
 
-// Add appends a field to a response of the proxy's own. Neither part is checked.
+// Add appends a field to a response of the proxy's own. The name is not checked; of the
+// value, bytes that none may have become spaces.
 func (r *Response) Add(name, value string) {
 	f := Field{Name: r.keep(name), Value: r.keep(value), Lower: r.keep(name)}
+	blank(f.Value)
 	for i, c := range f.Lower {
 		f.Lower[i] = lowerToken[c]
 	}

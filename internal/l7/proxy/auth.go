@@ -40,10 +40,28 @@ func (x *exchange) admitted() bool {
 // identified does the same where it matters who sends a request. What nginx calls
 // satisfy says whether all have to agree or one does.
 func (x *exchange) identified(auth *filter.Auth) bool {
+	v := x.judge(auth)
 	if auth.Basic != nil {
 		// The password is this proxy's matter, as ingress-nginx has it.
-		defer x.request.Remove("authorization")
+		x.request.RemoveGiven("authorization")
 	}
+	x.dropClaims()
+	return v.allowed || x.deny(v)
+}
+
+// dropClaims takes away what the client says in place of the server that decides who is
+// let in, also where that has not been asked. It may have been told: it may be what it
+// decides by.
+func (x *exchange) dropClaims() {
+	if f := x.route.Filters; f != nil && f.Auth != nil && f.Auth.External != nil {
+		for _, name := range f.Auth.External.AnswerFields {
+			x.request.RemoveGiven(name)
+		}
+	}
+}
+
+// judge asks in turn, until it is clear whether a request is let in.
+func (x *exchange) judge(auth *filter.Auth) verdict {
 	refused := verdict{}
 	for ask := range 3 {
 		var v verdict
@@ -57,15 +75,16 @@ func (x *exchange) identified(auth *filter.Auth) bool {
 		}
 		switch {
 		case v.allowed && auth.Any:
-			return true
+			return v
 		case v.allowed || v.status == 0:
 		case !auth.Any:
-			return x.deny(v)
+			return v
 		case refused.status == 0 || refused.status == 403:
 			refused = v
 		}
 	}
-	return refused.status == 0 || x.deny(refused)
+	refused.allowed = refused.status == 0
+	return refused
 }
 
 // address is what the client's address says, if that matters.

@@ -163,7 +163,7 @@ func TestExternalAuth(t *testing.T) {
 	p := startFiltered(t, Config{}, up, l7.Route{Filters: &filter.Filters{Auth: &filter.Auth{External: e}}}, nil)
 	for want, status := range map[string]int{"200": 200, "204": 200, "401": 401, "403": 403, "302": 500, "500": 500, "404": 500} {
 		seen = nil
-		response := ask(t, p, "POST", "/a?b=c", "X-Want: "+want, "X-User: root", "X-Group: wheel", "X-Original-Url: x")
+		response := ask(t, p, "POST", "/a?b=c", "X-Want: "+want, "X-User: root", "X-Group: wheel", "X-Original-Url: x", "X-Original-Uri: /free")
 		if response.StatusCode != status || (seen != nil) != (status == 200) {
 			t.Errorf("after %s: %d, want %d", want, response.StatusCode, status)
 		}
@@ -179,7 +179,7 @@ func TestExternalAuth(t *testing.T) {
 		t.Errorf("the backend gets %v", seen.Header)
 	}
 	for name, want := range map[string]string{
-		"X-Original-Url": "http://shop.example/a?b=c", "X-Original-Method": "POST", "X-Sent-From": "nginx-ingress-controller",
+		"X-Original-Url": "http://shop.example/a?b=c", "X-Original-Uri": "/a?b=c", "X-Original-Method": "POST", "X-Sent-From": "nginx-ingress-controller",
 		"X-Real-Ip": "127.0.0.1", "X-Forwarded-For": "127.0.0.1", "X-Auth-Request-Redirect": "/a?b=c", "X-Want": "200", "Content-Length": "",
 	} {
 		if asked.Header.Get(name) != want {
@@ -191,6 +191,33 @@ func TestExternalAuth(t *testing.T) {
 	}
 	if got := fmt.Sprint(ask(t, p, "GET", "/bad", "X-Want: 200").Header.Values("Set-Cookie")); got != "[own=2]" {
 		t.Errorf("with an error: cookies %s", got)
+	}
+}
+
+// TestForgedClaims holds that neither a backend nor a page for errors gets what a client
+// says in place of those that know, whoever has let it in.
+func TestForgedClaims(t *testing.T) {
+	var seen http.Header
+	up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
+	decider := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) })
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	for name, access := range map[string]*l7.Access{"let in": {Allow: loopback}, "page": {Deny: loopback}} {
+		e := &filter.External{URL: template(t, "http://"+decider.String()), AnswerFields: []string{"x-user"}}
+		route := *toBackend()(nil)
+		route.Access, route.Filters = access, &filter.Filters{Auth: &filter.Auth{Any: true, External: e}}
+		route.Errors = &l7.Errors{Backend: route.Backends[0].Backend, Statuses: []int{403}}
+		p := start(t, Config{}, tableFor(up), func(*l7.Request) *l7.Route { return &route })
+		p.forbidden = func(netip.Addr) bool { return false }
+		seen = nil
+		ask(t, p, "GET", "/", "X-User: root", "Ssl-Client-Verify: SUCCESS", "Ssl-Client-Subject-Dn: CN=root", "X-Original-Method: PUT", "Authorization: Basic eDp5", "X-Other: x")
+		for _, field := range []string{"X-User", "Ssl-Client-Verify", "Ssl-Client-Subject-Dn", "X-Original-Method"} {
+			if seen.Get(field) != "" {
+				t.Errorf("%s: a client has its own %s passed on: %v", name, field, seen)
+			}
+		}
+		if seen.Get("X-Other") != "x" || (seen.Get("Authorization") != "") != (name == "let in") {
+			t.Errorf("%s: %v", name, seen)
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ func (c *carriage) run(scheme string) error {
 		return c.stream(block)
 	}
 	body := c.work.in.bytes()[:max(r.Length, 0)]
-	trailer := c.inbound.trailer()
+	trailer := c.requestTrailer()
 	t.locked(func() {
 		t.h2.SendHeader(c.s, block, len(body)+len(trailer) == 0)
 		if len(body) > 0 {
@@ -144,7 +144,7 @@ func (c *carriage) pour() error {
 		}
 		var trailer []byte
 		if done {
-			trailer = c.inbound.trailer()
+			trailer = c.requestTrailer()
 		}
 		ok := false
 		t.locked(func() {

@@ -44,10 +44,7 @@ func (x *exchange) certified() bool {
 		x.answer(503, "the authorities of the route's clients are not known")
 		return false
 	}
-	var shown []*x509.Certificate
-	if s, ok := x.conn.in.(*secure); ok {
-		shown = s.ConnectionState().PeerCertificates
-	}
+	shown := x.conn.shown()
 	result := x.conn.vouch(c, content, shown)
 	subject, issuer, own := "", "", ""
 	if len(shown) > 0 {
@@ -75,6 +72,39 @@ func (x *exchange) certified() bool {
 		}
 	}
 	return true
+}
+
+// ofClient returns what nginx's variables have of the client's certificate. NONE is also
+// what is found where no certificate was asked for, or nobody can vouch for one: a Route
+// that compares it must not let in those that nothing is known of.
+func (x *exchange) ofClient(what filter.Variable) string {
+	result, shown := "NONE", x.conn.shown()
+	var c *filter.ClientTLS
+	if x.route.Filters != nil {
+		c = x.route.Filters.ClientTLS
+	}
+	if c != nil {
+		if content := x.proxy.content(c.Authorities); content != nil {
+			result = x.conn.vouch(c, content, shown)
+		}
+	}
+	switch {
+	case what == filter.ClientVerify:
+		return result
+	case c == nil || len(shown) == 0 || !c.Lets(result):
+		return ""
+	case what == filter.ClientSubject:
+		return shown[0].Subject.String()
+	}
+	return shown[0].Issuer.String()
+}
+
+// shown are the certificates that the client has shown, its own first.
+func (c *conn) shown() []*x509.Certificate {
+	if s, ok := c.in.(*secure); ok {
+		return s.ConnectionState().PeerCertificates
+	}
+	return nil
 }
 
 // vouch verifies a client's certificate, once for the authorities of the moment.

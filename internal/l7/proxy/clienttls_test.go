@@ -19,6 +19,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 )
 
 // issue makes a certificate by another; parent nil: one of its own.
@@ -29,7 +30,7 @@ func issue(t *testing.T, name string, parent *tls.Certificate, ca bool) *tls.Cer
 		t.Fatal(err)
 	}
 	of := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name, Organization: []string{"Shop"}}, DNSNames: []string{name},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name, Organization: []string{"Shop"}}, DNSNames: []string{strings.Fields(name)[0]},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: ca, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
@@ -111,6 +112,50 @@ func TestClientTLS(t *testing.T) {
 			if got := seen.Values("Ssl-Client-Verify"); len(got) != 1 || got[0] != c.verify || (passed == string(pemOf(anna))) != c.with.Pass || (c.shows == anna || c.shows == eve) != (seen.Get("Ssl-Client-Subject-Dn") == "CN=anna,O=Shop") {
 				t.Errorf("%s: the backend gets %v", name, seen)
 			}
+		}
+	}
+}
+
+// TestClientVariables holds that a snippet which guards by the client's certificate lets
+// in who has one that is vouched for, and nobody of whom nothing is known; and that a
+// name in a certificate begins no field.
+func TestClientVariables(t *testing.T) {
+	var seen http.Header
+	up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
+	authority := issue(t, "authority", nil, true)
+	ref := filter.Reference{Purpose: filter.ClientAuthority, Namespace: "shop", Name: "ca"}
+	content, problems := filter.Read(ref, map[string][]byte{"ca.crt": pemOf(authority)})
+	o, wrong := nginx.Read(map[string]string{nginx.Prefix + "configuration-snippet": `
+		if ($ssl_client_verify != SUCCESS) { return 403; }
+		proxy_set_header X-Who "$ssl_client_s_dn by $ssl_client_i_dn"; proxy_set_header X-Verify $ssl_client_verify;
+	`})
+	if len(problems)+len(wrong) > 0 {
+		t.Fatal(problems, wrong)
+	}
+	with := &filter.ClientTLS{Authorities: ref, Depth: 1, Optional: true, Unverified: true}
+	for name, c := range map[string]struct {
+		with   *filter.ClientTLS
+		shows  *tls.Certificate
+		status int
+	}{
+		"right": {with, issue(t, "anna\r\nX-Admin: 1", authority, false), 200}, "none": {with, nil, 403},
+		"stranger": {with, issue(t, "anna", nil, false), 403}, "not asked": {nil, nil, 403},
+	} {
+		route := *toBackend()(nil)
+		route.Filters = &filter.Filters{ClientTLS: c.with, Snippet: o.Filters.Snippet}
+		table := tableFor(up)
+		table.Listeners["web"].Protocol = l7.HTTPS
+		table.Listeners["web"].Certificates = table.Listeners["web"].Certificates.Set("", l7.CertificateID{Name: "server"})
+		p := start(t, Config{}, table, func(*l7.Request) *l7.Route { return &route })
+		p.asks = func(*l7.Routes, string) bool { return c.with != nil }
+		p.SetCertificates(Certificates{{Name: "server"}: issue(t, "shop.example", nil, false)})
+		p.SetContents(Contents{ref: content})
+		seen = nil
+		if got := askTLS(t, p, "shop.example", c.shows, false).StatusCode; got != c.status || (seen != nil) != (got == 200) {
+			t.Errorf("%s: %d, want %d", name, got, c.status)
+		}
+		if c.status == 200 && (seen.Get("X-Verify") != "SUCCESS" || seen.Get("X-Admin") != "" || seen.Get("X-Who") != "CN=anna  X-Admin: 1,O=Shop by CN=authority,O=Shop") {
+			t.Errorf("%s: the backend gets %v", name, seen)
 		}
 	}
 }

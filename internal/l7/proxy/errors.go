@@ -30,6 +30,9 @@ func (x *exchange) errorPage(status int) bool {
 	}
 	x.instead = true
 	r := &x.request
+	// Nobody may have looked at who asks: what the client says of that is not for the page.
+	r.RemoveGiven("authorization")
+	x.dropClaims()
 	x.closes = x.closes || x.early
 	x.linger = x.linger || x.closes
 	for name, value := range map[string]string{

@@ -57,11 +57,6 @@ func (x *exchange) external(e *filter.External) verdict {
 		for _, f := range d.fields {
 			x.request.Set(field(f.Name, f.Value))
 		}
-		for _, name := range e.AnswerFields { // what a client says in their place must not count
-			if !has(d.fields, name) {
-				x.request.Remove(name)
-			}
-		}
 	case d.status == 401 && e.SignIn.String() != "":
 		v = verdict{status: 302, reason: "the client has to sign in", location: string(e.SignIn.AppendURL(nil, x.value))}
 	case d.status == 401 || d.status == 403:
@@ -72,15 +67,6 @@ func (x *exchange) external(e *filter.External) verdict {
 		x.add("Set-Cookie", cookie, when)
 	}
 	return v
-}
-
-func has(fields []filter.Field, name string) bool {
-	for _, f := range fields {
-		if strings.EqualFold(f.Name, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // decide returns the other server's answer, or one that it gave before.
@@ -167,6 +153,7 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 	scheme := v(filter.Scheme, "")
 	set := request.Header.Set
 	set("X-Original-URL", scheme+"://"+v(filter.HTTPHost, "")+uri)
+	set("X-Original-URI", uri)
 	set("X-Original-Method", string(x.request.Method))
 	set("X-Sent-From", "nginx-ingress-controller")
 	set("X-Real-IP", client)
@@ -174,7 +161,6 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 	set("X-Auth-Request-Redirect", given)
 	set("X-Request-ID", v(filter.RequestID, ""))
 	if e.Method != "" {
-		set("X-Original-URI", uri)
 		set("X-Scheme", scheme)
 	}
 	if e.Fields.Name != "" {

@@ -240,30 +240,6 @@ func serveHTTP2(t testing.TB, handler http.HandlerFunc) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// TestTrailers holds that fields after bodies pass between HTTP/2 and HTTP/2.
-func TestTrailers(t *testing.T) {
-	up := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		w.Header().Set("Trailer", "X-Back")
-		io.WriteString(w, "body")
-		w.Header().Set("X-Back", r.Trailer.Get("X-Forth"))
-	})
-	p := start(t, Config{}, tableFor(up), to(grpcRoute()))
-	for _, size := range []int{0, 10, 500_000} {
-		request, _ := http.NewRequest("POST", p.url(), io.NopCloser(strings.NewReader(strings.Repeat("x", size))))
-		request.Trailer = http.Header{"X-Forth": {fmt.Sprint("after ", size)}}
-		response, err := client2(t).Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil || string(body) != "body" || response.Trailer.Get("X-Back") != fmt.Sprint("after ", size) {
-			t.Errorf("%d: %q, %v, error %v", size, body, response.Trailer, err)
-		}
-	}
-}
-
 // TestCallsOfHTTP1 holds that clients of HTTP/1.1 get answers of endpoints that speak
 // HTTP/2.
 func TestCallsOfHTTP1(t *testing.T) {

@@ -56,6 +56,26 @@ func counters(t *testing.T, p *Proxy, until string, value float64) map[string]fl
 	}
 }
 
+// TestVirtualBackend holds that a Service has one series by its endpoints and another by
+// its own address: two of one name would fail all that is collected.
+func TestVirtualBackend(t *testing.T) {
+	up := serveHTTP(t, func(http.ResponseWriter, *http.Request) {})
+	table, virtual := tableFor(up), backendID
+	virtual.Virtual = true
+	table.Backends = table.Backends.Set(virtual, &l7.Backend{ID: virtual, Endpoints: endpoints(up)})
+	p := start(t, Config{}, table, func(q *l7.Request) *l7.Route {
+		route := *toBackend()(nil)
+		if q.Path == "/virtual" {
+			route.Backends = []l7.Weighted{{Backend: virtual, Weight: 1}}
+		}
+		return &route
+	})
+	ask(t, p, "GET", "/")
+	ask(t, p, "GET", "/virtual")
+	counters(t, p, "upstream_requests_total "+backendID.String()+" 200", 1)
+	counters(t, p, "upstream_requests_total "+virtual.String()+" 200", 1)
+}
+
 // TestMeters holds what is counted of requests, endpoints and listeners.
 func TestMeters(t *testing.T) {
 	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") })

@@ -90,7 +90,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	out.counter(m.shed, t.shed.Load())
 	out.counter(m.panics, t.panics.Load())
 	for id, b := range m.proxy.state.Load().backends.All() {
-		m.backend(out, b.meter, id.Service.String()+":"+id.Port)
+		m.backend(out, b.meter, id.String())
 	}
 	if b := m.proxy.book; b != nil {
 		out.counter(m.logged, b.written.Load())

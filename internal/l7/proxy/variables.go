@@ -41,6 +41,9 @@ func (x *exchange) value(what filter.Variable, argument string) string {
 	case filter.Argument:
 		return parameter(x.query.Query, argument)
 	}
+	if what == filter.ClientVerify || what == filter.ClientSubject || what == filter.ClientIssuer {
+		return x.ofClient(what)
+	}
 	return x.ofRoute(what)
 }
 
