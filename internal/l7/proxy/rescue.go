@@ -54,8 +54,12 @@ func (c *conn) rescue() {
 func (m *mux) rescue() {
 	if v := recover(); v != nil {
 		m.proxy.mourn(v)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.die(errPanic)
+		err := guard(func() error {
+			m.locked(func() { m.die(errPanic) })
+			return nil
+		})
+		if err != nil { // what is known of the streams is that wrong
+			_ = m.socket.TCPConn.Close()
+		}
 	}
 }
