@@ -3,7 +3,7 @@
 // with nor those of the lab's Kubernetes.
 module github.com/fairlead-net/fairlead/lab/dns
 
-go 1.27
+go 1.27.0
 
 require (
 	github.com/coredns/caddy v1.1.4
@@ -67,7 +67,7 @@ require (
 	github.com/prometheus/exporter-toolkit v0.20.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/quic-go/qpack v0.6.0 // indirect
-	github.com/quic-go/quic-go v0.64.1 // indirect
+	github.com/quic-go/quic-go v0.65.0 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	go.uber.org/automaxprocs v1.6.0 // indirect

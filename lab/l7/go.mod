@@ -2,7 +2,7 @@
 // so that what Caddy needs does not decide the versions that Fairlead is built with.
 module github.com/fairlead-net/fairlead/lab/l7
 
-go 1.27
+go 1.27.0
 
 replace github.com/fairlead-net/fairlead => ../..
 
@@ -112,7 +112,7 @@ require (
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/quic-go/qpack v0.6.0 // indirect
-	github.com/quic-go/quic-go v0.63.0 // indirect
+	github.com/quic-go/quic-go v0.65.0 // indirect
 	github.com/rs/xid v1.6.0 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect

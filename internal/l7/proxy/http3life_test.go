@@ -195,8 +195,9 @@ func TestHTTP3Slow(t *testing.T) {
 
 // TestHTTP3GivenUp holds that an endpoint learns that nobody waits for its answer.
 func TestHTTP3GivenUp(t *testing.T) {
-	gone := make(chan struct{})
+	begun, gone := make(chan struct{}), make(chan struct{})
 	up := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
 		<-r.Context().Done()
 		close(gone)
 	})
@@ -204,9 +205,7 @@ func TestHTTP3GivenUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	request, _ := http.NewRequestWithContext(ctx, "GET", p.secureURL(), nil)
 	go func() {
-		for p.streams.Load() == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		<-begun // one that is given up before does not reach the endpoint
 		cancel()
 	}()
 	if _, err := client3(t).Do(request); !errors.Is(err, context.Canceled) {
