@@ -19,7 +19,8 @@ func entry(t testing.TB, path, agent string) *Entry {
 	if n, err := r.Parse([]byte(head), &http1.Limits{Line: 8000, Head: 16000, Fields: 50}); err != nil || n != len(head) {
 		t.Fatal(n, err)
 	}
-	r.Append(http1.NewField("user-agent", agent))
+	// As it came: what the proxy itself adds could not have line breaks.
+	r.Append(http1.Field{Name: []byte("user-agent"), Lower: []byte("user-agent"), Value: []byte(agent)})
 	if path != "" {
 		r.Path = []byte(path)
 	}

@@ -14,14 +14,16 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
 
+// reachAll lets requests of the proxy's own reach loopback.
+func reachAll(p *Proxy) { p.forbidden = func(netip.Addr) bool { return false } }
+
 // startFiltered serves a Route to an upstream, with Filters, and lets requests of the
 // proxy's own reach loopback.
 func startFiltered(t *testing.T, config Config, up netip.AddrPort, route l7.Route, contents Contents) *Proxy {
 	t.Helper()
 	base := *toBackend()(nil)
 	base.Filters, base.Access, base.Upstream = route.Filters, route.Access, route.Upstream
-	p := start(t, config, tableFor(up), func(*l7.Request) *l7.Route { return &base })
-	p.forbidden = func(netip.Addr) bool { return false }
+	p := startChanged(t, config, tableFor(up), to(&base), reachAll)
 	p.SetContents(contents)
 	return p
 }
@@ -206,8 +208,7 @@ func TestForgedClaims(t *testing.T) {
 		route := *toBackend()(nil)
 		route.Access, route.Filters = access, &filter.Filters{Auth: &filter.Auth{Any: true, External: e}}
 		route.Errors = &l7.Errors{Backend: route.Backends[0].Backend, Statuses: []int{403}}
-		p := start(t, Config{}, tableFor(up), func(*l7.Request) *l7.Route { return &route })
-		p.forbidden = func(netip.Addr) bool { return false }
+		p := startChanged(t, Config{}, tableFor(up), to(&route), reachAll)
 		seen = nil
 		ask(t, p, "GET", "/", "X-User: root", "Ssl-Client-Verify: SUCCESS", "Ssl-Client-Subject-Dn: CN=root", "X-Original-Method: PUT", "Authorization: Basic eDp5", "X-Other: x")
 		for _, field := range []string{"X-User", "Ssl-Client-Verify", "Ssl-Client-Subject-Dn", "X-Original-Method"} {
@@ -232,9 +233,9 @@ func TestExternalSignIn(t *testing.T) {
 	})
 	up := serveHTTP(t, func(http.ResponseWriter, *http.Request) {})
 	e := &filter.External{URL: template(t, "http://"+decider.String())}
-	p := startFiltered(t, Config{}, up, l7.Route{Filters: &filter.Filters{Auth: &filter.Auth{External: e}}}, nil)
 	e.AlwaysSetCookie, e.Method = true, "HEAD"
 	e.SignIn, e.Redirect = template(t, "https://$host/start?rd=$scheme://$http_host$escaped_request_uri"), template(t, "https://$host$request_uri")
+	p := startFiltered(t, Config{}, up, l7.Route{Filters: &filter.Filters{Auth: &filter.Auth{External: e}}}, nil)
 	response := ask(t, p, "GET", "/a?b=c")
 	if got := response.Header; response.StatusCode != 302 || got.Get("Location") != "https://shop.example/start?rd=http://shop.example%2Fa%3Fb%3Dc" || got.Get("Set-Cookie") != "session=1" {
 		t.Errorf("%d %v", response.StatusCode, got)
@@ -242,9 +243,9 @@ func TestExternalSignIn(t *testing.T) {
 	if asked.Method != "HEAD" || asked.Header.Get("X-Auth-Request-Redirect") != "https://shop.example/a?b=c" || asked.Header.Get("X-Original-Uri") != "/a?b=c" {
 		t.Errorf("%s %v", asked.Method, asked.Header)
 	}
-	p.forbidden = forbidden
-	p.asker.CloseIdleConnections()
-	if got := ask(t, p, "GET", "/").StatusCode; got != 500 {
+	route := *toBackend()(nil)
+	route.Filters = &filter.Filters{Auth: &filter.Auth{External: e}}
+	if got := ask(t, start(t, Config{}, tableFor(up), to(&route)), "GET", "/").StatusCode; got != 500 {
 		t.Errorf("an address of this machine is asked: %d", got)
 	}
 	if got := ask(t, startFiltered(t, Config{}, up, l7.Route{Filters: &filter.Filters{Auth: &filter.Auth{External: &filter.External{URL: template(t, "http://$http_x/")}}}}, nil), "GET", "/").StatusCode; got != 500 {

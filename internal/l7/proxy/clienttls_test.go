@@ -95,8 +95,9 @@ func TestClientTLS(t *testing.T) {
 		table := tableFor(up)
 		table.Listeners["web"].Protocol = l7.HTTPS
 		table.Listeners["web"].Certificates = table.Listeners["web"].Certificates.Set("", l7.CertificateID{Name: "server"})
-		p := start(t, Config{}, table, func(*l7.Request) *l7.Route { return &route })
-		p.asks = func(_ *l7.Routes, host string) bool { return host == "shop.example" }
+		p := startChanged(t, Config{}, table, to(&route), func(p *Proxy) {
+			p.asks = func(_ *l7.Routes, host string) bool { return host == "shop.example" }
+		})
 		p.SetCertificates(Certificates{{Name: "server"}: server})
 		p.SetContents(Contents{ref: content})
 		for _, h2 := range []bool{false, true} {
@@ -146,8 +147,9 @@ func TestClientVariables(t *testing.T) {
 		table := tableFor(up)
 		table.Listeners["web"].Protocol = l7.HTTPS
 		table.Listeners["web"].Certificates = table.Listeners["web"].Certificates.Set("", l7.CertificateID{Name: "server"})
-		p := start(t, Config{}, table, func(*l7.Request) *l7.Route { return &route })
-		p.asks = func(*l7.Routes, string) bool { return c.with != nil }
+		p := startChanged(t, Config{}, table, to(&route), func(p *Proxy) {
+			p.asks = func(*l7.Routes, string) bool { return c.with != nil }
+		})
 		p.SetCertificates(Certificates{{Name: "server"}: issue(t, "shop.example", nil, false)})
 		p.SetContents(Contents{ref: content})
 		seen = nil

@@ -21,8 +21,8 @@ import (
 // A listener that closes resets connections that nobody has accepted yet. So it
 // waits until none has come for lastLook, at most lastLooks times.
 const (
-	lastLook  = 2 * time.Millisecond
-	lastLooks = 50
+	lastLook  = 10 * time.Millisecond
+	lastLooks = 20
 	// errorPause is how long no connection is accepted after an error.
 	errorPause = 10 * time.Millisecond
 	// patience is how long an idle connection may still bring a request while its
