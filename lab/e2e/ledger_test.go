@@ -133,7 +133,10 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 	conflict := false
 	for _, a := range now.addresses {
 		if slices.Contains(before.addresses, a) {
-			continue // who shares it no longer may, because one of them asks for something else, loses it soon
+			// Who shares it no longer may, because one of them asks for something else,
+			// loses it soon, and is not judged for it, whatever else it gets before.
+			conflict = conflict || l.disputed(a, s.Name, now)
+			continue
 		}
 		l.given++
 		now.changed = false
@@ -156,6 +159,16 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 	l.history[s.Name] = append(l.history[s.Name], now)
 	l.loses(s.Name, before, now)
 	l.services[s.Name] = now
+}
+
+// disputed tells whether somebody else has an address too and cannot share it.
+func (l *ledger) disputed(a netip.Addr, name string, now entry) bool {
+	for with, other := range l.services {
+		if with != name && slices.Contains(other.addresses, a) && !now.shares(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // loses judges the addresses that a Service had and has no longer.
