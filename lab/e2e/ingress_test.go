@@ -62,14 +62,17 @@ spec: {controller: k8s.io/ingress-nginx}
 `
 
 // gateways turns the gateways on until the test ends, and returns their addresses, IPv4
-// first.
-func gateways(t *testing.T) []string {
+// first. Each of more is a value of the chart, as KEY=VALUE=DEFAULT.
+func gateways(t *testing.T, more ...string) []string {
 	t.Helper()
 	apply(t, pool)
-	upgrade(t, "gateway.enabled=true", "config.migration.ingressNginx=true", "config.gateway.drain=20s")
-	t.Cleanup(func() {
-		upgrade(t, "gateway.enabled=false", "config.migration.ingressNginx=false", "config.gateway.drain=4m")
-	})
+	set, reset := []string{"gateway.enabled=true"}, []string{"gateway.enabled=false"}
+	for _, value := range append(more, "config.migration.ingressNginx=true=false", "config.gateway.drain=20s=4m") {
+		f := strings.SplitN(value, "=", 3)
+		set, reset = append(set, f[0]+"="+f[1]), append(reset, f[0]+"="+f[2])
+	}
+	upgrade(t, set...)
+	t.Cleanup(func() { upgrade(t, reset...) })
 	kubectl(t, "rollout", "status", "-n", "fairlead-system", "deployment/fairlead-gateway", "--timeout", "120s")
 	var found []string
 	eventually(t, 30*time.Second, func() error {
