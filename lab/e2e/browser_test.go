@@ -28,11 +28,6 @@ kind: Secret
 metadata: {name: e2e-guests, namespace: demo}
 stringData: {auth: "guest:{PLAIN}let me in"}
 ---
-apiVersion: v1
-kind: Service
-metadata: {name: e2e-told, namespace: demo}
-spec: {ports: [{name: tcp, port: 80, targetPort: 8090}, {name: udp, port: 80, protocol: UDP, targetPort: 8090}]}
----
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
@@ -71,12 +66,26 @@ spec:
     http: {paths: [{path: /look, pathType: Exact, backend: {service: {name: e2e-told, port: {name: tcp}}}}]}
 `
 
+const toldService = `{apiVersion: v1, kind: Service, metadata: {name: e2e-told, namespace: demo}, spec: {
+  ports: [{name: tcp, port: 80, targetPort: 8090}, {name: udp, port: 80, protocol: UDP, targetPort: 8090}]}}`
+
 // browser is a headless Chromium outside the cluster.
 type browser struct {
 	address string // of every host
 	spki    string // the one certificate that is trusted, by its key
 	dir     string
 	flags   []string
+}
+
+// tellByService has a pod tell what load --serve tells, as Service e2e-told.
+func tellByService(t *testing.T) {
+	t.Helper()
+	server := probes(t)[1]
+	server.install(t)
+	server.tell(t)
+	apply(t, toldService)
+	ip := kubectl(t, "get", "pod", "-n", server.namespace, server.name, "-o", "jsonpath={.status.podIP}")
+	apply(t, fmt.Sprintf(toldSlice, "IPv4", "ipv4", ip, server.node))
 }
 
 // newBrowser installs it.
@@ -130,17 +139,12 @@ func (b browser) look(t *testing.T, host string, asks ...map[string]any) (found 
 	return found
 }
 
-// TestBrowser opens the shop, published with TLS, a canary and authentication, in a
+// testBrowser opens the shop, published with TLS, a canary and authentication, in a
 // browser by each version of HTTP.
-func TestBrowser(t *testing.T) {
-	addresses := gateways(t, "config.gateway.http3=true=false")
+func testBrowser(t *testing.T, addresses []string) {
 	certificate := tlsSecret(t, "e2e-guarded", "guarded.example.test")
-	server := probes(t)[1]
-	server.install(t)
-	server.tell(t)
+	tellByService(t)
 	apply(t, guarded)
-	ip := kubectl(t, "get", "pod", "-n", server.namespace, server.name, "-o", "jsonpath={.status.podIP}")
-	apply(t, fmt.Sprintf(toldSlice, "IPv4", "ipv4", ip, server.node))
 	eventually(t, 30*time.Second, func() error {
 		const want = "200 2"
 		if got := visit(t, addresses[0], "https://guarded.example.test/?ticket=e2e", "--cacert", certificate, "-u", "guest:let me in"); got != want {
