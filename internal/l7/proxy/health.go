@@ -25,6 +25,7 @@ type health struct {
 	// and when that was changed.
 	ejections int
 	changed   int64
+	check     checkup
 }
 
 // usable reports whether it gets requests.

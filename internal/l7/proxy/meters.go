@@ -65,6 +65,8 @@ type backendMeter struct {
 	// ejections are of endpoints, refused requests that a limit has not let through.
 	ejections [causes]atomic.Uint64
 	refused   [bounds]atomic.Uint64
+	// checks are health checks that have failed, and those that have not.
+	checks [2]atomic.Uint64
 }
 
 // ask counts an endpoint that was asked, and what came of it.

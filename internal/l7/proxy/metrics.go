@@ -11,11 +11,11 @@ import (
 type metrics struct {
 	proxy *Proxy
 
-	requests, duration, received, sent, refused, shed, panics         *prometheus.Desc
-	connections, accepted, versions, handshakes, handshakeFailures    *prometheus.Desc
-	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry *prometheus.Desc
-	upstreamEjections, upstreamRefused, upstreamUnused                *prometheus.Desc
-	logged, unlogged                                                  *prometheus.Desc
+	requests, duration, received, sent, refused, shed, panics          *prometheus.Desc
+	connections, accepted, versions, handshakes, handshakeFailures     *prometheus.Desc
+	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry  *prometheus.Desc
+	upstreamEjections, upstreamRefused, upstreamUnused, upstreamChecks *prometheus.Desc
+	logged, unlogged                                                   *prometheus.Desc
 }
 
 func newMetrics(p *Proxy) *metrics {
@@ -45,6 +45,7 @@ func newMetrics(p *Proxy) *metrics {
 
 		upstreamEjections: desc("upstream_ejections_total", "Endpoints that get no requests for a while because of how they answered, by why.", "backend", "reason"),
 		upstreamUnused:    desc("upstream_unused_endpoints", "Endpoints that are ready and get no requests at the moment: they are ejected, or their health checks fail (unhealthy).", "backend", "reason"),
+		upstreamChecks:    desc("upstream_health_checks_total", "Health checks of endpoints, by whether they found them well.", "backend", "result"),
 		upstreamRefused:   desc("upstream_refused_total", "Requests, and retries, that a limit of their backend has not let through, by which.", "backend", "limit"),
 
 		logged:   desc("access_log_lines_total", "Lines of the access log that were written."),
@@ -56,7 +57,7 @@ func newMetrics(p *Proxy) *metrics {
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.requests, m.duration, m.received, m.sent, m.refused, m.shed, m.panics, m.connections, m.accepted, m.versions, m.handshakes,
-		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.upstreamEjections, m.upstreamRefused, m.upstreamUnused, m.logged, m.unlogged,
+		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.upstreamEjections, m.upstreamRefused, m.upstreamUnused, m.upstreamChecks, m.logged, m.unlogged,
 	} {
 		out <- d
 	}
@@ -131,6 +132,8 @@ func (m *metrics) health(out output, b *backend, name string) {
 	for r := range bounds {
 		out.some(m.upstreamRefused, b.meter.refused[r].Load(), name, r.String())
 	}
+	out.some(m.upstreamChecks, b.meter.checks[0].Load(), name, "failed")
+	out.some(m.upstreamChecks, b.meter.checks[1].Load(), name, "well")
 	ejected, sick := 0, 0
 	for _, e := range b.endpoints {
 		ejected += bit(e.out.Load() != 0)

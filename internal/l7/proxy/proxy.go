@@ -62,7 +62,8 @@ type Proxy struct {
 	// whose it is.
 	mirrors *portions[string]
 	// today is time.Now.
-	today func() time.Time
+	today  func() time.Time
+	checks checks
 	// connections is the number of those of clients, guests is whose they are.
 	connections atomic.Int64
 	guests      guests
@@ -183,6 +184,7 @@ func (p *Proxy) everyTick() func(now int64) {
 		next = after(now, interval)
 		for _, b := range p.state.Load().backends.All() {
 			b.look(now)
+			p.check(b, now)
 			for _, e := range b.all {
 				e.prune(now - int64(p.config.UpstreamIdleTimeout))
 			}
