@@ -17,7 +17,7 @@ type Keys interface {
 const (
 	// ringPoints is how many points an endpoint has on a ring: shares differ by about one
 	// in the root of that. maxRing bounds all points; leastPoints stays an endpoint's.
-	ringPoints, leastPoints, maxRing = 160, 8, 1 << 16
+	ringPoints, leastPoints, maxRing = 160, 8, 1 << 14
 )
 
 // ring is sorted by position.

@@ -29,6 +29,9 @@ func (b Balancing) algorithm() filter.Algorithm {
 	return filter.RoundRobin
 }
 
+// usualBalance is that of Backends which have none.
+var usualBalance = l7.DefaultBalance()
+
 // backend is what there is of a Backend at the moment. It is never changed but for
 // its counter, and for which of its endpoints get requests.
 type backend struct {
@@ -50,8 +53,7 @@ func newBackend(want *l7.Backend, before *backend, shards int, now int64) *backe
 	known := map[place]*endpoint{}
 	b := &backend{id: want.ID, next: new(atomic.Uint32), meter: new(backendMeter), shared: new(shared), balance: want.Balance}
 	if b.balance == nil {
-		usual := l7.DefaultBalance()
-		b.balance = &usual
+		b.balance = &usualBalance
 	}
 	if before != nil {
 		b.next, b.meter, b.shared = before.next, before.meter, before.shared
