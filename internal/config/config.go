@@ -46,6 +46,8 @@ type Gateway struct {
 	// PathParametersAsSent takes paths with a semicolon as they are sent, though backends
 	// may read another path of them, for which there is another rule.
 	PathParametersAsSent bool `yaml:"pathParametersAsSent"`
+	// TLSPassthrough lets Ingresses have TLS passed through to their backends.
+	TLSPassthrough bool `yaml:"tlsPassthrough"`
 	// Service is NAMESPACE/NAME of the Service by which clients reach the gateways:
 	// its addresses are what the status of Ingresses says. Empty: no Ingresses are
 	// served.
