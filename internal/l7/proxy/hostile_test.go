@@ -147,6 +147,8 @@ ports: [{port: %d}]
 type tenants struct {
 	*Proxy
 	t *testing.T
+	// ports are those of the listeners.
+	ports map[string]uint16
 	// up is what the evil one's Services lead to if nothing else is said; internal is what
 	// nobody may reach.
 	up, internal netip.AddrPort
@@ -158,7 +160,7 @@ type tenants struct {
 // secrets are the objects with data that there are.
 func secrets() map[string]map[string][]byte {
 	return map[string]map[string][]byte{
-		"victim/users":  {"auth": []byte("anna:{PLAIN}" + canary + "\n"), "ca.crt": []byte(canary)},
+		"victim/users":  {"auth": []byte("anna:{PLAIN}" + canary + "\nbert:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"), "ca.crt": []byte(canary)},
 		"victim/fields": {"X-Fields": []byte("fields of the victim")},
 		"evil/users":    {"auth": []byte("eve:$2y$08$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n")},
 	}
@@ -167,7 +169,7 @@ func secrets() map[string]map[string][]byte {
 // startTenants serves the victim's objects and those of the evil one.
 func startTenants(t *testing.T, config Config, objects func(w *tenants) string) *tenants {
 	t.Helper()
-	w := &tenants{t: t, reached: new(atomic.Int64), questions: new(atomic.Int64)}
+	w := &tenants{t: t, ports: map[string]uint16{"http": freePort(t), "https": freePort(t)}, reached: new(atomic.Int64), questions: new(atomic.Int64)}
 	victim := serveHTTP(t, func(rw http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(rw, "victim ", r.Host, r.URL.Path)
 	})
@@ -188,7 +190,7 @@ func startTenants(t *testing.T, config Config, objects func(w *tenants) string) 
 	table, reasons := l7.Compile(state, l7.Table{}, l7.Config{IngressNginx: true})
 	w.reasons = reasons
 	for _, l := range table.Listeners {
-		l.Port = 0 // any
+		l.Port = w.ports[l.Name]
 	}
 	table.Backends = here(table.Backends)
 	config.Address = netip.MustParseAddr("127.0.0.77")
@@ -230,6 +232,16 @@ func here(all pmap.Map[l7.BackendID, *l7.Backend]) pmap.Map[l7.BackendID, *l7.Ba
 		edit.Set(id, &moved)
 	}
 	return edit.Map()
+}
+
+// freePort returns a port where nobody listens.
+func freePort(t *testing.T) uint16 {
+	l, err := net.Listen("tcp", "127.0.0.77:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort().Port()
 }
 
 // serveAt runs a server of net/http at an address.
@@ -320,6 +332,11 @@ func (w *tenants) unharmed(when string) {
 	}
 	if status, _ := w.get("127.0.0.1", "http", "members.victim.example", "/", basicOf("eve", "secret")); status != 401 {
 		w.t.Errorf("%s: a stranger gets %d of the members", when, status)
+	}
+	for _, password := range []string{"wrong", fmt.Sprint(when)} {
+		if status, said := w.get("127.0.0.1", "http", "members.victim.example", "/", basicOf("bert", password)); status != 401 {
+			w.t.Errorf("%s: a member with a wrong password gets %d %s", when, status, said)
+		}
 	}
 	if n := w.reached.Load(); n > 0 {
 		w.t.Errorf("%s: what nobody may reach has got %d requests", when, n)
