@@ -139,7 +139,9 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 		}
 	}
 	redirect := e.Redirect
-	uri := v(filter.RequestURI, "")
+	// Not $request_uri: what it decides about has to read as what the backend gets, and what
+	// a client sends may lead elsewhere (/public/../admin).
+	uri := text(x.request.Target)
 	given := uri
 	if redirect.String() != "" {
 		given = string(redirect.Append(nil, v))

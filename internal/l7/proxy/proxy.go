@@ -62,7 +62,8 @@ type Proxy struct {
 	// whose it is.
 	mirrors *portions[string]
 	// today is time.Now.
-	today func() time.Time
+	today  func() time.Time
+	checks checks
 	// connections is the number of those of clients, guests is whose they are.
 	connections atomic.Int64
 	guests      guests
@@ -182,6 +183,8 @@ func (p *Proxy) everyTick() func(now int64) {
 		}
 		next = after(now, interval)
 		for _, b := range p.state.Load().backends.All() {
+			b.look(now)
+			p.check(b, now)
 			for _, e := range b.all {
 				e.prune(now - int64(p.config.UpstreamIdleTimeout))
 			}
@@ -207,7 +210,7 @@ func (p *Proxy) Apply(ctx context.Context, want l7.Table) error {
 	for change := range pmap.Diff(before.table.Backends, want.Backends) {
 		old, _ := edit.Get(change.Key)
 		if change.HasNew {
-			edit.Set(change.Key, newBackend(change.New, old, p.shards))
+			edit.Set(change.Key, newBackend(change.New, old, p.shards, p.clock.now()))
 		} else if edit.Delete(change.Key); old != nil {
 			gone = append(gone, old)
 		}
