@@ -71,6 +71,13 @@ type Gateway struct {
 	ProxyProtocol []netip.Prefix `yaml:"proxyProtocol"`
 	// MaxConnections bounds the connections of clients of one gateway.
 	MaxConnections int `yaml:"maxConnections"`
+	// MaxClientConnections bounds those of one client, an IPv4 address or 64 bits of an IPv6
+	// address; 0: as many as are still free.
+	MaxClientConnections int `yaml:"maxClientConnections"`
+	// AllowedRanges and DeniedRanges are addresses that names and URLs of users may, or must
+	// not, lead to (ExternalName, auth-url, mirror-target), beside what is usual.
+	AllowedRanges []netip.Prefix `yaml:"allowedRanges"`
+	DeniedRanges  []netip.Prefix `yaml:"deniedRanges"`
 	// Lameduck is how long a gateway that ends goes on accepting, so that clients find
 	// another one first. Drain is how long it then waits for those it has.
 	Lameduck time.Duration `yaml:"lameduck"`

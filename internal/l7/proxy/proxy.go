@@ -147,7 +147,7 @@ func (p *Proxy) filters() {
 	p.mirrors = newPortions[string](maxMirrors)
 	p.decisions.of = map[string]*decided{}
 	p.limiters.of = map[desired.Ref]*limiter{}
-	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })
+	p.asker = p.newAsker()
 }
 
 // tick is how exact deadlines have to be.
