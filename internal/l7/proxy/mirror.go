@@ -25,16 +25,10 @@ func (x *exchange) mirror() {
 		}
 		body = slices.Clone(x.work.in.bytes()[:x.request.Length])
 	}
-	select {
-	case x.proxy.mirrors <- struct{}{}:
-	default:
-		return
-	}
 	url := string(m.URL.AppendURL(nil, x.value))
 	ctx, cancel := context.WithTimeout(x.proxy.ctx, askTimeout)
 	request, err := http.NewRequestWithContext(ctx, string(x.request.Method), url, bytes.NewReader(body))
 	if err != nil {
-		<-x.proxy.mirrors
 		cancel()
 		return
 	}
@@ -45,15 +39,23 @@ func (x *exchange) mirror() {
 			request.Header.Add(string(f.Name), string(f.Value))
 		}
 	}
-	asker, mirrors := x.proxy.asker, x.proxy.mirrors
-	x.proxy.background.Go(func() {
+	p := x.proxy
+	select {
+	case p.mirrors <- struct{}{}:
+	default:
+		cancel()
+		return
+	}
+	p.background.Go(func() {
 		defer func() {
 			cancel()
-			<-mirrors
+			<-p.mirrors
 		}()
-		if answer, err := asker.Do(request); err == nil {
-			_, _ = io.CopyN(io.Discard, answer.Body, bulkSize)
-			answer.Body.Close()
-		}
+		p.shield(func() {
+			if answer, err := p.asker.Do(request); err == nil {
+				_, _ = io.CopyN(io.Discard, answer.Body, bulkSize)
+				answer.Body.Close()
+			}
+		})
 	})
 }
