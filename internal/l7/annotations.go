@@ -31,6 +31,11 @@ func (i *ingress) readOptions(c *Config) {
 	if c.Nginx != nil && i.standing == oursNginx {
 		i.settings = c.Nginx
 	}
+	if c.ModSecurity {
+		made := *i.settings
+		made.ModSecurity.Allowed = true
+		i.settings = &made
+	}
 	options, problems := nginx.ReadWith(i.source.Annotations, i.settings)
 	i.options = options
 	for _, p := range problems {

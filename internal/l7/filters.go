@@ -42,6 +42,7 @@ func (i *ingress) readFilters() {
 		f.ClientTLS = &made
 	}
 	i.addSettings(&f)
+	i.compileRules(&f)
 	if f != (filter.Filters{}) {
 		i.filters = &f
 	}

@@ -23,6 +23,7 @@ type Filters struct {
 	Snippet   *Snippet
 	Mirror    *Mirror
 	ClientTLS *ClientTLS
+	ModSecurity *ModSecurity
 	// NoAccessLog leaves requests out of the access log.
 	NoAccessLog bool
 }
