@@ -31,11 +31,6 @@ func (i *ingress) readOptions(c *Config) {
 	if c.Nginx != nil && i.standing == oursNginx {
 		i.settings = c.Nginx
 	}
-	if c.ModSecurity {
-		made := *i.settings
-		made.ModSecurity.Allowed = true
-		i.settings = &made
-	}
 	options, problems := nginx.ReadWith(i.source.Annotations, i.settings)
 	i.options = options
 	for _, p := range problems {
@@ -45,6 +40,8 @@ func (i *ingress) readOptions(c *Config) {
 		i.options.MaxBody = nginxMaxBody
 	}
 	i.readFilters()
+	i.compileRules(c.ModSecurity)
+	i.readPassthrough(c)
 }
 
 // apply sets what of the options concerns every Route of the Ingress, at whatever

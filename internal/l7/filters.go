@@ -42,7 +42,6 @@ func (i *ingress) readFilters() {
 		f.ClientTLS = &made
 	}
 	i.addSettings(&f)
-	i.compileRules(&f)
 	if f != (filter.Filters{}) {
 		i.filters = &f
 	}

@@ -10,8 +10,6 @@ import (
 
 // ModSecurity is what the ConfigMap says of rules of ModSecurity.
 type ModSecurity struct {
-	// Allowed: the administrator of Fairlead has turned it on.
-	Allowed      bool
 	Enable, Core bool
 	Snippet      string
 }
@@ -29,11 +27,6 @@ func (r *report) modSecurity(given map[string]string, shared *ModSecurity) {
 	enable, said := r.truth(given, "enable-modsecurity")
 	core, _ := r.truth(given, "enable-owasp-core-rules")
 	if !enable && (said || !shared.Enable) {
-		return
-	}
-	if !shared.Allowed {
-		r.options.Closed = true
-		r.about("enable-modsecurity", true, "ModSecurityOff", "annotation %senable-modsecurity, or the ConfigMap, asks for rules of ModSecurity, which gateway.modSecurity has not turned on; the Ingress gets 503, as it would let in more than it says", Prefix)
 		return
 	}
 	m := &filter.ModSecurity{Own: given["modsecurity-snippet"], Core: core}

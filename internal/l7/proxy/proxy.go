@@ -64,7 +64,8 @@ type Proxy struct {
 	// inspecting has a place for each processor that rules may be evaluated on.
 	inspecting chan struct{}
 	// today is time.Now.
-	today func() time.Time
+	today  func() time.Time
+	checks checks
 	// connections is the number of those of clients, guests is whose they are.
 	connections atomic.Int64
 	guests      guests
@@ -149,7 +150,7 @@ func (p *Proxy) filters() {
 	p.mirrors = newPortions[string](maxMirrors)
 	p.decisions.of = map[string]*decided{}
 	p.limiters.of = map[desired.Ref]*limiter{}
-	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })
+	p.asker = p.newAsker()
 }
 
 // tick is how exact deadlines have to be.
@@ -185,6 +186,8 @@ func (p *Proxy) everyTick() func(now int64) {
 		}
 		next = after(now, interval)
 		for _, b := range p.state.Load().backends.All() {
+			b.look(now)
+			p.check(b, now)
 			for _, e := range b.all {
 				e.prune(now - int64(p.config.UpstreamIdleTimeout))
 			}
@@ -210,7 +213,7 @@ func (p *Proxy) Apply(ctx context.Context, want l7.Table) error {
 	for change := range pmap.Diff(before.table.Backends, want.Backends) {
 		old, _ := edit.Get(change.Key)
 		if change.HasNew {
-			edit.Set(change.Key, newBackend(change.New, old, p.shards))
+			edit.Set(change.Key, newBackend(change.New, old, p.shards, p.clock.now()))
 		} else if edit.Delete(change.Key); old != nil {
 			gone = append(gone, old)
 		}
