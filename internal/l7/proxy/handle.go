@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
 // exchange is a request under way. Of the connection it uses only what never changes,
@@ -60,6 +61,9 @@ type exchange struct {
 	// interims counts the responses before the final one, sends how often a request has
 	// been sent in vain.
 	interims, sends int
+	// check has rules look at the request; refusal is that they refuse its answer.
+	check   *waf.Check
+	refusal *waf.Verdict
 }
 
 // handle answers the request that has been parsed, and takes its body off the
@@ -105,6 +109,9 @@ func (x *exchange) run() {
 	}
 	if x.at == x.begin {
 		x.tick()
+	}
+	if x.check != nil {
+		x.reportRules()
 	}
 	x.count()
 	x.write()
@@ -190,7 +197,9 @@ func (x *exchange) forward() {
 	}
 	x.record.backend = b.id
 	x.mirror()
-	switch err := x.tryAll(b); {
+	switch err := x.refused(x.tryAll(b)); {
+	case errors.Is(err, errRefused):
+		x.withhold()
 	case errors.Is(err, errReplaced):
 		if status := x.response.Status; !x.errorPage(status) {
 			x.closes = x.closes || !x.request.Bodyless()
