@@ -54,6 +54,8 @@ type ExplainedBackend struct {
 	Share     float64  `json:"share"`
 	Endpoints []string `json:"endpoints,omitempty"`
 	Note      string   `json:"note,omitempty"`
+	// Balance says how endpoints are chosen, where that is not as usual.
+	Balance string `json:"balance,omitempty"`
 }
 
 // Explain says which rule of a Listener takes a request and why the others do not.
@@ -333,6 +335,7 @@ func (t Table) explainBackends(backends []Weighted) []ExplainedBackend {
 			case b.Host != "":
 				e.Note = fmt.Sprintf("by DNS: %s:%d", b.Host, b.HostPort)
 			}
+			e.Balance = b.Balance.String()
 		}
 		all = append(all, e)
 	}
@@ -341,8 +344,11 @@ func (t Table) explainBackends(backends []Weighted) []ExplainedBackend {
 
 // String returns the address, and whether the endpoint is drained.
 func (e Endpoint) String() string {
-	if e.Draining {
+	switch {
+	case e.Draining:
 		return e.Address.String() + " (draining)"
+	case e.Far:
+		return e.Address.String() + " (of another zone, if none that is near can be used)"
 	}
 	return e.Address.String()
 }

@@ -160,7 +160,7 @@ func render(table Table, listener string, q Request, all bool) string {
 	}
 	for _, b := range e.Backends {
 		fmt.Fprintf(&out, "  to %s %g%%", b.Backend, b.Share)
-		for _, text := range append(b.Endpoints, b.Note) {
+		for _, text := range append(b.Endpoints, b.Note, b.Balance) {
 			if text != "" {
 				out.WriteString(" " + text)
 			}

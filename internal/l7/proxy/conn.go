@@ -21,9 +21,10 @@ type conn struct {
 	proxy    *Proxy
 	socket   *socket
 	// in is the socket, or TLS over it.
-	in   stream
-	hop  *http1.Hop
-	from netip.AddrPort
+	in    stream
+	hop   *http1.Hop
+	from  netip.AddrPort
+	guest *guest // who has the connection among those that it counts for
 	// said are the client and what it connected to, if another than the peer is the client.
 	said  *[2]netip.AddrPort
 	shard int
@@ -56,8 +57,7 @@ func newConn(l *listener, s *socket, count int) *conn {
 	if l.tls != nil {
 		c.secure(s)
 	}
-	peer := s.RemoteAddr().(*net.TCPAddr).AddrPort()
-	c.from = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	c.from = peerOf(s.TCPConn)
 	c.meet(c.from, uint16(s.LocalAddr().(*net.TCPAddr).Port))
 	return c
 }
@@ -65,6 +65,12 @@ func newConn(l *listener, s *socket, count int) *conn {
 // secure has the connection within TLS, which is read from and written to under.
 func (c *conn) secure(under net.Conn) {
 	c.in = &secure{Conn: tls.Server(under, c.listener.tls), busy: func() bool { return c.work != nil }}
+}
+
+// peerOf returns who is at the other end of a connection.
+func peerOf(c *net.TCPConn) netip.AddrPort {
+	peer := c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
 }
 
 // meet notes who the client is, and which port it connected to.
