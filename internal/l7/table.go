@@ -43,7 +43,8 @@ type Protocol uint8
 // The protocols of Listeners.
 const (
 	HTTP  Protocol = iota + 1 // HTTP/1.1, and HTTP/2 with prior knowledge
-	HTTPS                     // the same within TLS
+	HTTPS                     // the same within TLS, but for what Streams say
+	TCP                       // anything; Streams say where it goes
 )
 
 // Listener is where clients connect to.
@@ -52,6 +53,9 @@ type Listener struct {
 	Port     uint16
 	Protocol Protocol
 	Routes   *Routes
+	// Streams are what is passed on as it is, by the name that clients ask for; nil: nothing.
+	// What Streams have does not get to the Routes.
+	Streams *Streams
 	// Certificates are of HTTPS: by host name, exact or *.example.com; "" is what
 	// clients get that name no host, or another one. Values name what a store of
 	// certificates holds.
@@ -113,11 +117,15 @@ type Backend struct {
 	// ExternalName; then there are no Endpoints, and HostPort is where to connect.
 	Host     string
 	HostPort uint16
+	// Balance is what the Service says of how endpoints get requests; nil: DefaultBalance.
+	Balance *Balance
 	// Problem says why there is nothing, if an object is wrong: "there is no
 	// Service demo/shop". Empty where endpoints merely are not there.
 	Problem string
 
 	code string // of the Reason for Problem
+	// notices are what is wrong with the Service's annotations.
+	notices []desired.Reason
 }
 
 // Endpoint is one process that answers.
@@ -125,5 +133,8 @@ type Endpoint struct {
 	Address netip.AddrPort
 	// Draining endpoints get no new sessions as long as there are others.
 	Draining bool
-	Zone     string
+	// Far endpoints get none either as long as one can be used that is neither: they are
+	// for other zones.
+	Far  bool
+	Zone string
 }

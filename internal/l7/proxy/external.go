@@ -7,10 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
@@ -19,9 +17,6 @@ import (
 const (
 	// askTimeout is for all of an answer about whether a request is let in.
 	askTimeout = 30 * time.Second
-	// maxDecisions bounds the answers that are kept, maxDecisionKey each one's name.
-	maxDecisions   = 8192
-	maxDecisionKey = 1 << 10
 	// maxCookies is how many cookies of such an answer clients get.
 	maxCookies = 16
 )
@@ -75,14 +70,14 @@ func (x *exchange) decide(e *filter.External) (*decision, error) {
 	if e.CacheKey.String() != "" {
 		// Decisions of one Ingress are not another's.
 		key = x.route.Source.String() + "\x00" + e.URL.String() + "\x00" + string(e.CacheKey.Append(nil, x.value))
-		if known := x.proxy.decisions.get(key, x.tick()); known != nil {
+		if known := x.proxy.decisions.get(x.route.Source.Namespace, key, x.tick()); known != nil {
 			return known, nil
 		}
 	}
 	d, lasts, err := x.ask(e)
-	if err == nil && key != "" && lasts > 0 && len(key) <= maxDecisionKey {
+	if err == nil && key != "" && lasts > 0 {
 		d.until = after(x.tick(), lasts)
-		x.proxy.decisions.put(key, d)
+		x.proxy.decisions.put(x.route.Source.Namespace, key, d)
 	}
 	return d, err
 }
@@ -162,6 +157,7 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 	set("X-Forwarded-For", client)
 	set("X-Auth-Request-Redirect", given)
 	set("X-Request-ID", v(filter.RequestID, ""))
+	defer func() { set("CDN-Loop", string(x.request.AppendLoop(nil))) }()
 	if e.Method != "" {
 		set("X-Scheme", scheme)
 	}
@@ -185,17 +181,14 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 
 // newAsker returns the client for requests of the proxy's own, to names that users
 // choose. Addresses that are forbidden are not connected to.
-func newAsker(c *Config, forbidden func(netip.Addr) bool) *http.Client {
-	dialer := &net.Dialer{Timeout: c.ConnectTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil || forbidden(to.Addr()) {
-			return errForbidden
-		}
-		return nil
-	}}
+func (p *Proxy) newAsker() *http.Client {
+	c := &p.config
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: c.ConnectTimeout, ResponseHeaderTimeout: askTimeout, TLSClientConfig: c.AskTLS,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				return p.toName(c.ConnectTimeout).DialContext(ctx, network, address)
+			},
+			TLSHandshakeTimeout: c.ConnectTimeout, ResponseHeaderTimeout: askTimeout, TLSClientConfig: c.AskTLS,
 			MaxIdleConnsPerHost: c.MaxIdle, IdleConnTimeout: c.UpstreamIdleTimeout, DisableCompression: true, MaxResponseHeaderBytes: int64(c.MaxHead),
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

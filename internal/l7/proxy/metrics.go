@@ -11,10 +11,12 @@ import (
 type metrics struct {
 	proxy *Proxy
 
-	requests, duration, received, sent, refused, shed, panics         *prometheus.Desc
-	connections, accepted, versions, handshakes, handshakeFailures    *prometheus.Desc
-	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry *prometheus.Desc
-	logged, unlogged                                                  *prometheus.Desc
+	requests, duration, received, sent, refused, shed, panics          *prometheus.Desc
+	connections, accepted, versions, handshakes, handshakeFailures     *prometheus.Desc
+	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry  *prometheus.Desc
+	upstreamEjections, upstreamRefused, upstreamUnused, upstreamChecks *prometheus.Desc
+	streamConnections, streamOpen, streamDuration, streamBytes         *prometheus.Desc
+	logged, unlogged                                                   *prometheus.Desc
 }
 
 func newMetrics(p *Proxy) *metrics {
@@ -42,6 +44,16 @@ func newMetrics(p *Proxy) *metrics {
 		upstreamFailures: desc("upstream_failures_total", "Endpoints that did not answer, or not to the end, by why.", "backend", "kind"),
 		upstreamTry:      desc("upstream_retries_total", "Requests that were sent to one more endpoint after one had failed.", "backend"),
 
+		upstreamEjections: desc("upstream_ejections_total", "Endpoints that get no requests for a while because of how they answered, by why.", "backend", "reason"),
+		upstreamUnused:    desc("upstream_unused_endpoints", "Endpoints that are ready and get no requests at the moment: they are ejected, or their health checks fail (unhealthy).", "backend", "reason"),
+		upstreamChecks:    desc("upstream_health_checks_total", "Health checks of endpoints, by whether they found them well.", "backend", "result"),
+		upstreamRefused:   desc("upstream_refused_total", "Requests, and retries, that a limit of their backend has not let through, by which.", "backend", "limit"),
+
+		streamConnections: desc("stream_connections_total", "Connections that were passed on as they are (200), or not, and have ended; by the object and rule that they were routed by, and the rule's host.", "source", "rule", "host", "code"),
+		streamOpen:        desc("stream_connections", "Connections that are being passed on as they are.", "source", "rule", "host"),
+		streamDuration:    desc("stream_duration_seconds", "Time from the beginning of such a connection to its end.", "source", "rule", "host"),
+		streamBytes:       desc("stream_bytes_total", "Bytes that such connections have passed on, from clients (in) and to them (out).", "source", "rule", "host", "direction"),
+
 		logged:   desc("access_log_lines_total", "Lines of the access log that were written."),
 		unlogged: desc("access_log_dropped_lines_total", "Lines of the access log that were dropped: too many waited (full), or they could not be written (failed).", "reason"),
 	}
@@ -51,7 +63,8 @@ func newMetrics(p *Proxy) *metrics {
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.requests, m.duration, m.received, m.sent, m.refused, m.shed, m.panics, m.connections, m.accepted, m.versions, m.handshakes,
-		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.logged, m.unlogged,
+		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.upstreamEjections, m.upstreamRefused, m.upstreamUnused, m.upstreamChecks,
+		m.streamConnections, m.streamOpen, m.streamDuration, m.streamBytes, m.logged, m.unlogged,
 	} {
 		out <- d
 	}
@@ -62,6 +75,10 @@ type output chan<- prometheus.Metric
 
 func (o output) counter(d *prometheus.Desc, n uint64, labels ...string) {
 	o <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func (o output) gauge(d *prometheus.Desc, n int64, labels ...string) {
+	o <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 }
 
 // some does so unless nothing has been counted.
@@ -80,6 +97,11 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	for k, s := range t.all {
 		m.route(out, s, k.source.String(), k.rule, k.host)
 	}
+	m.stream(out, &t.noStream, "", "", "")
+	m.stream(out, &t.restStreams, "other", "", "")
+	for k, s := range t.streams {
+		m.stream(out, s, k.source.String(), k.rule, k.host)
+	}
 	for name, l := range t.listeners {
 		m.listener(out, l, name)
 	}
@@ -91,6 +113,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	out.counter(m.panics, t.panics.Load())
 	for id, b := range m.proxy.state.Load().backends.All() {
 		m.backend(out, b.meter, id.String())
+		m.health(out, b, id.String())
 	}
 	if b := m.proxy.book; b != nil {
 		out.counter(m.logged, b.written.Load())
@@ -118,8 +141,29 @@ func (m *metrics) backend(out output, b *backendMeter, name string) {
 	out.some(m.upstreamTry, b.retries.Load(), name)
 }
 
+func (m *metrics) health(out output, b *backend, name string) {
+	for c := range causes {
+		out.some(m.upstreamEjections, b.meter.ejections[c].Load(), name, c.String())
+	}
+	for r := range bounds {
+		out.some(m.upstreamRefused, b.meter.refused[r].Load(), name, r.String())
+	}
+	out.some(m.upstreamChecks, b.meter.checks[0].Load(), name, "failed")
+	out.some(m.upstreamChecks, b.meter.checks[1].Load(), name, "well")
+	ejected, sick := 0, 0
+	for _, e := range b.endpoints {
+		ejected += bit(e.out.Load() != 0)
+		sick += bit(e.sick.Load())
+	}
+	for reason, n := range map[string]int{"ejected": ejected, "unhealthy": sick} {
+		if n > 0 {
+			out <- prometheus.MustNewConstMetric(m.upstreamUnused, prometheus.GaugeValue, float64(n), name, reason)
+		}
+	}
+}
+
 func (m *metrics) listener(out output, l *listenerMeter, name string) {
-	out <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(l.open.Load()), name)
+	out.gauge(m.connections, l.open.Load(), name)
 	out.counter(m.accepted, l.accepted.Load(), name)
 	for version, protocol := range []string{"HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"} {
 		out.some(m.versions, l.requests[version].Load(), name, protocol)

@@ -39,17 +39,16 @@ func (x *exchange) mirror() {
 			request.Header.Add(string(f.Name), string(f.Value))
 		}
 	}
-	p := x.proxy
-	select {
-	case p.mirrors <- struct{}{}:
-	default:
+	request.Header.Set("CDN-Loop", string(x.request.AppendLoop(nil)))
+	p, whose := x.proxy, x.route.Source.Namespace
+	if !p.mirrors.take(whose) {
 		cancel()
 		return
 	}
 	p.background.Go(func() {
 		defer func() {
 			cancel()
-			<-p.mirrors
+			p.mirrors.give(whose)
 		}()
 		p.shield(func() {
 			if answer, err := p.asker.Do(request); err == nil {

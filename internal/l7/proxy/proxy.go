@@ -45,6 +45,7 @@ type Proxy struct {
 	// connected to.
 	resolver  *net.Resolver
 	forbidden func(netip.Addr) bool
+	own       *ownAddresses
 
 	state        atomic.Pointer[state]
 	certificates atomic.Pointer[Certificates]
@@ -57,10 +58,15 @@ type Proxy struct {
 	asker     *http.Client
 	decisions decisions
 	limiters  limiters
-	// mirrors has a place for each copy of a request that is under way.
-	mirrors chan struct{}
-	// connections is the number of those of clients.
+	// mirrors has a place for each copy of a request that is under way, by the namespace
+	// whose it is.
+	mirrors *portions[string]
+	// today is time.Now.
+	today  func() time.Time
+	checks checks
+	// connections is the number of those of clients, guests is whose they are.
 	connections atomic.Int64
+	guests      guests
 	// streams is the number of requests of HTTP/2 under way, waiting that of goroutines
 	// that wait for one in jobs.
 	streams, waiting atomic.Int64
@@ -105,8 +111,10 @@ func New(config Config) (*Proxy, error) {
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
 		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
-		resolver: new(net.Resolver), forbidden: forbidden, jobs: make(chan job),
+		resolver: new(net.Resolver), own: &ownAddresses{list: net.InterfaceAddrs}, jobs: make(chan job), today: time.Now,
+		guests: guests{of: map[netip.Addr]*guest{}},
 	}
+	p.forbidden = (&reach{allowed: config.AllowedRanges, denied: config.DeniedRanges, own: p.own}).forbids
 	if config.AccessLog != nil {
 		p.book = newLogbook(config.AccessLog, config.Log)
 		p.book.mourn = p.mourn
@@ -139,10 +147,10 @@ func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
 // filters prepares what Filters of Routes need.
 func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
-	p.mirrors = make(chan struct{}, maxMirrors)
-	p.decisions.known = map[string]*decision{}
+	p.mirrors = newPortions[string](maxMirrors)
+	p.decisions.of = map[string]*decided{}
 	p.limiters.of = map[desired.Ref]*limiter{}
-	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })
+	p.asker = p.newAsker()
 }
 
 // tick is how exact deadlines have to be.
@@ -178,11 +186,16 @@ func (p *Proxy) everyTick() func(now int64) {
 		}
 		next = after(now, interval)
 		for _, b := range p.state.Load().backends.All() {
+			p.shield(func() {
+				b.look(now)
+				p.check(b, now)
+			})
 			for _, e := range b.all {
 				p.shield(func() { e.prune(now - int64(p.config.UpstreamIdleTimeout)) })
 			}
 		}
 		p.shield(func() { p.tally.prune(now) })
+		p.shield(p.guests.prune)
 		p.shield(func() { p.limiters.prune(now - int64(forgetLimits)) })
 	}
 }
@@ -202,7 +215,7 @@ func (p *Proxy) Apply(ctx context.Context, want l7.Table) error {
 	for change := range pmap.Diff(before.table.Backends, want.Backends) {
 		old, _ := edit.Get(change.Key)
 		if change.HasNew {
-			edit.Set(change.Key, newBackend(change.New, old, p.shards))
+			edit.Set(change.Key, newBackend(change.New, old, p.shards, p.clock.now()))
 		} else if edit.Delete(change.Key); old != nil {
 			gone = append(gone, old)
 		}
