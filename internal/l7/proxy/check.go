@@ -87,10 +87,12 @@ func (p *Proxy) check(b *backend, now int64) {
 			defer e.check.busy.Store(false)
 			ctx, cancel := context.WithTimeout(p.ctx, by.Timeout)
 			defer cancel()
-			well := p.isWell(ctx, e, by)
-			if p.ctx.Err() == nil && b.judge(e, well, p.clock.now()) {
-				p.config.Log.Warn("health checks find an endpoint other than before", "backend", b.id, "endpoint", e.place, "well", well)
-			}
+			p.shield(func() {
+				well := p.isWell(ctx, e, by)
+				if p.ctx.Err() == nil && b.judge(e, well, p.clock.now()) {
+					p.config.Log.Warn("health checks find an endpoint other than before", "backend", b.id, "endpoint", e.place, "well", well)
+				}
+			})
 		})
 	}
 }

@@ -189,8 +189,10 @@ func (p *Proxy) everyTick() func(now int64) {
 		}
 		next = after(now, interval)
 		for _, b := range p.state.Load().backends.All() {
-			p.shield(func() { b.look(now) })
-			p.shield(func() { p.check(b, now) })
+			p.shield(func() {
+				b.look(now)
+				p.check(b, now)
+			})
 			for _, e := range b.all {
 				p.shield(func() { e.prune(now - int64(p.config.UpstreamIdleTimeout)) })
 			}
