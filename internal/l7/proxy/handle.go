@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
 // exchange is a request under way. Of the connection it uses only what never changes,
@@ -61,6 +62,9 @@ type exchange struct {
 	// interims counts the responses before the final one, sends how often a request has
 	// been sent in vain.
 	interims, sends int
+	// check has rules look at the request; refusal is that they refuse its answer.
+	check   *waf.Check
+	refusal *waf.Verdict
 }
 
 // handle answers the request that has been parsed, and takes its body off the
@@ -97,7 +101,7 @@ func (x *exchange) run() {
 	x.added = append(x.added, x.listener.offer...)
 	if err := x.describe(); err != nil {
 		x.answer(400, err.Error())
-	} else if !x.challenge() {
+	} else if !x.challenge() && !x.misdirected(spec) {
 		x.route = x.proxy.match(spec.Routes, &x.query)
 		x.record.route = x.route
 		if x.ready() {
@@ -106,6 +110,9 @@ func (x *exchange) run() {
 	}
 	if x.at == x.begin {
 		x.tick()
+	}
+	if x.check != nil {
+		x.reportRules()
 	}
 	x.count()
 	x.write()
@@ -191,7 +198,9 @@ func (x *exchange) forward() {
 	}
 	x.record.backend = b.id
 	x.mirror()
-	switch err := x.tryAll(b); {
+	switch err := x.refused(x.tryAll(b)); {
+	case errors.Is(err, errRefused):
+		x.withhold()
 	case errors.Is(err, errReplaced):
 		if status := x.response.Status; !x.errorPage(status) {
 			x.closes = x.closes || !x.request.Bodyless()

@@ -86,12 +86,12 @@ func (l *trunks) close() {
 	defer l.mu.Unlock()
 	l.closed = true
 	for _, t := range l.all {
-		t.mu.Lock()
-		t.h2.Draining = true
-		if t.h2.Active() == 0 {
-			t.die(errIdle)
-		}
-		t.mu.Unlock()
+		t.locked(func() {
+			t.h2.Draining = true
+			if t.h2.Active() == 0 {
+				t.die(errIdle)
+			}
+		})
 	}
 	l.all = nil
 }
@@ -194,6 +194,7 @@ func (t *trunk) feed(bulk *[bulkSize]byte, end, n int, err error) (left int, ali
 
 // watch is called every tick. It ends the connection if nobody needs it.
 func (t *trunk) watch(now int64) {
+	defer t.rescue()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mux.watch(now)
@@ -210,13 +211,13 @@ func (t *trunk) watch(now int64) {
 
 // release ends a request on the trunk.
 func (t *trunk) release(s *http2.Stream) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.h2.Release(s)
-	t.flush()
-	if t.h2.Active() == 0 {
-		if t.idle = t.proxy.clock.now(); t.h2.Draining {
-			t.die(errIdle)
+	t.locked(func() {
+		t.h2.Release(s)
+		t.flush()
+		if t.h2.Active() == 0 {
+			if t.idle = t.proxy.clock.now(); t.h2.Draining {
+				t.die(errIdle)
+			}
 		}
-	}
+	})
 }
