@@ -15,20 +15,20 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
-// lines is a log that several goroutines write.
-type lines struct {
+// written is a log that several goroutines write.
+type written struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *written) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
 // take returns what has been written since.
-func (l *lines) take() string {
+func (l *written) take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	text := l.b.String()
@@ -37,13 +37,13 @@ func (l *lines) take() string {
 }
 
 // startRules serves a Route with rules of ModSecurity.
-func startRules(t *testing.T, want waf.Wanted, handler http.HandlerFunc) (*Proxy, *lines) {
+func startRules(t *testing.T, want waf.Wanted, handler http.HandlerFunc) (*Proxy, *written) {
 	t.Helper()
 	rules, err := waf.Shared().Compile("shop", want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := new(lines)
+	log := new(written)
 	filters := &filter.Filters{ModSecurity: &filter.ModSecurity{Rules: rules, ID: template(t, "$request_id")}}
 	return startFiltered(t, Config{Log: slog.New(slog.NewTextHandler(log, nil))}, serveHTTP(t, handler), l7.Route{Filters: filters}, nil), log
 }
@@ -103,7 +103,7 @@ func TestModSecurityBody(t *testing.T) {
 	} {
 		for _, chunked := range []bool{false, true} {
 			for _, http := range []*http.Client{client(t), client2(t)} {
-				got := post(t, http, c.p.url()+"/", c.body, chunked)
+				got := postForm(t, http, c.p.url()+"/", c.body, chunked)
 				if !strings.HasPrefix(got, c.want) {
 					t.Errorf("%.20s (%d), chunked %t: %.80s, want %s", c.body, len(c.body), chunked, got, c.want)
 				}
@@ -118,8 +118,8 @@ func TestModSecurityBody(t *testing.T) {
 	}
 }
 
-// post sends a form and returns the status and the body of the answer.
-func post(t *testing.T, client *http.Client, url, body string, chunked bool) string {
+// postForm sends a form and returns the status and the body of the answer.
+func postForm(t *testing.T, client *http.Client, url, body string, chunked bool) string {
 	t.Helper()
 	var from io.Reader = strings.NewReader(body)
 	if chunked {
@@ -166,7 +166,7 @@ func TestModSecurityAnswer(t *testing.T) {
 		})
 	for path, want := range map[string]string{"/": "200 ", "/header": "502 ", "/body": "404 404", "/length": "404 404", "/other": "200 a secret", "/long": "200 " + strings.Repeat("x", 300<<10)} {
 		for _, http := range []*http.Client{client(t), client2(t)} {
-			got := post(t, http, p.url()+path, "", false)
+			got := postForm(t, http, p.url()+path, "", false)
 			if !strings.HasPrefix(got, want) || strings.Contains(got, "secret") != strings.Contains(want, "secret") {
 				t.Errorf("%s: %.60s, want %.60s", path, got, want)
 			}
