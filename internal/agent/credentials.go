@@ -40,7 +40,7 @@ type credentials struct {
 func newCredentials(log *slog.Logger) *credentials {
 	c := &credentials{
 		log: log, parsed: proxy.Certificates{}, wrong: map[desired.Name]error{},
-		expiry: prometheus.NewDesc("fairlead_gateway_certificate_expiry_seconds", "When the certificate of a Secret ends, as Unix time.", []string{"namespace", "name"}, nil),
+		expiry: prometheus.NewDesc("fairlead_gateway_certificate_expiry_timestamp_seconds", "When the certificate in a Secret ends, in seconds since 1970.", []string{"namespace", "secret"}, nil),
 	}
 	standard, err := selfSigned()
 	if err != nil {
@@ -146,13 +146,21 @@ func selfSigned() (*tls.Certificate, error) {
 // Describe implements prometheus.Collector.
 func (c *credentials) Describe(out chan<- *prometheus.Desc) { out <- c.expiry }
 
+// maxExpiries bounds the certificates that metrics tell apart.
+const maxExpiries = 10_000
+
 // Collect implements prometheus.Collector.
 func (c *credentials) Collect(out chan<- prometheus.Metric) {
 	c.mu.Lock()
 	all := c.parsed
 	c.mu.Unlock()
+	series := 0
 	for id, certificate := range all {
+		if series == maxExpiries {
+			break
+		}
 		if id != (l7.CertificateID{}) && certificate.Leaf != nil {
+			series++
 			out <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, float64(certificate.Leaf.NotAfter.Unix()), id.Namespace, id.Name)
 		}
 	}

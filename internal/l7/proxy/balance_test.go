@@ -64,19 +64,30 @@ func TestEjection(t *testing.T) {
 		}
 		e.changed = now // nothing is forgiven here
 		b.note(e, 0, errRefused, now)
-		for at := range int64(40 * round) {
+		for at := range int64(20 * round) {
 			b.look(now + at*second)
-			want := 4 - bit(at < 30*round)
+			want := 4 - bit(at < 10*round)
 			if n := len(shares(b, filter.RoundRobin, 8, now)); n != want {
 				t.Fatalf("round %d, %d s: %d endpoints get requests, want %d", round, at, n, want)
 			}
 			e.changed = now + at*second
 		}
 	}
+	b.note(e, 200, nil, 5000*second) // it has come back
+	b.note(e, 0, errRefused, 5000*second)
+	if e.out.Load() != 0 {
+		t.Error("one failure is enough for an endpoint that has come back")
+	}
 	if n := b.meter.ejections[causeConnect].Load(); n != 3 {
 		t.Errorf("%d ejections are counted", n)
 	}
-	for at := range int64(60) {
+	for e.out.Load() == 0 {
+		b.note(e, 0, errRefused, 6000*second)
+	}
+	if b.look(7000 * second); !b.note(e, 0, errRefused, 7000*second) {
+		t.Error("one failure is not enough for an endpoint that has not come back")
+	}
+	for at := range int64(120) {
 		b.look(10000*second + at*second)
 	}
 	if e.ejections != 0 {
@@ -122,6 +133,7 @@ func TestEjectionKinds(t *testing.T) {
 		"504, which is repeated": {gateway, 504, errors.Join(errRetry, errNext), true},
 		"500 for gateway":        {gateway, 500, nil, false},
 		"the client":             {gateway, 0, errClient, false},
+		"of several requests":    {connect, 0, errors.Join(errRetry, errShared, errConnect), false},
 		"a limit":                {gateway, 0, errors.Join(errRetry, errFull), false},
 		"500":                    {server, 500, nil, true},
 		"503 for a page":         {server, 503, errReplaced, true},

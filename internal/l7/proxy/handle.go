@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
@@ -241,7 +242,10 @@ func (x *exchange) attempt(b *backend, e *endpoint) error {
 	x.asks(e)
 	err := x.observed(b, e)
 	x.told(b, err)
-	b.note(e, x.response.Status, err, x.at)
+	if b.note(e, x.response.Status, err, x.at) {
+		x.proxy.config.Log.Warn("an endpoint gets no requests for a while, as it has failed too often in a row",
+			"backend", b.id, "endpoint", e.place, "for", time.Duration(e.out.Load()-x.at), "last", x.record.try().Status, "error", err)
+	}
 	return err
 }
 

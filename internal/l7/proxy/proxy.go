@@ -73,6 +73,8 @@ type Proxy struct {
 	// that wait for one in jobs.
 	streams, waiting atomic.Int64
 	jobs             chan job
+	// mourned is when a panic was last logged; 0: never.
+	mourned atomic.Int64
 	// closing is set when readiness is withdrawn, draining when no more connections are
 	// accepted.
 	started, closing, draining atomic.Bool
@@ -117,6 +119,7 @@ func New(config Config) (*Proxy, error) {
 	p.forbidden = (&reach{allowed: config.AllowedRanges, denied: config.DeniedRanges, own: p.own}).forbids
 	if config.AccessLog != nil {
 		p.book = newLogbook(config.AccessLog, config.Log)
+		p.book.mourn = p.mourn
 	}
 	limits := config.limits()
 	p.works.New = func() any {
@@ -171,7 +174,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if p.book != nil {
 		go p.book.run(p.ctx.Done())
 	}
-	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick()) })
+	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick(), p.shield) })
 	return p.listen(ctx)
 }
 
@@ -186,15 +189,15 @@ func (p *Proxy) everyTick() func(now int64) {
 		}
 		next = after(now, interval)
 		for _, b := range p.state.Load().backends.All() {
-			b.look(now)
-			p.check(b, now)
+			p.shield(func() { b.look(now) })
+			p.shield(func() { p.check(b, now) })
 			for _, e := range b.all {
-				e.prune(now - int64(p.config.UpstreamIdleTimeout))
+				p.shield(func() { e.prune(now - int64(p.config.UpstreamIdleTimeout)) })
 			}
 		}
-		p.tally.prune(now)
-		p.guests.prune()
-		p.limiters.prune(now - int64(forgetLimits))
+		p.shield(func() { p.tally.prune(now) })
+		p.shield(p.guests.prune)
+		p.shield(func() { p.limiters.prune(now - int64(forgetLimits)) })
 	}
 }
 
