@@ -1,6 +1,10 @@
 package l7
 
 import (
+	"strconv"
+	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
@@ -12,9 +16,17 @@ func (i *ingress) compileRules(allowed bool) {
 		return
 	}
 	filters, made := *i.filters, *i.filters.ModSecurity
+	if own, _ := strconv.ParseBool(strings.TrimSpace(i.source.Annotations[nginx.Prefix+"enable-modsecurity"])); !allowed && !own {
+		// The administrator's ConfigMap asks, and his configuration does not turn it on.
+		filters.ModSecurity = nil
+		if i.filters = &filters; filters == (filter.Filters{}) {
+			i.filters = nil
+		}
+		return
+	}
 	if !allowed {
 		i.options.Closed = true
-		i.reasons = append(i.reasons, i.reason("ModSecurityDisabled", "annotation %senable-modsecurity, or the ConfigMap, asks for rules of ModSecurity, which gateway.modSecurity does not turn on; the Ingress gets 503, as it would let in more than it says", nginx.Prefix))
+		i.reasons = append(i.reasons, i.reason("ModSecurityDisabled", "annotation %senable-modsecurity asks for rules of ModSecurity, which gateway.modSecurity does not turn on; the Ingress gets 503, as it would let in more than it says", nginx.Prefix))
 		return
 	}
 	var err error

@@ -33,7 +33,7 @@ func (in Input) rules(f Finding) Finding {
 	if asks, _ := strconv.ParseBool(strings.TrimSpace(f.Value)); f.What == "enable-modsecurity" && asks {
 		f.Verdict, f.Text = Differs, nginx.About(f.What).Note
 		if !in.Config.ModSecurity {
-			f.Verdict, f.Text = Refused, "Ingresses get 503 until gateway.modSecurity turns it on, as they would let in more than they say"
+			f.Verdict, f.Text = Refused, "left out until gateway.modSecurity turns it on; Ingresses that ask for it themselves get 503"
 		}
 	}
 	return f

@@ -182,7 +182,7 @@ func (c *carriage) answered() error {
 	case c.replaces(status):
 		return errReplaced
 	case !c.answerPasses():
-		return errRefused
+		return errWithheld
 	}
 	c.noteAnswer(true)
 	c.revise()

@@ -44,7 +44,7 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 	case x.replaces(status):
 		return false, errReplaced
 	case !x.answerPasses():
-		return false, errRefused
+		return false, errWithheld
 	}
 	x.noteAnswer(true)
 	x.revise()

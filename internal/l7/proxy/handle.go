@@ -199,7 +199,7 @@ func (x *exchange) forward() {
 	x.record.backend = b.id
 	x.mirror()
 	switch err := x.refused(x.tryAll(b)); {
-	case errors.Is(err, errRefused):
+	case errors.Is(err, errWithheld):
 		x.withhold()
 	case errors.Is(err, errReplaced):
 		if status := x.response.Status; !x.errorPage(status) {

@@ -11,8 +11,8 @@ import (
 // inspectTimeout is how long a request waits until rules can be evaluated.
 const inspectTimeout = 5 * time.Second
 
-// errRefused is that rules refuse an answer.
-var errRefused = errors.New("a rule refuses the answer")
+// errWithheld is that rules refuse an answer.
+var errWithheld = errors.New("a rule refuses the answer")
 
 // evaluate calls f when a processor may be spent on rules: those of one Ingress must not
 // have all that others are served with. It reports whether that came about.
@@ -241,7 +241,7 @@ func (g *guarded) data(b []byte, how part) bool {
 // refused says that rules refuse the answer, if so, in place of what came of that.
 func (x *exchange) refused(err error) error {
 	if x.refusal != nil {
-		return errRefused
+		return errWithheld
 	}
 	return err
 }

@@ -15,20 +15,20 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
-// ruleLines is a log that several goroutines write.
-type ruleLines struct {
+// written is a log that several goroutines write.
+type written struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *ruleLines) Write(p []byte) (int, error) {
+func (l *written) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
 // take returns what has been written since.
-func (l *ruleLines) take() string {
+func (l *written) take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	text := l.b.String()
@@ -37,13 +37,13 @@ func (l *ruleLines) take() string {
 }
 
 // startRules serves a Route with rules of ModSecurity.
-func startRules(t *testing.T, want waf.Wanted, handler http.HandlerFunc) (*Proxy, *ruleLines) {
+func startRules(t *testing.T, want waf.Wanted, handler http.HandlerFunc) (*Proxy, *written) {
 	t.Helper()
 	rules, err := waf.Shared().Compile("shop", want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := new(ruleLines)
+	log := new(written)
 	filters := &filter.Filters{ModSecurity: &filter.ModSecurity{Rules: rules, ID: template(t, "$request_id")}}
 	return startFiltered(t, Config{Log: slog.New(slog.NewTextHandler(log, nil))}, serveHTTP(t, handler), l7.Route{Filters: filters}, nil), log
 }
@@ -118,7 +118,7 @@ func TestModSecurityBody(t *testing.T) {
 	}
 }
 
-// post sends a form and returns the status and the body of the answer.
+// postForm sends a form and returns the status and the body of the answer.
 func postForm(t *testing.T, client *http.Client, url, body string, chunked bool) string {
 	t.Helper()
 	var from io.Reader = strings.NewReader(body)
