@@ -53,7 +53,7 @@ func (b *builder) addPort(id BackendID) {
 
 func (b *builder) removePort(id BackendID) {
 	list, _ := b.ports.Get(id.Service)
-	if list == nil || id == b.config.DefaultBackend {
+	if list == nil || id == b.config.DefaultBackend || b.streams.has(id) {
 		return
 	}
 	at, has := slices.BinarySearchFunc(list.ids, id, BackendID.Compare)
@@ -70,7 +70,7 @@ func (b *builder) removePort(id BackendID) {
 func (b *builder) backend(id BackendID) {
 	from := origin{fromBackend, id.String()}
 	users, used := b.users.Get(id)
-	if !used && id != b.config.DefaultBackend {
+	if !used && id != b.config.DefaultBackend && !b.streams.has(id) {
 		b.backends.Delete(id)
 		b.say(from, nil)
 		return
@@ -80,7 +80,7 @@ func (b *builder) backend(id BackendID) {
 	if old, _ := b.backends.Get(id); old == nil || !old.equal(now) {
 		b.backends.Set(id, now)
 	}
-	b.say(from, problemsOf(now, users))
+	b.say(from, append(problemsOf(now, users), b.streams.problems(now)...))
 }
 
 // problemsOf returns a Reason for each Ingress that names a Backend with a problem.
@@ -124,9 +124,13 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 		made.Host, made.HostPort = s.ExternalName, uint16(number)
 		return made
 	}
-	port, ok := findPort(s, id.Port)
+	protocol := desired.TCP
+	if id.UDP {
+		protocol = desired.UDP
+	}
+	port, ok := findPort(s, id.Port, protocol)
 	if !ok {
-		return wrong("PortNotFound", "Service %s has no TCP port %q, so its requests get 503; it has %s", id.Service, id.Port, portsOf(s))
+		return wrong("PortNotFound", "Service %s has no %s port %q, so its requests get 503; it has %s", id.Service, protocol, id.Port, portsOf(s))
 	}
 	made.Endpoints = endpointsOf(s, port)
 	if id.Virtual && len(s.Addresses) > 0 { // a headless Service has none
@@ -137,9 +141,9 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 
 // findPort returns the port that has a name or a number. ingress-nginx finds it also
 // by its targetPort, which comes last here.
-func findPort(s *desired.Service, want string) (desired.Port, bool) {
+func findPort(s *desired.Service, want string, protocol desired.Protocol) (desired.Port, bool) {
 	if want == "" { // the first one, of a Service that is named without a port
-		if i := slices.IndexFunc(s.Ports, func(p desired.Port) bool { return p.Protocol == desired.TCP }); i >= 0 {
+		if i := slices.IndexFunc(s.Ports, func(p desired.Port) bool { return p.Protocol == protocol }); i >= 0 {
 			return s.Ports[i], true
 		}
 	}
@@ -148,7 +152,7 @@ func findPort(s *desired.Service, want string) (desired.Port, bool) {
 		func(p desired.Port) bool { return p.Target == want },
 	} {
 		for _, p := range s.Ports {
-			if p.Protocol == desired.TCP && is(p) {
+			if p.Protocol == protocol && is(p) {
 				return p, true
 			}
 		}

@@ -20,6 +20,9 @@ type index struct {
 	ports pmap.Map[desired.Name, *portList]
 	// reasons are by what they come from, each with all that there are.
 	reasons pmap.Map[origin, *reasonList]
+	// settings and streams are what ConfigMaps say; nil if none is named.
+	settings *settings
+	streams  *streams
 }
 
 // claims are the Ingresses that name a host, the oldest first.
@@ -44,6 +47,8 @@ const (
 	fromHost
 	fromSecrets
 	fromBackend
+	fromSettings
+	fromStreams
 )
 
 type reasonList struct{ reasons []desired.Reason }

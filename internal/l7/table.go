@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -30,6 +31,9 @@ type Table struct {
 	// References are the Secrets and ConfigMaps that Filters name, with who names them.
 	// A Filter whose object is not there lets nothing through.
 	References pmap.Map[filter.Reference, Users]
+	// Engine are settings of the engine, at the same pointer as long as they are the same;
+	// nil: nothing is said.
+	Engine *nginx.Engine
 
 	config  Config
 	state   *desired.State
@@ -44,6 +48,8 @@ type Protocol uint8
 const (
 	HTTP  Protocol = iota + 1 // HTTP/1.1, and HTTP/2 with prior knowledge
 	HTTPS                     // the same within TLS
+	TCP                       // bytes, which are passed on as they are
+	UDP                       // datagrams
 )
 
 // Listener is where clients connect to.
@@ -51,7 +57,9 @@ type Listener struct {
 	Name     string
 	Port     uint16
 	Protocol Protocol
-	Routes   *Routes
+	// Routes are of HTTP and HTTPS, Stream is of TCP and UDP.
+	Routes *Routes
+	Stream *Stream
 	// Certificates are of HTTPS: by host name, exact or *.example.com; "" is what
 	// clients get that name no host, or another one. Values name what a store of
 	// certificates holds.
@@ -85,11 +93,16 @@ type BackendID struct {
 	Port string
 	// Virtual: the only endpoint is the Service's own address, behind which others choose.
 	Virtual bool
+	// UDP: the port is of UDP, not of TCP.
+	UDP bool
 }
 
 // String returns NAMESPACE/NAME:PORT.
 func (id BackendID) String() string {
 	text := id.Service.String() + ":" + id.Port
+	if id.UDP {
+		text += "/UDP"
+	}
 	if id.Virtual {
 		text += " at its own address"
 	}
@@ -101,7 +114,7 @@ func (id BackendID) Compare(other BackendID) int {
 	if c := id.Service.Compare(other.Service); c != 0 {
 		return c
 	}
-	return cmp.Or(strings.Compare(id.Port, other.Port), cmp.Compare(boolean(id.Virtual), boolean(other.Virtual)))
+	return cmp.Or(strings.Compare(id.Port, other.Port), cmp.Compare(boolean(id.Virtual), boolean(other.Virtual)), cmp.Compare(boolean(id.UDP), boolean(other.UDP)))
 }
 
 // Backend is what there is of a BackendID at the moment. Without Endpoints and Host

@@ -28,7 +28,7 @@ func (x *exchange) choose(b *backend, failed *endpoint) *endpoint {
 	how := x.balance()
 	switch {
 	case how == nil:
-		return b.choose(x.proxy.config.Balancing, failed)
+		return b.choose(x.proxy.settings().Balancing, failed)
 	case len(b.endpoints) == 0:
 		return nil
 	case how.Session != nil:
@@ -46,7 +46,7 @@ func (x *exchange) choose(b *backend, failed *endpoint) *endpoint {
 	case filter.RoundRobin:
 		return b.choose(RoundRobin, failed)
 	}
-	return b.choose(x.proxy.config.Balancing, failed)
+	return b.choose(x.proxy.settings().Balancing, failed)
 }
 
 // preferred returns the endpoint that a key prefers, or one at random of so many that

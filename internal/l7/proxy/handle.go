@@ -165,7 +165,7 @@ func (x *exchange) mayUpgrade() bool {
 	if len(wanted) == 0 || !x.request.Bodyless() || x.request.Minor == 0 {
 		return false
 	}
-	for _, name := range x.proxy.config.Upgrades {
+	for _, name := range x.proxy.settings().Upgrades {
 		if strings.EqualFold(name, text(wanted)) {
 			return true
 		}
@@ -266,7 +266,7 @@ func (x *exchange) try(e *endpoint) error {
 		// Endpoints close idle connections when they like. That says nothing about whether
 		// they take a new one.
 	}
-	up, err := x.proxy.dial(e, secure, orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout))
+	up, err := x.proxy.dial(e, secure, orDefault(x.route.Upstream.Connect, x.proxy.settings().ConnectTimeout))
 	if err != nil {
 		return errors.Join(errRetry, err)
 	}
@@ -305,7 +305,7 @@ func (x *exchange) over(up *upstream) error {
 		_ = up.Close()
 		return err
 	}
-	up.pool.put(up, x.shard, x.proxy.config.MaxIdle, x.at)
+	up.pool.put(up, x.shard, x.proxy.settings().MaxIdle, x.at)
 	return nil
 }
 

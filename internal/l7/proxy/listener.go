@@ -175,7 +175,7 @@ func (l *listener) serve() {
 // admit takes in a connection, or returns nil if there are too many.
 func (l *listener) admit(open *net.TCPConn) *conn {
 	p := l.proxy
-	if p.connections.Add(1) > int64(p.config.MaxConnections) {
+	if p.connections.Add(1) > int64(p.settings().MaxConnections) {
 		p.connections.Add(-1)
 		return nil
 	}

@@ -92,7 +92,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	for id, b := range m.proxy.state.Load().backends.All() {
 		m.backend(out, b.meter, id.String())
 	}
-	if b := m.proxy.book; b != nil {
+	if b := &m.proxy.lines; m.proxy.book.Load() != nil || b.written.Load() > 0 {
 		out.counter(m.logged, b.written.Load())
 		out.counter(m.unlogged, b.full.Load(), "full")
 		out.counter(m.unlogged, b.failed.Load(), "failed")

@@ -99,7 +99,7 @@ func (m *mux) flushLater() {
 // not while writing.
 func (m *mux) writePiece(b []byte) (rest []byte) {
 	piece := b[:min(len(b), outPiece)]
-	m.until = after(m.proxy.clock.now(), m.proxy.config.WriteTimeout)
+	m.until = after(m.proxy.clock.now(), m.proxy.settings().WriteTimeout)
 	m.mu.Unlock()
 	_, err := m.write(piece)
 	m.mu.Lock()
@@ -150,7 +150,7 @@ func (m *mux) send(s *http2.Stream, b []byte, end bool, timeout time.Duration, p
 		m.flush()
 		now, patience := m.proxy.clock.now(), timeout
 		if p != nil {
-			patience = p.patience(timeout, m.proxy.config.MinRate)
+			patience = p.patience(timeout, m.proxy.settings().MinRate)
 		}
 		s.RoomierBy = after(now, patience)
 		m.mu.Unlock()

@@ -106,7 +106,7 @@ func readBinary(r io.Reader, begin []byte) (client, local netip.AddrPort, err er
 // introduce finds out who the client is, and reports whether the connection can be
 // served. Peers in Config.ProxyProtocol have to say it first.
 func (c *conn) introduce() bool {
-	if !within(c.proxy.config.ProxyProtocol, c.from.Addr()) {
+	if !within(c.proxy.settings().ProxyProtocol, c.from.Addr()) {
 		return true
 	}
 	client, local, err := readPreamble(c.socket)

@@ -26,14 +26,18 @@ import (
 // Proxy serves Tables. Make one with New, begin with Start, give it Tables with
 // Apply, and end it with Close.
 type Proxy struct {
-	config Config
-	clock  *clock
-	shards int
-	works  sync.Pool
-	bulks  sync.Pool
-	tally  *tallies
-	// book is where requests are written down; nil: nowhere.
-	book *logbook
+	// config is that of the start, wanted the last one that was set, and inForce that one
+	// with what the Table says.
+	config, wanted Config
+	inForce        atomic.Pointer[Config]
+	clock          *clock
+	shards         int
+	works          sync.Pool
+	bulks          sync.Pool
+	tally          *tallies
+	// book is where requests are written down; nil: nowhere. lines counts for all there were.
+	book  atomic.Pointer[logbook]
+	lines lineCounts
 	// match is l7.Routes.Match.
 	match func(*l7.Routes, *l7.Request) *l7.Route
 	// asks is l7.Routes.AsksCertificate.
@@ -105,17 +109,10 @@ func New(config Config) (*Proxy, error) {
 		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
 		resolver: new(net.Resolver), forbidden: forbidden, jobs: make(chan job),
 	}
-	if config.AccessLog != nil {
-		p.book = newLogbook(config.AccessLog, config.Log)
-	}
+	p.wanted = config
+	p.inForce.Store(&config)
 	limits := config.limits()
-	p.works.New = func() any {
-		w := newWork(limits)
-		if p.book != nil {
-			w.format = p.book.Format
-		}
-		return w
-	}
+	p.works.New = func() any { return newWork(limits) }
 	p.bulks.New = func() any { return new([bulkSize]byte) }
 	p.state.Store(new(state))
 	p.certificates.Store(new(Certificates))
@@ -157,9 +154,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 		return errors.New("the proxy has been started or closed already")
 	}
 	p.started.Store(true)
-	if p.book != nil {
-		go p.book.run(p.ctx.Done())
-	}
+	p.settle()
 	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick()) })
 	return p.listen(ctx)
 }
@@ -168,15 +163,14 @@ func (p *Proxy) Start(ctx context.Context) error {
 // needs are closed, and counters of routes that are gone forgotten.
 func (p *Proxy) everyTick() func(now int64) {
 	next := int64(0)
-	interval := min(time.Second, p.config.UpstreamIdleTimeout)
 	return func(now int64) {
 		if now < next {
 			return
 		}
-		next = after(now, interval)
+		next = after(now, min(time.Second, p.settings().UpstreamIdleTimeout))
 		for _, b := range p.state.Load().backends.All() {
 			for _, e := range b.all {
-				e.prune(now - int64(p.config.UpstreamIdleTimeout))
+				e.prune(now - int64(p.settings().UpstreamIdleTimeout))
 			}
 		}
 		p.tally.prune(now)
@@ -205,6 +199,9 @@ func (p *Proxy) Apply(ctx context.Context, want l7.Table) error {
 		}
 	}
 	p.state.Store(&state{table: want, backends: edit.Map()})
+	if before.table.Engine != want.Engine {
+		p.settle()
+	}
 	p.tally.turn()
 	for _, b := range gone {
 		b.close()
@@ -297,8 +294,8 @@ func (p *Proxy) Close() error {
 	p.listeners = map[string]*listener{}
 	p.mu.Unlock()
 	if p.started.Load() {
-		p.config.Log.Info("proxy is closing", "lameduck", p.config.Lameduck, "drain", p.config.DrainTimeout)
-		time.Sleep(p.config.Lameduck)
+		p.config.Log.Info("proxy is closing", "lameduck", p.settings().Lameduck, "drain", p.settings().DrainTimeout)
+		time.Sleep(p.settings().Lameduck)
 	}
 	p.draining.Store(true)
 	for _, l := range listeners {
@@ -307,8 +304,8 @@ func (p *Proxy) Close() error {
 	p.wait()
 	p.cancel()
 	p.background.Wait()
-	if p.book != nil && p.started.Load() {
-		p.book.wait()
+	if book := p.book.Load(); book != nil {
+		book.wait()
 	}
 	for _, b := range p.state.Load().backends.All() {
 		b.close()
@@ -325,7 +322,7 @@ func (p *Proxy) wait() {
 		p.serving.Wait()
 		close(done)
 	}()
-	timeout := time.NewTimer(p.config.DrainTimeout)
+	timeout := time.NewTimer(p.settings().DrainTimeout)
 	defer timeout.Stop()
 	select {
 	case <-done:

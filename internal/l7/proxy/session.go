@@ -45,7 +45,7 @@ func (c *conn) http2(first []byte) {
 	c.idle.Store(false)
 	c.socket.arm(0)
 	m := &session{conn: c}
-	config := &c.proxy.config
+	config := c.proxy.settings()
 	h2 := http2.NewServer(http2.Limits{
 		Head: config.MaxHead, Fields: config.MaxFields, Streams: config.MaxStreams, StreamWindow: streamWindow, ConnWindow: sessionWindow,
 	})
@@ -155,7 +155,7 @@ func (m *session) open(s *http2.Stream) {
 		m.h2.Release(s) // reset at once
 		return
 	}
-	if m.proxy.streams.Add(1) > int64(m.proxy.config.MaxConnections) {
+	if m.proxy.streams.Add(1) > int64(m.proxy.settings().MaxConnections) {
 		m.proxy.streams.Add(-1)
 		m.proxy.tally.shed.Add(1)
 		m.h2.Cancel(s, http2.RefusedStream)
@@ -220,7 +220,7 @@ func (m *session) watch(now int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mux.watch(now)
-	c, config := m.conn, &m.proxy.config
+	c, config := m.conn, m.proxy.settings()
 	active := m.h2.Active() > 0
 	switch {
 	case active:
