@@ -78,7 +78,7 @@ func (c *certificates) offer(s *desired.State, t *l7.Table) {
 // order has the Manager run whenever this process has the Lease.
 func (c *certificates) order(ctx context.Context) error {
 	for {
-		leased, done, err := c.orders.take(ctx)
+		leased, done, err := c.orders.Turn(ctx)
 		if err != nil {
 			return nil
 		}

@@ -20,18 +20,13 @@ func newEventPlane(writer *kube.EventWriter) *eventPlane {
 	return &eventPlane{writer: writer, written: map[desired.Ref][]desired.Reason{}, leadership: newLeadership()}
 }
 
-// Apply waits for the Lease and writes the reasons that are new. Nothing is
+// Apply writes the reasons that are new. Nothing is
 // said before the first full sync, when an object may look bad because another
 // has not arrived.
 func (p *eventPlane) Apply(ctx context.Context, want reports) error {
 	if !want.synced {
 		return nil
 	}
-	ctx, done, err := p.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	all := map[desired.Ref][]desired.Reason{}
 	for ref, status := range want.statuses.All() {
 		all[ref] = slices.Clone(status.Reasons)

@@ -63,16 +63,15 @@ func TestEventPlane(t *testing.T) {
 	}
 	apply := func(want reports) {
 		t.Helper()
-		if err := p.Apply(t.Context(), want); err != nil {
+		if err := inTurn(t.Context(), p, want); err != nil {
 			t.Error(err)
 		}
 	}
-	apply(wanting(false, "aOne")) // returns at once, without the Lease
 	if p.Describe()[0] != "stands by for the lease" {
 		t.Error(p.Describe())
 	}
 	brief, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	if err := p.Apply(brief, wanting(true, "aOne")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := inTurn(brief, p, wanting(true, "aOne")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without the Lease: %v", err)
 	}
 	cancel()
@@ -88,7 +87,7 @@ func TestEventPlane(t *testing.T) {
 	server.mu.Lock()
 	server.gone = true
 	server.mu.Unlock()
-	if err := p.Apply(t.Context(), wanting(true, "aOne", "aTwo", "bOne", "compiled")); err == nil {
+	if err := inTurn(t.Context(), p, wanting(true, "aOne", "aTwo", "bOne", "compiled")); err == nil {
 		t.Error("the object could not be read, but nobody says so")
 	}
 	server.mu.Lock()
@@ -111,7 +110,7 @@ func TestEventPlane(t *testing.T) {
 func TestEventPlaneHandover(t *testing.T) {
 	p := &eventPlane{leadership: newLeadership()}
 	lose := leading(t, p)
-	leased, release, err := p.take(t.Context()) // as Apply does
+	leased, release, err := p.Turn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +130,7 @@ func TestEventPlaneHandover(t *testing.T) {
 	time.Sleep(30 * time.Millisecond)
 	release()
 	<-lost
-	leased, release, err = p.take(t.Context())
+	leased, release, err = p.Turn(t.Context())
 	if err != nil || leased.Err() != nil || !p.leading.Load() {
 		t.Fatalf("with the Lease again: %v, %v, leading %v", err, leased.Err(), p.leading.Load())
 	}

@@ -75,11 +75,6 @@ func (p *ingressStatusPlane) Apply(ctx context.Context, want ingressesServed) er
 	if !want.table.Synced {
 		return nil
 	}
-	ctx, done, err := p.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	var failed []error
 	for name, i := range want.state.Ingresses.All() {
 		at := want.at

@@ -75,11 +75,6 @@ func (p *addressPlane) Apply(ctx context.Context, want addresses) error {
 	if !want.table.Synced {
 		return nil
 	}
-	ctx, done, err := p.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	if address, unseen := p.unseen(want.state.Addressing); unseen {
 		// A State with it will come, and decide better than this one.
 		p.log.Debug("waits for its own changes to be seen", "address", address)

@@ -202,7 +202,7 @@ func TestAddressPlaneOrder(t *testing.T) {
 	defer w.hold(t)()
 	apply := func(want addresses) {
 		t.Helper()
-		if err := w.Apply(t.Context(), want); err != nil {
+		if err := inTurn(t.Context(), w, want); err != nil {
 			t.Error(err)
 		}
 	}
@@ -238,7 +238,7 @@ func TestAddressPlaneKeepsWhatIsInUse(t *testing.T) {
 	w := newAddressWorld(t)
 	defer w.hold(t)()
 	w.server.service("a", ipam.Class)
-	if err := w.Apply(t.Context(), w.see(true)); err != nil {
+	if err := inTurn(t.Context(), w, w.see(true)); err != nil {
 		t.Fatal(err)
 	}
 	w.server.wrote(t, "a Service is new", "POST ipaddresses/"+one, "PUT services/a")
@@ -248,7 +248,7 @@ func TestAddressPlaneKeepsWhatIsInUse(t *testing.T) {
 	w.server.mu.Unlock()
 	gone := w.see(true, one)
 	w.server.set("services/a", a) // it is there, though the State does not have it yet
-	if err := w.Apply(t.Context(), gone); err == nil || !strings.Contains(err.Error(), "stays claimed: Service demo/a still has it") {
+	if err := inTurn(t.Context(), w, gone); err == nil || !strings.Contains(err.Error(), "stays claimed: Service demo/a still has it") {
 		t.Errorf("%v", err)
 	}
 	w.server.wrote(t, "a Service that is not seen yet")
@@ -264,7 +264,7 @@ func TestAddressPlaneTaken(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: one, Labels: map[string]string{networkingv1.LabelManagedBy: "other"}},
 		Spec:       networkingv1.IPAddressSpec{ParentRef: &networkingv1.ParentReference{Resource: "services", Namespace: "x", Name: "y"}},
 	})
-	if err := w.Apply(t.Context(), w.see(true)); err != nil {
+	if err := inTurn(t.Context(), w, w.see(true)); err != nil {
 		t.Error(err)
 	}
 	w.server.wrote(t, "somebody was first", "POST ipaddresses/"+one)
@@ -274,7 +274,7 @@ func TestAddressPlaneTaken(t *testing.T) {
 	w.server.service("a", ipam.Class)
 	before := w.see(true)
 	w.server.service("a", "other.example/class")
-	if err := w.Apply(t.Context(), before); err != nil {
+	if err := inTurn(t.Context(), w, before); err != nil {
 		t.Error(err)
 	}
 	w.server.wrote(t, "the Service is not as it was", "POST ipaddresses/"+one)
@@ -284,7 +284,7 @@ func TestAddressPlaneTaken(t *testing.T) {
 	delete(w.server.objects, "ipaddresses/"+one)
 	w.server.mu.Unlock()
 	w.at = time.Now().Add(-longUnseen - time.Second)
-	if err := w.Apply(t.Context(), w.see(true)); err != nil {
+	if err := inTurn(t.Context(), w, w.see(true)); err != nil {
 		t.Error(err)
 	}
 	w.server.wrote(t, "after a while", "POST ipaddresses/"+one, "PUT services/a")
@@ -297,7 +297,7 @@ func TestAddressPlaneWithoutLease(t *testing.T) {
 	w.server.service("a", ipam.Class)
 	brief, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := w.Apply(brief, w.see(true)); !errors.Is(err, context.DeadlineExceeded) {
+	if err := inTurn(brief, w, w.see(true)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without the Lease: %v", err)
 	}
 	w.server.wrote(t, "without the Lease")
@@ -309,7 +309,7 @@ func TestAddressPlaneWithoutLease(t *testing.T) {
 			<-ctx.Done() // Apply has given up
 		}
 	}
-	if err := w.Apply(t.Context(), w.see(true)); !errors.Is(err, context.Canceled) {
+	if err := inTurn(t.Context(), w, w.see(true)); !errors.Is(err, context.Canceled) {
 		t.Errorf("the Lease is lost: %v", err)
 	}
 	<-lost

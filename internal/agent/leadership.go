@@ -35,9 +35,10 @@ func (l *leadership) lead(ctx context.Context) {
 	l.leading.Store(false)
 }
 
-// take waits for the Lease. The context it returns ends with ctx and with the
-// Lease; done must be called when the work is.
-func (l *leadership) take(ctx context.Context) (leased context.Context, done func(), err error) {
+// Turn waits for the Lease. The context it returns ends with ctx and with the
+// Lease; done must be called when the work is. A loop of package reconcile calls it
+// before Apply.
+func (l *leadership) Turn(ctx context.Context) (leased context.Context, done func(), err error) {
 	select {
 	case lease := <-l.turn:
 		leased, cancel := context.WithCancel(ctx)

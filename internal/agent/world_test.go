@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -119,4 +120,17 @@ func freeAddress(t *testing.T) netip.AddrPort {
 	}
 	t.Fatal("no port is free over UDP and TCP")
 	return netip.AddrPort{}
+}
+
+// inTurn applies a value as a loop of package reconcile does: when the Lease is held.
+func inTurn[C any, P interface {
+	Turn(ctx context.Context) (context.Context, func(), error)
+	Apply(ctx context.Context, want C) error
+}](ctx context.Context, plane P, want C) error {
+	turn, done, err := plane.Turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return plane.Apply(turn, want)
 }

@@ -25,6 +25,17 @@ type Plane[C any] interface {
 	Close() error
 }
 
+// byTurns is a Plane that may work only at times, such as while its process holds a
+// Lease.
+//
+// Turn waits for that. It returns the context to work in, which ends with ctx and with
+// the turn, and done, which must be called when the work is. Apply gets what has been
+// offered last when the turn begins: what was there when the waiting began may be
+// minutes old, and long undone by whoever had the turn before.
+type byTurns interface {
+	Turn(ctx context.Context) (turn context.Context, done func(), err error)
+}
+
 const (
 	firstPause = 200 * time.Millisecond
 	lastPause  = 30 * time.Second
@@ -122,7 +133,13 @@ func (l *Loop[C]) Run(ctx context.Context) error {
 		case <-retry.C:
 		}
 		retry.Stop()
-		if err := l.apply(ctx, want); err != nil && ctx.Err() == nil {
+		turn, done, err := l.turn(ctx)
+		if err == nil {
+			want = l.newest(want)
+			err = l.apply(turn, want)
+			done()
+		}
+		if err != nil && ctx.Err() == nil {
 			// Jitter, so that nodes with the same trouble do not retry together.
 			wait := pause/2 + rand.N(pause)
 			l.log.Error("apply failed", "revision", l.revision(want), "error", err, "retry_in", wait)
@@ -130,6 +147,24 @@ func (l *Loop[C]) Run(ctx context.Context) error {
 			pause = min(pause*2, lastPause)
 		}
 	}
+}
+
+// turn waits until the plane may work.
+func (l *Loop[C]) turn(ctx context.Context) (turn context.Context, done func(), err error) {
+	if p, ok := l.plane.(byTurns); ok {
+		return p.Turn(ctx)
+	}
+	return ctx, func() {}, nil
+}
+
+// newest returns what was offered after a value, or that.
+func (l *Loop[C]) newest(want C) C {
+	select {
+	case want = <-l.mailbox:
+		l.note(func(*Health) { l.waits = l.taken() })
+	default:
+	}
+	return want
 }
 
 // taken returns the time that follows in waits when Apply is given a value. One

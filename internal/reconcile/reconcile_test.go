@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -88,6 +89,59 @@ func TestLatestValueWins(t *testing.T) {
 		synctest.Wait()
 		if len(plane.applied) != 2 || plane.applied[0] != 1 || plane.applied[1] != 9 {
 			t.Errorf("applied %v, want 1 and 9", plane.applied)
+		}
+	})
+}
+
+// turner is a recorder that works while it has one of the turns.
+type turner struct {
+	recorder
+	turns chan context.Context
+}
+
+func (p *turner) Turn(ctx context.Context) (context.Context, func(), error) {
+	select {
+	case turn := <-p.turns:
+		return turn, func() { p.turns <- turn }, nil
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+// TestTurns expects a plane that waits for its turn, before the first and between two,
+// to get what is wanted when the turn begins, and not what was when the waiting did.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane := &turner{turns: make(chan context.Context, 1)}
+		loop := New("test", plane, func(v uint64) uint64 { return v }, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- loop.Run(ctx) }()
+		offer := func(values ...uint64) {
+			for _, v := range values {
+				loop.Offer(v)
+				synctest.Wait()
+			}
+		}
+		offer(1, 2, 3)
+		plane.turns <- ctx
+		synctest.Wait()
+		<-plane.turns
+		offer(4, 5)
+		plane.turns <- ctx
+		synctest.Wait()
+		offer(6)
+		if want := []uint64{3, 5, 6}; !slices.Equal(plane.applied, want) {
+			t.Errorf("applied %v, want %v", plane.applied, want)
+		}
+		if h := loop.Health(); !h.Healthy() || h.Applied != 6 || h.Lag != 0 {
+			t.Errorf("in the end: %+v", h)
+		}
+		<-plane.turns
+		offer(7)
+		cancel()
+		if err := <-done; err != nil || len(plane.applied) != 3 {
+			t.Errorf("ended while waiting: %v, applied %v", err, plane.applied)
 		}
 	})
 }

@@ -62,14 +62,17 @@ spec: {controller: k8s.io/ingress-nginx}
 `
 
 // gateways turns the gateways on until the test ends, and returns their addresses, IPv4
-// first.
-func gateways(t *testing.T) []string {
+// first. Each of more is a value of the chart, as KEY=VALUE=DEFAULT.
+func gateways(t *testing.T, more ...string) []string {
 	t.Helper()
 	apply(t, pool)
-	upgrade(t, "gateway.enabled=true", "config.migration.ingressNginx=true", "config.gateway.drain=20s")
-	t.Cleanup(func() {
-		upgrade(t, "gateway.enabled=false", "config.migration.ingressNginx=false", "config.gateway.drain=4m")
-	})
+	set, reset := []string{"gateway.enabled=true"}, []string{"gateway.enabled=false"}
+	for _, value := range append(more, "config.migration.ingressNginx=true=false", "config.gateway.drain=20s=4m") {
+		f := strings.SplitN(value, "=", 3)
+		set, reset = append(set, f[0]+"="+f[1]), append(reset, f[0]+"="+f[2])
+	}
+	upgrade(t, set...)
+	t.Cleanup(func() { upgrade(t, reset...) })
 	kubectl(t, "rollout", "status", "-n", "fairlead-system", "deployment/fairlead-gateway", "--timeout", "120s")
 	var found []string
 	eventually(t, 30*time.Second, func() error {
@@ -121,10 +124,23 @@ func visit(t *testing.T, address, url string, more ...string) string {
 	return out
 }
 
-// TestIngress publishes the shop by Ingresses as users have them, and opens it from
+// TestGateways has gateways serve Ingresses; to turn them on and off takes a minute, so
+// that happens once.
+func TestGateways(t *testing.T) {
+	addresses := gateways(t, "config.gateway.http3=true=false")
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, []string)
+	}{
+		{"ingress", testIngress}, {"browser", testBrowser}, {"hostile", testHostileTenant}, {"propagation", testPropagation}, {"load", testUnderLoad},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, addresses) })
+	}
+}
+
+// testIngress publishes the shop by Ingresses as users have them, and opens it from
 // outside.
-func TestIngress(t *testing.T) {
-	addresses := gateways(t)
+func testIngress(t *testing.T, addresses []string) {
 	ca := tlsSecret(t, "e2e-ingress", "shop.example.test")
 	apply(t, ingresses)
 	eventually(t, 30*time.Second, func() error {
@@ -172,52 +188,5 @@ func TestIngress(t *testing.T) {
 	out, err := fairlead(t, "explain", "request", "GET", "https://shop.example.test/items", "-H", "X-Canary: always")
 	if must(t, out, err); !strings.Contains(out, "e2e-canary") {
 		t.Errorf("explain request does not name the canary:\n%s", out)
-	}
-}
-
-// TestIngressUnderLoad changes all that can change while clients ask, and replaces the
-// gateways: no request fails and no connection breaks.
-func TestIngressUnderLoad(t *testing.T) {
-	addresses := gateways(t)
-	tlsSecret(t, "e2e-ingress", "shop.example.test")
-	apply(t, ingresses)
-	program := buildLoad(t)
-	ask := func(d time.Duration) func() loadReport {
-		return loadFromClient(t, program, "--connect", hostPort(addresses[0], 80), "--host", "plain.example.test", "--path", "/healthz-of-nobody", "--status", "404",
-			"--rate", "200", "--hold", "50", "--duration", d.String())
-	}
-	eventually(t, 30*time.Second, func() error {
-		if r := ask(time.Second)(); r.Failures > 0 {
-			return errorf("%v", r.Errors)
-		}
-		return nil
-	})
-	for _, change := range []struct {
-		name string
-		took time.Duration
-		make func()
-	}{
-		{"routes", 10 * time.Second, func() {
-			for range 5 {
-				kubectl(t, "annotate", "ingress", "-n", "demo", "e2e-plain", "--overwrite", "nginx.ingress.kubernetes.io/proxy-body-size=8m")
-				kubectl(t, "annotate", "ingress", "-n", "demo", "e2e-plain", "nginx.ingress.kubernetes.io/proxy-body-size-")
-			}
-		}},
-		{"endpoints", 40 * time.Second, func() {
-			kubectl(t, "rollout", "restart", "-n", "demo", "deployment/front")
-			kubectl(t, "rollout", "status", "-n", "demo", "deployment/front", "--timeout", "60s")
-		}},
-		{"certificates", 10 * time.Second, func() { tlsSecret(t, "e2e-ingress", "shop.example.test") }},
-		{"gateways", 75 * time.Second, func() {
-			kubectl(t, "rollout", "restart", "-n", "fairlead-system", "deployment/fairlead-gateway")
-			kubectl(t, "rollout", "status", "-n", "fairlead-system", "deployment/fairlead-gateway", "--timeout", "70s")
-		}},
-	} {
-		wait := ask(change.took)
-		time.Sleep(2 * time.Second)
-		change.make()
-		r := wait()
-		r.check(t, change.name, int(change.took.Seconds())*150)
-		figure(t, "l7-change-errors-"+change.name, fmt.Sprint(r.Failures+r.Broken), "", fmt.Sprintf("of %d requests, each by a connection of its own, and %d connections that were held", r.Attempts, r.Held))
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // TestLedger makes sure that the ledger finds what TestAllocation looks for.
@@ -39,5 +42,28 @@ func TestLedger(t *testing.T) {
 	l := &ledger{pools: []offer{{long, [2][]addressRange{nil, nil}}, {had.at.Add(-time.Minute), [2][]addressRange{all, all}}}}
 	if l.loses("a pool long ago", had, entry{asked: "x", dual: true}); len(l.wrong) != 1 {
 		t.Error("what pools had long ago is taken for a reason")
+	}
+
+	// One of two that share an address changes; before Fairlead knows, it gives the
+	// other one a new address of the other family; then it takes the shared one away.
+	l = &ledger{services: map[string]entry{}, pools: []offer{{long, [2][]addressRange{all, all}}}}
+	state := func(name string, port int32, addresses ...netip.Addr) {
+		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{shareKey: "key"}}}
+		s.Spec.Ports = []corev1.ServicePort{{Port: port}}
+		for _, a := range addresses {
+			s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: a.String()})
+		}
+		l.take(s, false)
+	}
+	state("older", 80, six)
+	state("younger", 81, six)
+	state("older", 81, six)
+	state("younger", 81, four, six)
+	if state("younger", 81, four); len(l.wrong) != 0 {
+		t.Errorf("lost to who shares it no longer: %v", l.wrong)
+	}
+	state("third", 82, four)
+	if state("third", 82); len(l.wrong) != 1 {
+		t.Errorf("lost for nothing: %v", l.wrong)
 	}
 }

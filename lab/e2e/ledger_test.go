@@ -24,6 +24,8 @@ type ledger struct {
 	services map[string]entry
 	pools    []offer
 	wrong    []string
+	// history is every state of each Service, for whoever has to explain what is wrong.
+	history map[string][]entry
 	// given and lost count addresses, events what was seen. Of those lost, asked are
 	// lost as their Services ask for something else, offered as no pool has them, and
 	// together as the one of the other family was.
@@ -106,6 +108,7 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 	l.events++
 	if gone {
 		delete(l.services, s.Name)
+		delete(l.history, s.Name)
 		return
 	}
 	before, known := l.services[s.Name]
@@ -130,7 +133,10 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 	conflict := false
 	for _, a := range now.addresses {
 		if slices.Contains(before.addresses, a) {
-			continue // who shares it no longer may, because one of them asks for something else, loses it soon
+			// Who shares it no longer may, because one of them asks for something else,
+			// loses it soon, and is not judged for it, whatever else it gets before.
+			conflict = conflict || l.disputed(a, s.Name, now)
+			continue
 		}
 		l.given++
 		now.changed = false
@@ -147,8 +153,22 @@ func (l *ledger) take(s *corev1.Service, gone bool) {
 		}
 	}
 	now.changed = now.changed || conflict
+	if l.history == nil {
+		l.history = map[string][]entry{}
+	}
+	l.history[s.Name] = append(l.history[s.Name], now)
 	l.loses(s.Name, before, now)
 	l.services[s.Name] = now
+}
+
+// disputed tells whether somebody else has an address too and cannot share it.
+func (l *ledger) disputed(a netip.Addr, name string, now entry) bool {
+	for with, other := range l.services {
+		if with != name && slices.Contains(other.addresses, a) && !now.shares(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // loses judges the addresses that a Service had and has no longer.
@@ -175,8 +195,32 @@ func (l *ledger) loses(name string, before, now entry) {
 	case other:
 		l.together += len(lost)
 	default:
-		l.wrong = append(l.wrong, fmt.Sprintf("%s had %v and lost %v, which pools had all the time, though it asked for nothing else (%s)", name, before.addresses, lost, now.asked))
+		l.wrong = append(l.wrong, fmt.Sprintf("%s had %v and lost %v, which pools had all the time, though it asked for nothing else (%s)%s", name, before.addresses, lost, now.asked, l.story(name, lost)))
 	}
+}
+
+// story tells what became of a Service, of those it shared its addresses with, and
+// which pools had what it lost.
+func (l *ledger) story(name string, lost []netip.Addr) string {
+	var lines []string
+	say := func(at time.Time, format string, args ...any) {
+		lines = append(lines, fmt.Sprintf("\n  %s ", at.Format("15:04:05.000"))+fmt.Sprintf(format, args...))
+	}
+	for other, states := range l.history {
+		shared := slices.ContainsFunc(states, func(e entry) bool {
+			return slices.ContainsFunc(e.addresses, func(a netip.Addr) bool { return slices.Contains(lost, a) })
+		})
+		for _, e := range states {
+			if other == name || shared {
+				say(e.at, "%s has %v and asks for %s", other, e.addresses, e.asked)
+			}
+		}
+	}
+	for _, o := range l.pools {
+		say(o.from, "pools have %v, before %v", o.both[1], o.both[0])
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
 }
 
 func (e entry) shares(other entry) bool {

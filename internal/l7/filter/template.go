@@ -13,7 +13,7 @@ type Variable uint8
 const (
 	Host              Variable = iota + 1 // $host: in lower case, without port
 	HTTPHost                              // $http_host: as sent, with port; also $best_http_host
-	RequestURI                            // $request_uri: path and query as they are sent on
+	RequestURI                            // $request_uri: path and query as the client sent them
 	EscapedRequestURI                     // $escaped_request_uri: the same, for a query parameter
 	URI                                   // $uri: the path, decoded
 	Args                                  // $args, $query_string

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -28,7 +30,7 @@ nonsense
 
 func verify(t *testing.T, v *Verifier, u *Users, name, password string) bool {
 	t.Helper()
-	ok, err := v.Verify(context.Background(), u, name, password)
+	ok, err := v.Verify(context.Background(), "shop", u, name, password)
 	if err != nil {
 		t.Error(err)
 	}
@@ -80,17 +82,27 @@ func TestBusy(t *testing.T) {
 	if !verify(t, v, u, "a", "x") {
 		t.Fatal("a is not let in")
 	}
-	v.places <- struct{}{} // somebody is computing
+	leave, ok := v.turns.enter(context.Background(), "shop") // somebody is computing
+	if !ok {
+		t.Fatal("there is no place")
+	}
+	defer leave()
 	ended, end := context.WithCancel(context.Background())
 	end()
-	if _, err := v.Verify(ended, u, "a", "y"); !errors.Is(err, ErrBusy) {
+	if _, err := v.Verify(ended, "shop", u, "a", "y"); !errors.Is(err, ErrBusy) {
 		t.Errorf("%v, want %v", err, ErrBusy)
 	}
-	v.queue <- struct{}{}
-	v.queue <- struct{}{}
-	if _, err := v.Verify(context.Background(), u, "a", "y"); !errors.Is(err, ErrBusy) {
+	waiting, stop := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	wait.Go(func() { v.turns.enter(waiting, "shop") })
+	for v.turns.waits("shop") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := v.Verify(context.Background(), "shop", u, "a", "y"); !errors.Is(err, ErrBusy) {
 		t.Errorf("with a full queue: %v, want %v", err, ErrBusy)
 	}
+	defer wait.Wait()
+	defer stop()
 	if !verify(t, v, u, "a", "x") {
 		t.Error("who is known has to wait")
 	}
@@ -102,11 +114,13 @@ func TestBusy(t *testing.T) {
 // TestRemembersNoMore holds that what is remembered is bounded, and ends with its hash.
 func TestRemembersNoMore(t *testing.T) {
 	v := NewVerifier(1, 1)
+	few := v.digest("h", "few")
+	v.remember("few", few)
 	for i := range maxRemembered + 10 {
-		v.remember(v.digest("h", fmt.Sprint(i)))
+		v.remember("many", v.digest("h", fmt.Sprint(i)))
 	}
-	if len(v.right) != maxRemembered {
-		t.Errorf("%d are remembered", len(v.right))
+	if _, has := v.right["few"][few]; !has || v.size != maxRemembered || len(v.right["many"]) != maxRemembered-1 {
+		t.Errorf("%d are remembered, of who has few %t", v.size, has)
 	}
 	if v.digest("a", "x") == v.digest("b", "x") || v.digest("a", "x") == NewVerifier(1, 1).digest("a", "x") {
 		t.Error("two hashes, or two keys, have one digest")
@@ -124,7 +138,7 @@ func FuzzParse(f *testing.F) {
 			if n++; n > 3 || isBcrypt(hash) || strings.Contains(hash, "rounds=") {
 				continue // slow
 			}
-			if _, err := v.Verify(context.Background(), u, name, password); err != nil {
+			if _, err := v.Verify(context.Background(), "shop", u, name, password); err != nil {
 				t.Error(err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"sync"
+	"time"
 )
 
 // ErrBusy is that so many passwords are being checked that this one was not.
@@ -17,30 +18,29 @@ const maxRemembered = 8192
 
 // Verifier checks passwords. Computing a hash takes a processor for up to a second,
 // so only a few are computed at a time, the others wait; what was right once is
-// remembered, as a digest with a key that leaves no memory.
+// remembered, as a digest with a key that leaves no memory. Whoever has hashes computed
+// has a queue, and a part of the memory, of his own: see turns.
 type Verifier struct {
-	key [32]byte
-	// places are for hashes that are being computed, queue for those that wait too.
-	places, queue chan struct{}
+	key   [32]byte
+	turns *turns
 
 	mu    sync.Mutex
-	right map[[32]byte]struct{}
+	right map[string]map[[32]byte]struct{}
+	size  int
 }
 
 // NewVerifier returns one that computes up to so many hashes at a time, while up to
-// so many wait.
+// so many of each owner wait.
 func NewVerifier(atOnce, waiting int) *Verifier {
-	v := &Verifier{
-		places: make(chan struct{}, max(atOnce, 1)), queue: make(chan struct{}, max(atOnce, 1)+waiting),
-		right: map[[32]byte]struct{}{},
-	}
+	v := &Verifier{turns: newTurns(max(atOnce, 1), waiting, time.Now), right: map[string]map[[32]byte]struct{}{}}
 	_, _ = rand.Read(v.key[:]) // never fails: crypto/rand
 	return v
 }
 
-// Verify tells whether a user has a password. It waits for its turn as long as ctx
-// lasts; ErrBusy is that the turn did not come.
-func (v *Verifier) Verify(ctx context.Context, u *Users, name, password string) (bool, error) {
+// Verify tells whether a user has a password. It waits for its owner's turn as long as
+// ctx lasts; ErrBusy is that the turn did not come. The owner is whose Users they are, or
+// who has them asked for.
+func (v *Verifier) Verify(ctx context.Context, owner string, u *Users, name, password string) (bool, error) {
 	if u.Len() == 0 || len(password) > maxPassword {
 		return false, nil
 	}
@@ -53,27 +53,20 @@ func (v *Verifier) Verify(ctx context.Context, u *Users, name, password string) 
 	}
 	digest := v.digest(hash, password)
 	v.mu.Lock()
-	_, right := v.right[digest]
+	_, right := v.right[owner][digest]
 	v.mu.Unlock()
 	if right {
 		return known, nil
 	}
-	select {
-	case v.queue <- struct{}{}:
-	default:
+	leave, ok := v.turns.enter(ctx, owner)
+	if !ok {
 		return false, ErrBusy
 	}
-	defer func() { <-v.queue }()
-	select {
-	case v.places <- struct{}{}:
-	case <-ctx.Done():
-		return false, ErrBusy
-	}
-	defer func() { <-v.places }()
+	defer leave()
 	if !matches(hash, password) {
 		return false, nil
 	}
-	v.remember(digest)
+	v.remember(owner, digest)
 	return known, nil
 }
 
@@ -88,15 +81,39 @@ func (v *Verifier) digest(hash, password string) (d [32]byte) {
 	return d
 }
 
-// remember keeps a digest, in place of any other if there are too many.
-func (v *Verifier) remember(digest [32]byte) {
+// remember keeps a digest, in place of any other of the owner with the most if there are
+// too many.
+func (v *Verifier) remember(owner string, digest [32]byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.right) >= maxRemembered {
-		for other := range v.right { // in no order
-			delete(v.right, other)
-			break
+	own := v.right[owner]
+	if own == nil {
+		own = map[[32]byte]struct{}{}
+		v.right[owner] = own
+	}
+	if _, has := own[digest]; has {
+		return
+	}
+	own[digest] = struct{}{}
+	if v.size++; v.size > maxRemembered {
+		v.forget()
+	}
+}
+
+// forget drops any digest of the owner that has the most.
+func (v *Verifier) forget() {
+	whose := ""
+	for owner, digests := range v.right {
+		if len(digests) > len(v.right[whose]) {
+			whose = owner
 		}
 	}
-	v.right[digest] = struct{}{}
+	for digest := range v.right[whose] { // in no order
+		delete(v.right[whose], digest)
+		v.size--
+		break
+	}
+	if len(v.right[whose]) == 0 {
+		delete(v.right, whose)
+	}
 }

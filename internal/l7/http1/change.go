@@ -107,5 +107,13 @@ var xForwarded = []byte("x-forwarded-")
 
 // Passes reports whether a field of a request is passed on to an upstream.
 func (h *Hop) Passes(f *Field) bool {
-	return !f.hop && (f.own && string(f.Lower) != "host" || !withheld(f.Lower) && (h.trusted != nil || !aboutHops(f.Lower)))
+	switch {
+	case f.hop:
+		return false
+	case f.own:
+		return string(f.Lower) != "host" && string(f.Lower) != loopName
+	case h.trusted != nil:
+		return !withheld(f.Lower) || bytes.HasPrefix(f.Lower, sslClient) && bytes.IndexByte(f.Lower, '_') < 0
+	}
+	return !withheld(f.Lower) && !aboutHops(f.Lower)
 }

@@ -86,6 +86,8 @@ func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 		dst = dropReplaced(dst, begin, r)
 	}
 	dst = append(dst, to.Trace...)
+	dst = append(dst, "CDN-Loop: "...)
+	dst = append(r.AppendLoop(dst), "\r\n"...)
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		if !h.Passes(f) || to.Prefix != "" && string(f.Lower) == "x-forwarded-prefix" {
@@ -115,7 +117,8 @@ func AppendRequest(dst []byte, r *Request, h *Hop, to *Onward) []byte {
 }
 
 // withheld reports whether a client's field is never passed on as it is: those of
-// a Hop; what only the proxy says of a client's certificate; Proxy, which CGI programs take
+// a Hop; what only a proxy says of a client's certificate, this one or, in fields of a
+// header, a trusted one in front; Proxy, which CGI programs take
 // for a setting (CVE-2016-5385); and names with an underscore, which many upstreams take
 // for those with a hyphen.
 func withheld(lower []byte) bool {

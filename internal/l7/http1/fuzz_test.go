@@ -24,6 +24,7 @@ var seeds = []string{
 	"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
 	"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: B\r\n\r\n5;x=y\r\nhello\r\n0\r\nB: c\r\n\r\n",
 	"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+	"GET / HTTP/1.1\r\nHost: a\r\nConnection: cdn-loop\r\nCDN-Loop: other; a=\"b,c\"\r\nCDN-Loop: fairlead;x\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n z\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, X-Y\r\nUpgrade: websocket\r\nX-Y: z\r\n\r\n",
 }
@@ -148,6 +149,9 @@ func forwarded(t *testing.T, r *Request) {
 	var again Request
 	if n, err := again.Parse(out, &Limits{Line: 64 << 10, Head: 64 << 10, Fields: 200}); err != nil || n != len(out) {
 		t.Errorf("own parser: %d of %d bytes, %v\n%q", n, len(out), err, out)
+	}
+	if again.Rounds != r.Rounds+1 {
+		t.Errorf("%d rounds, then %d: %q", r.Rounds, again.Rounds, out)
 	}
 }
 

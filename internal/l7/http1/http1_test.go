@@ -69,7 +69,7 @@ func TestTrustedHop(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := string(AppendRequest(nil, &r, NewHop(netip.MustParseAddr(c.peer), "http", 80, trusted), &Onward{ID: []byte("id")}))
-		want := "GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: id\r\n" + strings.ReplaceAll(c.want, "|", "\r\n") + "\r\n\r\n"
+		want := "GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: id\r\n" + strings.ReplaceAll(c.want, "|", "\r\n") + "\r\nCDN-Loop: fairlead\r\n\r\n"
 		if got != want {
 			t.Errorf("%s with %q:\n%s\nwant\n%s", c.peer, c.fields, got, want)
 		}

@@ -16,6 +16,11 @@ type Request struct {
 	Authority, Host []byte
 	// Continue is set if the client waits for leave to send the body.
 	Continue bool
+	// Rounds is how often the request has been through this program, in any replica, by what
+	// CDN-Loop says (RFC 8586).
+	Rounds int
+	// loops is set if there is a CDN-Loop.
+	loops bool
 }
 
 // Parse reads the header of the request that begins b, and returns how many bytes
@@ -126,6 +131,9 @@ func (r *Request) checkFields() *Error {
 			}
 			// RFC 9110, section 10.1.1: not of clients that do not know it.
 			r.Continue = r.Minor > 0
+		case loopName:
+			f.hop, r.loops = true, true // written anew
+			r.Rounds += rounds(f.Value)
 		}
 	}
 	if hosts == 0 && r.Minor > 0 {

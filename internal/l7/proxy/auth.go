@@ -136,7 +136,7 @@ func (x *exchange) basic(b *filter.Basic) verdict {
 	}
 	ctx, cancel := context.WithTimeout(x.proxy.ctx, passwordTimeout)
 	defer cancel()
-	right, err := x.proxy.passwords.Verify(ctx, content.Users, name, password)
+	right, err := x.proxy.passwords.Verify(ctx, x.route.Source.Namespace, content.Users, name, password)
 	if errors.Is(err, htpasswd.ErrBusy) {
 		return verdict{status: 503, reason: err.Error()}
 	}

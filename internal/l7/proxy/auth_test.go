@@ -282,10 +282,4 @@ func TestExternalCached(t *testing.T) {
 			t.Errorf("%d: %d after %d questions, want %d, %d", i, got, questions.Load(), c.status, c.questions)
 		}
 	}
-	for i := range maxDecisions + 5 {
-		p.decisions.put(fmt.Sprint(i), &decision{})
-	}
-	if len(p.decisions.known) != maxDecisions {
-		t.Errorf("%d answers are kept", len(p.decisions.known))
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"strings"
+	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
@@ -15,6 +16,9 @@ type vouched struct {
 	by     *filter.Content
 	depth  int
 	result string
+	// until is when a certificate begins or ends to be valid, and so the result may be
+	// another; the zero time: never.
+	until time.Time
 }
 
 // askClient returns how a handshake goes on with a client that asks for a host some of
@@ -107,12 +111,14 @@ func (c *conn) shown() []*x509.Certificate {
 	return nil
 }
 
-// vouch verifies a client's certificate, once for the authorities of the moment.
+// vouch verifies a client's certificate, once for the authorities of the moment and as
+// long as it says the same: connections may outlive certificates.
 func (c *conn) vouch(by *filter.ClientTLS, content *filter.Content, shown []*x509.Certificate) string {
-	if known := c.vouched.Load(); known != nil && known.by == content && known.depth == by.Depth {
+	if known := c.vouched.Load(); known != nil && known.by == content && known.depth == by.Depth && (known.until.IsZero() || c.proxy.today().Before(known.until)) {
 		return known.result
 	}
-	made := &vouched{by: content, depth: by.Depth, result: by.Verify(shown, content.Authorities)}
+	made := &vouched{by: content, depth: by.Depth}
+	made.result, made.until = by.Verify(shown, content.Authorities, c.proxy.today())
 	c.vouched.Store(made)
 	return made.result
 }

@@ -31,6 +31,14 @@ type Config struct {
 	// AskTLS is how servers are spoken with that decide who is let in, by https; nil: their
 	// certificates have to be of an authority that the machine trusts.
 	AskTLS *tls.Config
+	// AllowedRanges are reached by the names that users choose (of ExternalName, and the
+	// URLs of servers that are asked or get copies) though it would not be so otherwise,
+	// DeniedRanges are not: none. Otherwise not reached are loopback, link-local, multicast,
+	// unspecified and reserved addresses, metadata services, and the addresses that the
+	// process itself has.
+	AllowedRanges, DeniedRanges []netip.Prefix
+	// ReservedPorts of this process are no backend's, also by their address: none.
+	ReservedPorts []uint16
 	// Balancing chooses among the endpoints of a backend: RoundRobin.
 	Balancing Balancing
 
@@ -42,6 +50,10 @@ type Config struct {
 
 	// MaxConnections bounds those of clients in all: 16384; more are closed at once.
 	MaxConnections int
+	// MaxClientConnections bounds those of one client, which is an address of IPv4 or 64 bits
+	// of one of IPv6, and its requests of HTTP/2 and HTTP/3 under way; 0: as many as are still
+	// free, so that no client leaves others without. TrustedProxies are not bounded.
+	MaxClientConnections int
 	// MaxStreams bounds the requests that a client has under way on one connection of
 	// HTTP/2 or HTTP/3: 128. MaxConnections bounds them in all.
 	MaxStreams int
@@ -98,7 +110,7 @@ type Config struct {
 }
 
 func (c Config) complete() (Config, error) {
-	for _, n := range []int{c.MaxConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries, c.MaxStreams, c.StreamTries, c.MaxSessions} {
+	for _, n := range []int{c.MaxConnections, c.MaxClientConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries, c.MaxStreams, c.StreamTries, c.MaxSessions} {
 		if n < 0 {
 			return c, fmt.Errorf("limits of the proxy must not be negative: %+v", c)
 		}

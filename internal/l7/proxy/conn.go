@@ -24,6 +24,7 @@ type conn struct {
 	in    stream
 	hop   *http1.Hop
 	from  netip.AddrPort
+	guest *guest // who has the connection among those that it counts for
 	shard int
 	// work is there while a request is.
 	work *work
@@ -54,10 +55,15 @@ func newConn(l *listener, s *socket, count int) *conn {
 	if l.tls != nil {
 		c.in = &secure{Conn: tls.Server(s, l.tls), busy: func() bool { return c.work != nil }}
 	}
-	peer := s.RemoteAddr().(*net.TCPAddr).AddrPort()
-	c.from = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	c.from = peerOf(s.TCPConn)
 	c.meet(c.from, uint16(s.LocalAddr().(*net.TCPAddr).Port))
 	return c
+}
+
+// peerOf returns who is at the other end of a connection.
+func peerOf(c *net.TCPConn) netip.AddrPort {
+	peer := c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
 }
 
 // meet notes who the client is, and which port it connected to.

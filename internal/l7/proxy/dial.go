@@ -59,6 +59,9 @@ func (p *Proxy) dial(e *endpoint, secure *securePool, timeout time.Duration) (*u
 // to, so that a name cannot have another one in between.
 func (p *Proxy) connect(ctx context.Context, e *endpoint) (*net.TCPConn, error) {
 	if e.host == "" {
+		if p.reserved(e.address) {
+			return nil, errForbidden
+		}
 		var dialer net.Dialer
 		return dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, e.address)
 	}
@@ -83,11 +86,19 @@ func (p *Proxy) connect(ctx context.Context, e *endpoint) (*net.TCPConn, error) 
 // one of IPv6 is looked at as such.
 func forbidden(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	if nat64.Contains(a) {
-		b := a.As16()
-		a = netip.AddrFrom4([4]byte(b[12:]))
+	if !a.IsValid() {
+		return true
 	}
-	if !a.IsValid() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
+	switch b := a.As16(); {
+	case a.Is4() || a.IsLoopback():
+	case nat64.Contains(a), compatible.Contains(a):
+		a = netip.AddrFrom4([4]byte(b[12:]))
+	case sixToFour.Contains(a):
+		a = netip.AddrFrom4([4]byte(b[2:]))
+	case siteLocal.Contains(a):
+		return true
+	}
+	if a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
 		return true
 	}
 	if a.Is4() {
@@ -98,6 +109,9 @@ func forbidden(a netip.Addr) bool {
 }
 
 var (
+	sixToFour       = netip.MustParsePrefix("2002::/16")    // RFC 3056, section 2
+	siteLocal       = netip.MustParsePrefix("fec0::/10")    // RFC 3879: deprecated, as link-local ones of a site
+	compatible      = netip.MustParsePrefix("::/96")        // RFC 4291, section 2.5.5.1
 	nat64           = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052, section 2.1
 	metadataAmazon  = netip.MustParseAddr("fd00:ec2::254")
 	metadataAlibaba = netip.MustParseAddr("100.100.100.200")

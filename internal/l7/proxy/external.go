@@ -19,9 +19,6 @@ import (
 const (
 	// askTimeout is for all of an answer about whether a request is let in.
 	askTimeout = 30 * time.Second
-	// maxDecisions bounds the answers that are kept, maxDecisionKey each one's name.
-	maxDecisions   = 8192
-	maxDecisionKey = 1 << 10
 	// maxCookies is how many cookies of such an answer clients get.
 	maxCookies = 16
 )
@@ -75,14 +72,14 @@ func (x *exchange) decide(e *filter.External) (*decision, error) {
 	if e.CacheKey.String() != "" {
 		// Decisions of one Ingress are not another's.
 		key = x.route.Source.String() + "\x00" + e.URL.String() + "\x00" + string(e.CacheKey.Append(nil, x.value))
-		if known := x.proxy.decisions.get(key, x.tick()); known != nil {
+		if known := x.proxy.decisions.get(x.route.Source.Namespace, key, x.tick()); known != nil {
 			return known, nil
 		}
 	}
 	d, lasts, err := x.ask(e)
-	if err == nil && key != "" && lasts > 0 && len(key) <= maxDecisionKey {
+	if err == nil && key != "" && lasts > 0 {
 		d.until = after(x.tick(), lasts)
-		x.proxy.decisions.put(key, d)
+		x.proxy.decisions.put(x.route.Source.Namespace, key, d)
 	}
 	return d, err
 }
@@ -144,7 +141,9 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 		}
 	}
 	redirect := e.Redirect
-	uri := v(filter.RequestURI, "")
+	// Not $request_uri: what it decides about has to read as what the backend gets, and what
+	// a client sends may lead elsewhere (/public/../admin).
+	uri := text(x.request.Target)
 	given := uri
 	if redirect.String() != "" {
 		given = string(redirect.Append(nil, v))
@@ -160,6 +159,7 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 	set("X-Forwarded-For", client)
 	set("X-Auth-Request-Redirect", given)
 	set("X-Request-ID", v(filter.RequestID, ""))
+	defer func() { set("CDN-Loop", string(x.request.AppendLoop(nil))) }()
 	if e.Method != "" {
 		set("X-Scheme", scheme)
 	}

@@ -30,7 +30,7 @@ type inbound struct {
 func (m *session) answer(s *http2.Stream) {
 	p := m.proxy
 	defer p.serving.Done()
-	defer p.streams.Add(-1)
+	defer p.answered(m.conn.guest)
 	defer m.rescue()
 	w := p.take()
 	d := &w.inbound

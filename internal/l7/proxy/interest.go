@@ -20,6 +20,9 @@ type interest struct {
 	up   *socket
 	call *http2.Stream
 	gone atomic.Bool
+	// left, if it is not nil, tells an exchange that waits for its time that the client is
+	// gone. It can be called more than once.
+	left func()
 	// body is the request's.
 	body requestBody
 }
@@ -49,6 +52,9 @@ func (d *interest) lost() {
 	}
 	if d.call != nil {
 		d.call.Wake()
+	}
+	if d.left != nil {
+		d.left()
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"container/list"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -28,12 +29,17 @@ type limiter struct {
 	used    atomic.Int64
 	mu      sync.Mutex
 	clients map[netip.Addr]*usage
+	// idle are the usages of clients that have nothing under way, the longest so first.
+	idle list.List
 }
 
 // usage is what a client does.
 type usage struct {
+	client         netip.Addr
 	second, minute filter.Bucket
 	underWay       int
+	// idle is its place among those; nil while something is under way.
+	idle *list.Element
 }
 
 // get returns the limiter of an object.
@@ -67,12 +73,7 @@ func (l *limiters) prune(before int64) {
 func (l *limiter) busy() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, u := range l.clients {
-		if u.underWay > 0 {
-			return true
-		}
-	}
-	return false
+	return len(l.clients) > l.idle.Len()
 }
 
 // enter counts a request of a client, and returns the status that it is refused with; 0
@@ -84,9 +85,10 @@ func (l *limiter) enter(client netip.Addr, limits *filter.Limits, now int64) (st
 	u := l.clients[client]
 	if u == nil {
 		l.makeRoom(now, limits)
-		u = &usage{}
+		u = &usage{client: client}
 		l.clients[client] = u
 	}
+	defer l.rank(u)
 	switch {
 	case limits.Connections > 0 && u.underWay >= limits.Connections:
 		return orDefault(limits.ConnectionStatus, 503)
@@ -107,32 +109,40 @@ func (l *limiter) leave(client netip.Addr) {
 	defer l.mu.Unlock()
 	if u := l.clients[client]; u != nil && u.underWay > 0 {
 		u.underWay--
+		l.rank(u)
 	}
 }
 
-// makeRoom forgets clients that are as if they had never asked, and, if that does not
-// help, one of a few that has nothing under way: who has many addresses gets around
-// a limit that counts addresses, but costs no more memory.
+// rank puts a client that has just done something where it belongs. The lock is held.
+func (l *limiter) rank(u *usage) {
+	switch {
+	case u.underWay > 0 && u.idle != nil:
+		l.idle.Remove(u.idle)
+		u.idle = nil
+	case u.underWay > 0:
+	case u.idle != nil:
+		l.idle.MoveToBack(u.idle)
+	default:
+		u.idle = l.idle.PushBack(u)
+	}
+}
+
+// makeRoom forgets clients that are as if they had never asked, and, if there are too
+// many, the one that has had nothing under way for longest: who has many addresses gets
+// around a limit that counts addresses, but costs no more memory. It looks at two, so that
+// what is left is seldom many and no request waits for more. The lock is held.
 func (l *limiter) makeRoom(now int64, limits *filter.Limits) {
-	looks := 8
-	if len(l.clients) < maxClients {
-		looks = 2 // at every new client, so that what is left is seldom many
-	}
-	for client, u := range l.clients {
-		if looks--; looks < 0 {
-			break
+	for range 2 {
+		first := l.idle.Front()
+		if first == nil {
+			return // those with something under way are bounded by the connections
 		}
-		if u.underWay == 0 && u.second.Empty(now, perSecond(limits)) && u.minute.Empty(now, perMinute(limits)) {
-			delete(l.clients, client)
+		u := first.Value.(*usage)
+		if len(l.clients) < maxClients && !(u.second.Empty(now, perSecond(limits)) && u.minute.Empty(now, perMinute(limits))) {
+			return
 		}
-	}
-	for client, u := range l.clients {
-		if len(l.clients) < maxClients {
-			break
-		}
-		if u.underWay == 0 {
-			delete(l.clients, client)
-		}
+		l.idle.Remove(first)
+		delete(l.clients, u.client)
 	}
 }
 
@@ -155,59 +165,4 @@ func (x *exchange) exceeds() bool {
 	}
 	x.counted, x.countedAs = counted, client
 	return false
-}
-
-// pace makes the answer's body come no faster than it may.
-func (x *exchange) pace(limits *filter.Limits) {
-	if limits.Rate > 0 {
-		x.paced = true
-		x.client = &paced{downstream: x.client, proxy: x.proxy, rate: limits.Rate, free: limits.After}
-	}
-}
-
-// paced is a downstream that gets so many octets a second.
-type paced struct {
-	downstream
-	proxy *Proxy
-	rate  int64
-	// free is how many octets are still to be sent at once; sent how many were since begin.
-	free, sent, begin int64
-}
-
-// data implements downstream.
-func (p *paced) data(b []byte, how part) bool {
-	piece := max(p.rate/8, 512)
-	for int64(len(b)) > p.free && len(b) > 0 {
-		n := min(int64(len(b)), max(piece, p.free))
-		if !p.wait() || !p.downstream.data(b[:n], partOf(how == last && n == int64(len(b)))) {
-			return false
-		}
-		p.sent += n - p.free
-		p.free = 0
-		if b = b[n:]; len(b) == 0 {
-			return true
-		}
-	}
-	p.free -= int64(len(b))
-	return p.downstream.data(b, how)
-}
-
-// wait waits until more may be sent, and reports whether it still can be.
-func (p *paced) wait() bool {
-	now := p.proxy.clock.now()
-	if p.begin == 0 {
-		p.begin = now
-	}
-	due := p.begin + p.sent*int64(time.Second)/p.rate
-	if due <= now {
-		return true
-	}
-	timer := time.NewTimer(time.Duration(due - now))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-p.proxy.ctx.Done():
-		return false
-	}
 }

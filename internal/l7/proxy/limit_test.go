@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -140,5 +141,35 @@ func TestPace(t *testing.T) {
 		if took := time.Since(begin); err != nil || string(got) != body || took < 50*time.Millisecond {
 			t.Errorf("%s: %d octets in %v, error %v", path, len(got), took, err)
 		}
+	}
+}
+
+// TestLongestIdleGoes holds that the client which makes room for a new one is the one that
+// has been idle for longest, so that to find it takes no search, and never one that has
+// something under way.
+func TestLongestIdleGoes(t *testing.T) {
+	one := (&limiters{of: map[desired.Ref]*limiter{}}).get(desired.Ref{Name: "a"})
+	limits := &filter.Limits{PerMinute: 1, Burst: 1, Connections: 1}
+	address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
+	for i := range maxClients {
+		if status := one.enter(address(i), limits, 1); status != 0 {
+			t.Fatal(i, status)
+		}
+	}
+	for i := range 100 {
+		one.leave(address(99 - i)) // the first that came are the last that are idle
+	}
+	if status := one.enter(address(99), limits, 1); status != 0 { // nor is this one any more
+		t.Fatal(status)
+	}
+	one.enter(address(maxClients), limits, 1)
+	gone := []int{}
+	for i := range maxClients {
+		if one.clients[address(i)] == nil {
+			gone = append(gone, i)
+		}
+	}
+	if !slices.Equal(gone, []int{98}) || one.idle.Len() != 98 || !one.busy() {
+		t.Errorf("%v are forgotten, %d are idle", gone, one.idle.Len())
 	}
 }

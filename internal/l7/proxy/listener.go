@@ -179,8 +179,17 @@ func (l *listener) admit(open *net.TCPConn) *conn {
 		p.connections.Add(-1)
 		return nil
 	}
+	from, of := peerOf(open), (*guest)(nil)
+	if !within(p.settings().ProxyProtocol, from.Addr()) { // else it says first who the client is
+		var may bool
+		if of, may = p.join(from.Addr()); !may {
+			p.connections.Add(-1)
+			return nil
+		}
+	}
 	s, err := newSocket(open, p.clock)
 	if err != nil {
+		p.part(of)
 		p.connections.Add(-1)
 		return nil
 	}
@@ -188,6 +197,7 @@ func (l *listener) admit(open *net.TCPConn) *conn {
 	l.meter.accepted.Add(1)
 	l.meter.open.Add(1)
 	c := newConn(l, s, l.count)
+	c.guest = of
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns[c] = struct{}{}
@@ -196,6 +206,7 @@ func (l *listener) admit(open *net.TCPConn) *conn {
 
 func (l *listener) dismiss(c *conn) {
 	_ = c.socket.Close()
+	l.proxy.part(c.guest)
 	l.proxy.connections.Add(-1)
 	l.meter.open.Add(-1)
 	l.mu.Lock()

@@ -25,16 +25,15 @@ func (x *exchange) mirror() {
 		}
 		body = slices.Clone(x.work.in.bytes()[:x.request.Length])
 	}
-	select {
-	case x.proxy.mirrors <- struct{}{}:
-	default:
+	mirrors, whose := x.proxy.mirrors, x.route.Source.Namespace
+	if !mirrors.take(whose) {
 		return
 	}
 	url := string(m.URL.AppendURL(nil, x.value))
 	ctx, cancel := context.WithTimeout(x.proxy.ctx, askTimeout)
 	request, err := http.NewRequestWithContext(ctx, string(x.request.Method), url, bytes.NewReader(body))
 	if err != nil {
-		<-x.proxy.mirrors
+		mirrors.give(whose)
 		cancel()
 		return
 	}
@@ -45,11 +44,12 @@ func (x *exchange) mirror() {
 			request.Header.Add(string(f.Name), string(f.Value))
 		}
 	}
-	asker, mirrors := x.proxy.asker, x.proxy.mirrors
+	request.Header.Set("CDN-Loop", string(x.request.AppendLoop(nil)))
+	asker := x.proxy.asker
 	x.proxy.background.Go(func() {
 		defer func() {
 			cancel()
-			<-mirrors
+			mirrors.give(whose)
 		}()
 		if answer, err := asker.Do(request); err == nil {
 			_, _ = io.CopyN(io.Discard, answer.Body, bulkSize)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -36,8 +37,8 @@ func TestMirror(t *testing.T) {
 	}
 	// As many as may be under way are: then there are no copies.
 	p := startFiltered(t, Config{}, up, l7.Route{Filters: &filter.Filters{Mirror: &filter.Mirror{URL: template(t, "http://"+mirror.String())}}}, nil)
-	for range maxMirrors {
-		p.mirrors <- struct{}{}
+	for i := range maxMirrors {
+		p.mirrors.take(fmt.Sprint(i))
 	}
 	if got := ask(t, p, "GET", "/").StatusCode; got != 200 || len(copies) > 0 {
 		t.Errorf("%d, %d copies", got, len(copies))

@@ -114,10 +114,15 @@ func (c *conn) introduce() bool {
 		c.proxy.tally.refuse(400)
 		return false
 	}
-	if client.IsValid() {
-		c.meet(client, local.Port())
+	if !client.IsValid() {
+		return true
 	}
-	return true
+	c.meet(client, local.Port())
+	var may bool
+	if c.guest, may = c.proxy.join(client.Addr()); !may {
+		c.proxy.tally.shed.Add(1)
+	}
+	return may
 }
 
 func within(ranges []netip.Prefix, a netip.Addr) bool {

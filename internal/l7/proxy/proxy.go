@@ -49,6 +49,7 @@ type Proxy struct {
 	// connected to.
 	resolver  *net.Resolver
 	forbidden func(netip.Addr) bool
+	own       *ownAddresses
 
 	state        atomic.Pointer[state]
 	certificates atomic.Pointer[Certificates]
@@ -61,10 +62,14 @@ type Proxy struct {
 	asker     *http.Client
 	decisions decisions
 	limiters  limiters
-	// mirrors has a place for each copy of a request that is under way.
-	mirrors chan struct{}
-	// connections is the number of those of clients.
+	// mirrors has a place for each copy of a request that is under way, by the namespace
+	// whose it is.
+	mirrors *portions[string]
+	// today is time.Now.
+	today func() time.Time
+	// connections is the number of those of clients, guests is whose they are.
 	connections atomic.Int64
+	guests      guests
 	// streams is the number of requests of HTTP/2 under way, waiting that of goroutines
 	// that wait for one in jobs.
 	streams, waiting atomic.Int64
@@ -107,10 +112,12 @@ func New(config Config) (*Proxy, error) {
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
 		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
-		resolver: new(net.Resolver), forbidden: forbidden, jobs: make(chan job),
+		resolver: new(net.Resolver), own: &ownAddresses{list: net.InterfaceAddrs}, jobs: make(chan job), today: time.Now,
+		guests: guests{of: map[netip.Addr]*guest{}},
 	}
 	p.wanted = config
 	p.inForce.Store(&config)
+	p.forbidden = (&reach{allowed: config.AllowedRanges, denied: config.DeniedRanges, own: p.own}).forbids
 	limits := config.limits()
 	p.works.New = func() any { return newWork(limits) }
 	p.bulks.New = func() any { return new([bulkSize]byte) }
@@ -133,8 +140,8 @@ func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
 // filters prepares what Filters of Routes need.
 func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
-	p.mirrors = make(chan struct{}, maxMirrors)
-	p.decisions.known = map[string]*decision{}
+	p.mirrors = newPortions[string](maxMirrors)
+	p.decisions.of = map[string]*decided{}
 	p.limiters.of = map[desired.Ref]*limiter{}
 	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })
 }
@@ -174,6 +181,7 @@ func (p *Proxy) everyTick() func(now int64) {
 			}
 		}
 		p.tally.prune(now)
+		p.guests.prune()
 		p.limiters.prune(now - int64(forgetLimits))
 	}
 }

@@ -219,9 +219,16 @@ func (q *quicListener) admit(open *quic.Conn) *session3 {
 	if q.ends {
 		return nil
 	}
+	// Only now that its address is known for certain.
+	of, may := q.proxy.join(addressOfUDP(open.RemoteAddr()).Addr())
+	if !may {
+		q.proxy.tally.shed.Add(1)
+		return nil
+	}
 	q.number++
 	s := &session3{quicListener: q, quic: open}
 	s.conn = q.newConn(addressOfUDP(open.RemoteAddr()), q.number)
+	s.conn.guest = of
 	s.conn.learn(open.ConnectionState().TLS)
 	q.meter.shaken(open.ConnectionState().TLS)
 	s.server = &http3.Server{
@@ -250,6 +257,7 @@ func (q *quicListener) newConn(client netip.AddrPort, number int) *conn {
 func (q *quicListener) dismiss(s *session3) {
 	defer q.served.Done()
 	q.meter.open.Add(-1)
+	q.proxy.part(s.conn.guest)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.sessions, s)

@@ -81,3 +81,27 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 }
+
+// TestRequestURI holds that $request_uri is what the client sent, whatever becomes of that,
+// and that who decides about the request is told what the Route goes by.
+func TestRequestURI(t *testing.T) {
+	var seen, asked atomic.Pointer[http.Request]
+	up := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { seen.Store(r) })
+	decider := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { asked.Store(r) })
+	route := rewriting(t, "/api/(.*)", map[string]string{
+		"rewrite-target": "/in/$1", "auth-url": "http://" + decider.String() + "/?sent=$escaped_request_uri",
+		"configuration-snippet": "proxy_set_header X-Sent $request_uri; add_header X-Sent $request_uri;",
+	})
+	p := startChanged(t, Config{}, tableFor(up), route, reachAll)
+	const sent = "/a/../api/./x%41?q=%20"
+	answer := talk(t, p, "GET "+sent+" HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+	if got := seen.Load(); got == nil || got.RequestURI != "/in/xA?q=%20" || got.Header.Get("X-Sent") != sent {
+		t.Fatalf("the backend gets %v; %q", got, answer)
+	}
+	if !strings.Contains(answer, "\r\nX-Sent: "+sent+"\r\n") {
+		t.Errorf("the client gets %q", answer)
+	}
+	if got := asked.Load(); got.URL.Query().Get("sent") != sent || got.Header.Get("X-Original-URI") != "/api/xA?q=%20" {
+		t.Errorf("who decides is asked %s with %v", got.URL, got.Header)
+	}
+}

@@ -9,6 +9,11 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
+// maxRounds is how often a request may come: from a proxy in front of this kind, say, and
+// once more from a server that lets it in. Where it comes for ever, each time may have
+// become several.
+const maxRounds = 4
+
 // ready reports whether the request goes to a backend; if not, it has been answered.
 // What a Route says applies in the order that l7.Route states.
 func (x *exchange) ready() bool {
@@ -16,6 +21,9 @@ func (x *exchange) ready() bool {
 	switch {
 	case x.route == nil:
 		x.answer(404, "no route matches the request")
+	case r.Rounds >= maxRounds:
+		x.instead = true // a page for errors might lead back here as well
+		x.answer(508, "the request has come back to this proxy again and again; a backend of the route leads to it")
 	case !x.headers() || x.stepped(true):
 	case x.route.HTTPSRedirect != nil && x.hop.Scheme(r) != "https":
 		x.redirect(x.route.HTTPSRedirect)

@@ -155,9 +155,7 @@ func (m *session) open(s *http2.Stream) {
 		m.h2.Release(s) // reset at once
 		return
 	}
-	if m.proxy.streams.Add(1) > int64(m.proxy.settings().MaxConnections) {
-		m.proxy.streams.Add(-1)
-		m.proxy.tally.shed.Add(1)
+	if !m.proxy.ask(m.conn.guest) {
 		m.h2.Cancel(s, http2.RefusedStream)
 		m.h2.Release(s)
 		return

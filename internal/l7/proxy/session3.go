@@ -71,15 +71,17 @@ func (s *session3) drain() {
 func (s *session3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := s.proxy
 	defer s.rest()
-	defer p.streams.Add(-1)
 	// A client that resets streams at once has more requests under way than streams.
-	if s.active.Add(1) > int64(p.settings().MaxStreams) || p.streams.Load() >= int64(p.settings().MaxConnections) {
-		p.streams.Add(1)
+	if s.active.Add(1) > int64(p.settings().MaxStreams) {
 		p.tally.shed.Add(1)
 		reject(w, http3.ErrCodeRequestRejected)
 		return
 	}
-	p.streams.Add(1)
+	if !p.ask(s.conn.guest) {
+		reject(w, http3.ErrCodeRequestRejected)
+		return
+	}
+	defer p.answered(s.conn.guest)
 	c := s.conn
 	if client := addressOfUDP(s.quic.RemoteAddr()); client != c.from {
 		c = s.newConn(client, c.shard) // the client has moved (RFC 9000, section 9)

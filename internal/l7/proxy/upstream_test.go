@@ -280,7 +280,7 @@ func TestUpgrade(t *testing.T) {
 }
 
 func TestMaxConnections(t *testing.T) {
-	p := start(t, Config{MaxConnections: 2}, tableFor(), toBackend())
+	p := start(t, Config{MaxConnections: 2, MaxClientConnections: 2}, tableFor(), toBackend())
 	for i := range 3 {
 		conn, err := net.Dial("tcp", p.Addresses("web")[0].String())
 		if err != nil {

@@ -16,9 +16,9 @@ func (x *exchange) value(what filter.Variable, argument string) string {
 	case filter.HTTPHost:
 		return text(r.Authority)
 	case filter.RequestURI:
-		return text(r.Target)
+		return text(x.record.target)
 	case filter.EscapedRequestURI:
-		return string(filter.AppendEscaped(nil, text(r.Target)))
+		return string(filter.AppendEscaped(nil, text(x.record.target)))
 	case filter.URI:
 		return x.query.Path
 	case filter.Args:

@@ -8,10 +8,8 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -109,33 +107,38 @@ func (r *recorder) note(at time.Time, err error) {
 }
 
 func main() {
+	var to target
+	var with holding
 	address := flag.String("connect", "", "HOST:PORT of an HTTP server to connect to")
-	path := flag.String("path", "/", "what to ask the HTTP server for")
-	host := flag.String("host", "", "the Host to ask for, if it is not what is connected to")
-	status := flag.Int("status", http.StatusOK, "the status that the HTTP server is to answer with")
+	flag.StringVar(&to.path, "path", "/", "what to ask the HTTP server for")
+	flag.StringVar(&to.host, "host", "", "the Host to ask for, if it is not what is connected to")
+	flag.IntVar(&to.status, "status", http.StatusOK, "the status that the HTTP server is to answer with")
+	flag.BoolVar(&to.tls, "tls", false, "connect by TLS to --host, and take any certificate")
 	name := flag.String("resolve", "", "look this name up instead of connecting")
 	server := flag.String("server", "", "ADDRESS:PORT of the DNS server to ask, by one UDP packet that is never repeated; without it, as the resolver does")
 	again := flag.Duration("again", 0, "ask --server once more, by a new socket, this long after it is known that the first packet has no good answer (0: not at all)")
 	rate := flag.Int("rate", 200, "attempts a second")
-	hold := flag.Int("hold", 0, "connections to hold open, with a request on each every second")
-	serve := flag.Uint("serve", 0, "instead of all this, answer at this port, by HTTP and UDP, with the client's address")
+	keep := flag.Int("keep", 0, "make the attempts on so many connections, which are kept, instead of a new one for each")
+	flag.IntVar(&with.count, "hold", 0, "connections to hold open, with a request on each every second")
+	flag.StringVar(&with.socket, "websocket", "", "what is held are WebSockets of this path, whose server sends back what it gets")
+	serve := flag.Uint("serve", 0, "instead of all this, answer at this port, by HTTP and UDP, with the client's address; by WebSocket at /echo; at /auth whether a request has a ticket")
 	each := flag.Bool("each", false, "connect once to each HOST:PORT that comes on standard input, one a line, at --rate")
 	who := flag.String("who", "", "tcp or udp: ask the server at --connect, one that serves, for this client's address, and print it")
-	names := flag.Int("appear", 0, "wait for so many names, --resolve with %d in it, to have an address at --server one after the other, and print when each had")
+	names := flag.Int("appear", 0, "wait for so many names, --resolve with %d in it to have an address at --server, or --host at --connect to have --status, one after the other, and print when each had")
 	duration := flag.Duration("duration", 10*time.Second, "how long")
 	flag.Parse()
-	if *address == "" && *name == "" && *serve == 0 && !*each || *rate < 1 || *duration > 10*time.Minute {
-		fmt.Fprintln(os.Stderr, "load: needs --connect HOST:PORT, --resolve NAME, --each or --serve PORT, a rate of at least 1, a duration of at most 10m")
+	if *address == "" && *name == "" && *serve == 0 && !*each || *rate < 0 || *rate == 0 && with.count == 0 || *duration > 10*time.Minute {
+		fmt.Fprintln(os.Stderr, "load: needs --connect HOST:PORT, --resolve NAME, --each or --serve PORT, a rate of at least 1 or --hold, a duration of at most 10m")
 		os.Exit(2)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *duration)
 	defer cancel()
-	if *serve != 0 || *who != "" {
+	switch {
+	case *serve != 0 || *who != "":
 		check(addresses(ctx, uint16(*serve), *who, *address))
 		return
-	}
-	if *names > 0 {
-		times, err := appear(ctx, *server, *name, *names)
+	case *names > 0:
+		times, err := appear(ctx, *names, numbered(*address, to, *server, *name))
 		if err == nil {
 			err = json.NewEncoder(os.Stdout).Encode(times)
 		}
@@ -143,8 +146,7 @@ func main() {
 		return
 	}
 	r := &recorder{lastSuccess: time.Now()}
-	var running sync.WaitGroup
-	once, dial := tcp(*address, target{*host, *path, *status})
+	once, dial := tcp(*address, to)
 	switch {
 	case *server != "":
 		once, dial = udp(*server, *name)
@@ -153,17 +155,16 @@ func main() {
 		}
 	case *name != "":
 		once = func() error { return resolve(*name) }
+	case *keep > 0:
+		once = kept(dial, *keep)
 	}
-	for i := range *hold {
-		running.Go(func() { r.hold(ctx, dial, time.Second*time.Duration(i)/time.Duration(*hold)) })
-	}
-	r.report.Held = *hold
+	wait := with.begin(ctx, r, *address, to, dial)
 	if *each {
 		r.each(ctx, os.Stdin, *rate)
 	} else {
 		r.steadily(ctx, *rate, func() func() error { return once })
 	}
-	running.Wait()
+	wait()
 	check(json.NewEncoder(os.Stdout).Encode(r.report))
 }
 
@@ -175,11 +176,22 @@ func check(err error) {
 	}
 }
 
-// steadily makes attempts at a rate until ctx ends or there is no next one.
+// fastest is how often a second something is begun at most; at higher rates several
+// attempts begin at once.
+const fastest = 500
+
+// steadily makes attempts at a rate until ctx ends or there is no next one; none at
+// rate 0.
 func (r *recorder) steadily(ctx context.Context, rate int, next func() func() error) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	tick := time.NewTicker(time.Second / time.Duration(rate))
+	if rate == 0 {
+		<-ctx.Done()
+		return
+	}
+	// A ticker that is too fast loses ticks.
+	together := max(1, rate/fastest)
+	tick := time.NewTicker(time.Second * time.Duration(together) / time.Duration(rate))
 	defer tick.Stop()
 	for {
 		select {
@@ -187,14 +199,16 @@ func (r *recorder) steadily(ctx context.Context, rate int, next func() func() er
 			return
 		case <-tick.C:
 		}
-		once := next()
-		if once == nil {
-			return
+		for range together {
+			once := next()
+			if once == nil {
+				return
+			}
+			running.Go(func() {
+				started := time.Now()
+				r.attempt(started, once())
+			})
 		}
-		running.Go(func() {
-			started := time.Now()
-			r.attempt(started, once())
-		})
 	}
 }
 
@@ -217,112 +231,6 @@ func (r *recorder) each(ctx context.Context, in io.Reader, rate int) {
 }
 
 const patience = 10 * time.Second
-
-// session is something that stays open and can be used again.
-type session interface {
-	exchange() error
-	Close() error
-}
-
-// target is what an HTTP server is asked for, and how it is to answer.
-type target struct {
-	host, path string
-	status     int
-}
-
-// errEnded is that the server has answered and wants to end the connection.
-var errEnded = errors.New("the server ends the connection")
-
-// tcp returns how to make one request to an HTTP server on a new connection, and
-// how to keep a connection.
-func tcp(address string, to target) (once func() error, dial func() (session, error)) {
-	open := func(connection string) (*httpSession, error) {
-		conn, err := net.DialTimeout("tcp", address, patience)
-		if err != nil {
-			return nil, err
-		}
-		request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: %s\r\n\r\n", to.path, cmp.Or(to.host, address), connection)
-		return &httpSession{conn, bufio.NewReader(conn), request, to.status}, nil
-	}
-	once = func() error {
-		s, err := open("close")
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		if err := s.exchange(); err != nil && !errors.Is(err, errEnded) {
-			return err
-		}
-		return nil
-	}
-	return once, func() (session, error) { return open("keep-alive") }
-}
-
-type httpSession struct {
-	net.Conn
-	answers *bufio.Reader
-	request string
-	status  int
-}
-
-func (s *httpSession) exchange() error {
-	if err := s.SetDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
-	if _, err := s.Write([]byte(s.request)); err != nil {
-		return err
-	}
-	answer, err := http.ReadResponse(s.answers, nil)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		return err
-	}
-	switch {
-	case answer.StatusCode != s.status:
-		return fmt.Errorf("status %s", answer.Status)
-	case answer.Close:
-		return errEnded
-	}
-	return nil
-}
-
-// hold keeps one session, with a request every second, until ctx ends. The second
-// begins after offset: sessions that all spoke at once would miss what is short.
-func (r *recorder) hold(ctx context.Context, dial func() (session, error), offset time.Duration) {
-	s, err := dial()
-	if err != nil {
-		r.broke(err)
-		return
-	}
-	defer func() {
-		if s != nil {
-			_ = s.Close()
-		}
-	}()
-	time.Sleep(offset)
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		err := s.exchange()
-		if errors.Is(err, errEnded) {
-			// As it was asked to: the next request goes by another one.
-			_ = s.Close()
-			s, err = dial()
-		}
-		if err != nil {
-			r.broke(err)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
 
 // resolve looks a name up as a program does that asks once: what the resolver
 // itself repeats, by its configuration, counts as one attempt.

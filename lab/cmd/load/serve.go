@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -49,17 +51,41 @@ func ask(network, server string) (string, error) {
 	return string(buffer[:n]), err
 }
 
+// look is a page on which a browser asks for what the fragment of the page's URL says, and
+// writes down what it gets.
+//
+//go:embed look.html
+var look []byte
+
+// authorize says to a gateway whether a request may come in: one whose URL has a ticket
+// may. It returns who comes by it.
+func authorize(w http.ResponseWriter, r *http.Request) {
+	asked, err := url.Parse(r.Header.Get("X-Original-URL"))
+	if err != nil || asked.Query().Get("ticket") == "" {
+		http.Error(w, "no ticket", http.StatusUnauthorized)
+		return
+	}
+	w.Header().Set("X-Ticket", asked.Query().Get("ticket"))
+}
+
 // tell answers HTTP requests and UDP packets at a port of every address with the
-// client's address and port, until ctx ends.
+// client's address and port, until ctx ends; but for WebSockets at /echo, questions of
+// gateways at /auth, and the page at /look.
 func tell(ctx context.Context, port uint16) error {
 	address := fmt.Sprintf(":%d", port)
 	packets, err := net.ListenPacket("udp", address)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Addr: address, ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, r.RemoteAddr)
-	})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr) })
+	mux.Handle("/echo", echo())
+	mux.HandleFunc("/auth", authorize)
+	mux.HandleFunc("/look", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(look)
+	})
+	server := &http.Server{Addr: address, ReadHeaderTimeout: patience, Handler: mux}
 	go func() {
 		<-ctx.Done()
 		packets.Close()

@@ -53,7 +53,7 @@ func fairleadMain(args []string) error {
 		fmt.Fprintln(os.Stderr, r)
 	}
 	engine, err := proxy.New(proxy.Config{
-		Address: plain.Addr(), MaxConnections: maxSockets, MaxIdle: 2 * underWay, IdleTimeout: time.Hour, UpstreamIdleTimeout: time.Hour,
+		Address: plain.Addr(), MaxConnections: maxSockets, MaxClientConnections: maxSockets, MaxIdle: 2 * underWay, IdleTimeout: time.Hour, UpstreamIdleTimeout: time.Hour,
 	})
 	if err != nil {
 		return err
