@@ -53,7 +53,7 @@ func (b *builder) addPort(id BackendID) {
 
 func (b *builder) removePort(id BackendID) {
 	list, _ := b.ports.Get(id.Service)
-	if list == nil || id == b.config.DefaultBackend || b.streams.has(id) {
+	if list == nil || id == b.config.DefaultBackend || b.listed.has(id) {
 		return
 	}
 	at, has := slices.BinarySearchFunc(list.ids, id, BackendID.Compare)
@@ -70,7 +70,7 @@ func (b *builder) removePort(id BackendID) {
 func (b *builder) backend(id BackendID) {
 	from := origin{fromBackend, id.String()}
 	users, used := b.users.Get(id)
-	if !used && id != b.config.DefaultBackend && !b.streams.has(id) {
+	if !used && id != b.config.DefaultBackend && !b.listed.has(id) {
 		b.backends.Delete(id)
 		b.say(from, nil)
 		return
@@ -80,7 +80,7 @@ func (b *builder) backend(id BackendID) {
 	if old, _ := b.backends.Get(id); old == nil || !old.equal(now) {
 		b.backends.Set(id, now)
 	}
-	b.say(from, append(problemsOf(now, users), b.streams.problems(now)...))
+	b.say(from, append(problemsOf(now, users), b.listed.problems(now)...))
 }
 
 // problemsOf returns a Reason for each Ingress that names a Backend with a problem.

@@ -27,13 +27,13 @@ func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
 		known = &desired.State{}
 	}
 	b := newBuilder(s, last, c)
-	b.settings, b.streams = said, last.index.streams
+	b.settings, b.listed = said, last.index.listed
 	b.say(origin{part: fromSettings}, said.reasons)
 	b.readIngresses(known)
 	b.hosts.each(b.host)
 	b.secrets.each(b.secret)
 	b.defaults(last.state == nil)
-	b.readStreams(last.index.streams)
+	b.readListed(last.index.listed)
 	for change := range pmap.Diff(known.Services, s.Services) {
 		if ports, _ := b.ports.Get(change.Key); ports != nil {
 			for _, id := range ports.ids {
@@ -70,9 +70,10 @@ type builder struct {
 	others           *host
 	standard         *Route
 	certificates     *pmap.Editor[string, CertificateID]
+	streams          streamsEditor
 
 	settings *settings
-	streams  *streams
+	listed   *listed
 }
 
 func newBuilder(s *desired.State, last Table, c Config) *builder {
@@ -85,12 +86,13 @@ func newBuilder(s *desired.State, last Table, c Config) *builder {
 		references: last.References.Edit(),
 	}
 	routes, certificates := Routes{}, pmap.Map[string, CertificateID]{}
+	var streams *Streams
 	if l := last.Listeners[ListenerHTTPS]; l != nil {
-		routes, certificates = *l.Routes, l.Certificates
+		routes, certificates, streams = *l.Routes, l.Certificates, l.Streams
 	}
 	b.names, b.wildcards, b.others = routes.names.Edit(), routes.wildcards.Edit(), routes.others
 	b.standard = routes.standard
-	b.certificates = certificates.Edit()
+	b.certificates, b.streams = certificates.Edit(), streams.edit()
 	classes, reasons := readClasses(s.IngressClasses, c)
 	b.classes = classes
 	b.say(origin{part: fromClasses}, reasons)
@@ -218,7 +220,7 @@ func (b *builder) table(last Table) Table {
 		config: b.config, state: b.state,
 		index: index{
 			classes: b.classes, ingresses: b.ingresses.Map(), hosts: b.hosts.of.Map(), secrets: b.secrets.of.Map(),
-			users: b.users.Map(), ports: b.ports.Map(), reasons: b.reasons.Map(), settings: b.settings, streams: b.streams,
+			users: b.users.Map(), ports: b.ports.Map(), reasons: b.reasons.Map(), settings: b.settings, listed: b.listed,
 		},
 		Engine: b.settings.engine,
 	}
@@ -227,16 +229,16 @@ func (b *builder) table(last Table) Table {
 		t.reasons = t.index.allReasons()
 	}
 	routes := &Routes{names: b.names.Map(), wildcards: b.wildcards.Map(), others: b.others, standard: b.standard, parametersAsSent: b.config.ParametersAsSent}
-	certificates := b.certificates.Map()
-	if l := last.Listeners[ListenerHTTPS]; l != nil && *l.Routes == *routes && l.Certificates == certificates && last.index.streams == b.streams {
+	certificates, streams := b.certificates.Map(), b.streams.streams()
+	if l := last.Listeners[ListenerHTTPS]; l != nil && *l.Routes == *routes && l.Certificates == certificates && l.Streams.same(streams) && last.index.listed == b.listed {
 		t.Listeners = last.Listeners
 		return t
 	}
 	t.Listeners = map[string]*Listener{
 		ListenerHTTP:  {Name: ListenerHTTP, Port: or(b.config.HTTPPort, 80), Protocol: HTTP, Routes: routes},
-		ListenerHTTPS: {Name: ListenerHTTPS, Port: or(b.config.HTTPSPort, 443), Protocol: HTTPS, Routes: routes, Certificates: certificates},
+		ListenerHTTPS: {Name: ListenerHTTPS, Port: or(b.config.HTTPSPort, 443), Protocol: HTTPS, Routes: routes, Certificates: certificates, Streams: streams},
 	}
-	b.streams.listen(t.Listeners)
+	b.listed.listen(t.Listeners)
 	return t
 }
 

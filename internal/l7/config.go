@@ -19,6 +19,8 @@ type Config struct {
 	// NoExternalNames refuses Services of type ExternalName as backends, which lead to
 	// any name whatever.
 	NoExternalNames bool
+	// Passthrough lets Ingresses have TLS passed through to their backends.
+	Passthrough bool
 	// ParametersAsSent takes paths with a semicolon as they are sent, though backends
 	// that take what follows for a parameter read another path, for which there may be
 	// another rule.

@@ -20,9 +20,9 @@ type index struct {
 	ports pmap.Map[desired.Name, *portList]
 	// reasons are by what they come from, each with all that there are.
 	reasons pmap.Map[origin, *reasonList]
-	// settings and streams are what ConfigMaps say; nil if none is named.
+	// settings and listed are what ConfigMaps say of ingress-nginx's settings, and of ports.
 	settings *settings
-	streams  *streams
+	listed   *listed
 }
 
 // claims are the Ingresses that name a host, the oldest first.
@@ -48,7 +48,7 @@ const (
 	fromSecrets
 	fromBackend
 	fromSettings
-	fromStreams
+	fromListed
 )
 
 type reasonList struct{ reasons []desired.Reason }

@@ -47,9 +47,9 @@ type Protocol uint8
 // The protocols of Listeners.
 const (
 	HTTP  Protocol = iota + 1 // HTTP/1.1, and HTTP/2 with prior knowledge
-	HTTPS                     // the same within TLS
-	TCP                       // bytes, which are passed on as they are
-	UDP                       // datagrams
+	HTTPS                     // the same within TLS, but for what Streams say
+	TCP                       // anything; Streams say where it goes
+	UDP                       // datagrams; Streams say where they go
 )
 
 // Listener is where clients connect to.
@@ -57,9 +57,12 @@ type Listener struct {
 	Name     string
 	Port     uint16
 	Protocol Protocol
-	// Routes are of HTTP and HTTPS, Stream is of TCP and UDP.
-	Routes *Routes
-	Stream *Stream
+	Routes   *Routes
+	// Streams are what is passed on as it is, by the name that clients ask for; nil: nothing.
+	// What Streams have does not get to the Routes.
+	Streams *Streams
+	// Preambles: each connection of TCP begins with a header of the PROXY protocol.
+	Preambles bool
 	// Certificates are of HTTPS: by host name, exact or *.example.com; "" is what
 	// clients get that name no host, or another one. Values name what a store of
 	// certificates holds.

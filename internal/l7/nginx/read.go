@@ -42,6 +42,7 @@ func routeReaders() map[string]reader {
 		"server-alias":             {readAliases, false},
 		"from-to-www-redirect":     {flag(func(o *Options) *bool { return &o.WWWRedirect }), false},
 		"service-upstream":         {flag(func(o *Options) *bool { return &o.ServiceUpstream }), false},
+		"ssl-passthrough":          {flag(func(o *Options) *bool { return &o.Passthrough }), true},
 		"enable-access-log":        {readAccessLog, false},
 		"whitelist-source-range":   {readAllow, true},
 		"allowlist-source-range":   {readAllow, true},
@@ -66,7 +67,7 @@ func nothing(string, *Options) error { return nil }
 // would reach what its author closed.
 func guarding() []string {
 	return []string{
-		"enable-modsecurity", "enable-owasp-core-rules", "ssl-passthrough",
+		"enable-modsecurity", "enable-owasp-core-rules",
 		"modsecurity-snippet", "stream-snippet",
 	}
 }

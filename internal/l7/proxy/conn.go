@@ -25,6 +25,8 @@ type conn struct {
 	hop   *http1.Hop
 	from  netip.AddrPort
 	guest *guest // who has the connection among those that it counts for
+	// said are the client and what it connected to, if another than the peer is the client.
+	said  *[2]netip.AddrPort
 	shard int
 	// work is there while a request is.
 	work *work
@@ -53,11 +55,16 @@ type conn struct {
 func newConn(l *listener, s *socket, count int) *conn {
 	c := &conn{listener: l, proxy: l.proxy, socket: s, in: s, shard: count}
 	if l.tls != nil {
-		c.in = &secure{Conn: tls.Server(s, l.tls), busy: func() bool { return c.work != nil }}
+		c.secure(s)
 	}
 	c.from = peerOf(s.TCPConn)
 	c.meet(c.from, uint16(s.LocalAddr().(*net.TCPAddr).Port))
 	return c
+}
+
+// secure has the connection within TLS, which is read from and written to under.
+func (c *conn) secure(under net.Conn) {
+	c.in = &secure{Conn: tls.Server(under, c.listener.tls), busy: func() bool { return c.work != nil }}
 }
 
 // peerOf returns who is at the other end of a connection.
@@ -80,7 +87,7 @@ func (c *conn) run() {
 	defer c.release()
 	defer c.rescue()
 	c.socket.arm(after(c.proxy.clock.now(), c.proxy.settings().HeadTimeout))
-	if !c.introduce() {
+	if !c.introduce() || c.passed() {
 		return
 	}
 	if s, ok := c.in.(*secure); ok {

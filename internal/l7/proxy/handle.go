@@ -92,7 +92,7 @@ func (x *exchange) run() {
 	x.added = append(x.added, x.listener.offer...)
 	if err := x.describe(); err != nil {
 		x.answer(400, err.Error())
-	} else if !x.challenge() {
+	} else if !x.challenge() && !x.misdirected(spec) {
 		x.route = x.proxy.match(spec.Routes, &x.query)
 		x.record.route = x.route
 		if x.ready() {

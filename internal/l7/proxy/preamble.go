@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
 // errPreamble is that a connection does not begin with the PROXY protocol as it has to.
@@ -103,10 +107,74 @@ func readBinary(r io.Reader, begin []byte) (client, local netip.AddrPort, err er
 	return netip.AddrPortFrom(from.Unmap(), binary.BigEndian.Uint16(ports)), netip.AddrPortFrom(to.Unmap(), binary.BigEndian.Uint16(ports[2:])), nil
 }
 
+// appendPreamble appends the header of the PROXY protocol, in version 1 or 2, that says
+// who the client is and what it connected to (sections 2.1 and 2.2). If one of them is not
+// valid it says that nothing is known.
+func appendPreamble(b []byte, version uint8, client, local netip.AddrPort) []byte {
+	from, to := client.Addr().Unmap().WithZone(""), local.Addr().Unmap().WithZone("")
+	known := from.IsValid() && to.IsValid()
+	if known && from.Is4() != to.Is4() { // by a load balancer's word; IPv6 can hold both
+		from, to = netip.AddrFrom16(from.As16()), netip.AddrFrom16(to.As16())
+	}
+	if version == 1 {
+		if !known {
+			return append(b, "PROXY UNKNOWN\r\n"...)
+		}
+		family := "TCP6"
+		if from.Is4() {
+			family = "TCP4"
+		}
+		return fmt.Appendf(b, "PROXY %s %s %s %d %d\r\n", family, inText(from), inText(to), client.Port(), local.Port())
+	}
+	b = append(b, preambleSign...)
+	switch {
+	case !known:
+		return append(b, 0x20, 0, 0, 0) // LOCAL
+	case from.Is4():
+		b = append(b, 0x21, 0x11, 0, 2*4+2*2)
+	default:
+		b = append(b, 0x21, 0x21, 0, 2*16+2*2)
+	}
+	b = append(append(b, from.AsSlice()...), to.AsSlice()...)
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, client.Port()), local.Port())
+}
+
+// inText writes an address as version 1 has it: of IPv6 in hexadecimal digits only.
+func inText(a netip.Addr) string {
+	if a.Is4In6() {
+		return a.StringExpanded()
+	}
+	return a.String()
+}
+
+// ends returns who the client is, and what it connected to.
+func (c *conn) ends() (client, local netip.AddrPort) {
+	if c.said != nil {
+		return c.said[0], c.said[1]
+	}
+	to := c.socket.LocalAddr().(*net.TCPAddr).AddrPort()
+	return c.from, netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+}
+
+// announces tells whether the connections of a peer begin with a header of the PROXY
+// protocol, and whether its word is taken. A Listener of TCP demands one of everybody or of
+// nobody; then it counts of peers in Config.ProxyProtocol, or of all if there are none.
+func (l *listener) announces(peer netip.Addr) (has, believed bool) {
+	ranges := l.proxy.settings().ProxyProtocol
+	if l.protocol != l7.TCP {
+		has = within(ranges, peer)
+		return has, has
+	}
+	_, spec := l.current()
+	has = spec != nil && spec.Preambles
+	return has, has && (len(ranges) == 0 || within(ranges, peer))
+}
+
 // introduce finds out who the client is, and reports whether the connection can be
 // served. Peers in Config.ProxyProtocol have to say it first.
 func (c *conn) introduce() bool {
-	if !within(c.proxy.settings().ProxyProtocol, c.from.Addr()) {
+	has, believed := c.listener.announces(c.from.Addr())
+	if !has {
 		return true
 	}
 	client, local, err := readPreamble(c.socket)
@@ -114,10 +182,12 @@ func (c *conn) introduce() bool {
 		c.proxy.tally.refuse(400)
 		return false
 	}
-	if !client.IsValid() {
+	if !client.IsValid() || !believed {
 		return true
 	}
+	c.said = &[2]netip.AddrPort{client, local}
 	c.meet(client, local.Port())
+	c.proxy.part(c.guest)
 	var may bool
 	if c.guest, may = c.proxy.join(client.Addr()); !may {
 		c.proxy.tally.shed.Add(1)

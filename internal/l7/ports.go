@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
 
-// Stream is what a Listener of TCP or UDP passes on, and where to.
-type Stream struct {
+// StreamEntry is what a ConfigMap says of one port of TCP or UDP.
+type StreamEntry struct {
 	Backend BackendID
 	// Decode: each connection begins with a header of the PROXY protocol.
 	Decode bool
@@ -20,29 +20,29 @@ type Stream struct {
 	Encode uint8
 }
 
-// ParseStream reads one entry of a ConfigMap of ingress-nginx's that lists ports of TCP
+// ParseStreamEntry reads one entry of a ConfigMap of ingress-nginx's that lists ports of TCP
 // or of UDP: a port, and NAMESPACE/SERVICE:PORT[:PROXY[:PROXY]], where the first PROXY is
 // Decode, the second Encode. Where ingress-nginx sends version 1, PROXY2 sends version 2.
 // Errors say what to correct.
-func ParseStream(protocol desired.Protocol, key, value string) (port uint16, s *Stream, err error) {
+func ParseStreamEntry(protocol desired.Protocol, key, value string) (port uint16, s StreamEntry, err error) {
 	number, err := strconv.ParseUint(strings.TrimSpace(key), 10, 16)
 	if err != nil || number == 0 {
-		return 0, nil, fmt.Errorf("%q is no port from 1 to 65535", key)
+		return 0, s, fmt.Errorf("%q is no port from 1 to 65535", key)
 	}
 	words := strings.Split(strings.TrimSpace(value), ":")
 	if len(words) < 2 || len(words) > 4 {
-		return 0, nil, fmt.Errorf("%q is not of the form NAMESPACE/SERVICE:PORT, with :PROXY:PROXY behind it or without", value)
+		return 0, s, fmt.Errorf("%q is not of the form NAMESPACE/SERVICE:PORT, with :PROXY:PROXY behind it or without", value)
 	}
 	namespace, name, ok := strings.Cut(words[0], "/")
 	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") || words[1] == "" {
-		return 0, nil, fmt.Errorf("%q does not begin with NAMESPACE/SERVICE:PORT", value)
+		return 0, s, fmt.Errorf("%q does not begin with NAMESPACE/SERVICE:PORT", value)
 	}
-	s = &Stream{Backend: BackendID{Service: desired.Name{Namespace: namespace, Name: name}, Port: words[1], UDP: protocol == desired.UDP}}
+	s = StreamEntry{Backend: BackendID{Service: desired.Name{Namespace: namespace, Name: name}, Port: words[1], UDP: protocol == desired.UDP}}
 	for n, word := range words[2:] {
 		switch word = strings.ToUpper(word); {
 		case word == "":
 		case protocol == desired.UDP:
-			return 0, nil, errors.New("the PROXY protocol is for TCP; leave PROXY out")
+			return 0, s, errors.New("the PROXY protocol is for TCP; leave PROXY out")
 		case word == "PROXY" && n == 0:
 			s.Decode = true
 		case word == "PROXY":
@@ -50,21 +50,21 @@ func ParseStream(protocol desired.Protocol, key, value string) (port uint16, s *
 		case word == "PROXY2" && n == 1:
 			s.Encode = 2
 		default:
-			return 0, nil, fmt.Errorf("%q has %q where only PROXY can be", value, word)
+			return 0, s, fmt.Errorf("%q has %q where only PROXY can be", value, word)
 		}
 	}
 	return uint16(number), s, nil
 }
 
-// entry is one Stream of a ConfigMap.
+// entry is one of those, in its ConfigMap.
 type entry struct {
-	port   uint16
-	stream *Stream
-	in     *desired.ConfigMap
+	StreamEntry
+	port uint16
+	in   *desired.ConfigMap
 }
 
-// streams are the ports that ConfigMaps list.
-type streams struct {
+// listed are the ports that ConfigMaps list.
+type listed struct {
 	// tcp and udp are the objects; nil where there is none. published are the ports that the
 	// gateways' Service has.
 	tcp, udp  *desired.ConfigMap
@@ -74,11 +74,11 @@ type streams struct {
 }
 
 // has tells whether a Backend is named.
-func (s *streams) has(id BackendID) bool { return s != nil && len(s.users[id]) > 0 }
+func (s *listed) has(id BackendID) bool { return s != nil && len(s.users[id]) > 0 }
 
-// readStreams takes in the ConfigMaps as they are now.
-func (b *builder) readStreams(last *streams) {
-	made := &streams{users: map[BackendID][]entry{}}
+// readListed takes in the ConfigMaps as they are now.
+func (b *builder) readListed(last *listed) {
+	made := &listed{users: map[BackendID][]entry{}}
 	made.tcp, _ = b.state.ConfigMaps.Get(b.config.TCPServices)
 	made.udp, _ = b.state.ConfigMaps.Get(b.config.UDPServices)
 	service, _ := b.state.Services.Get(b.config.Service)
@@ -86,10 +86,10 @@ func (b *builder) readStreams(last *streams) {
 		made.published = fmt.Sprint(service.Ports)
 	}
 	if last != nil && last.tcp == made.tcp && last.udp == made.udp && last.published == made.published {
-		b.streams = last
+		b.listed = last
 		return
 	}
-	b.streams = made
+	b.listed = made
 	var reasons []desired.Reason
 	for _, of := range []struct {
 		protocol desired.Protocol
@@ -99,7 +99,7 @@ func (b *builder) readStreams(last *streams) {
 			reasons = append(reasons, b.readEntries(of.protocol, of.object, service)...)
 		}
 	}
-	b.say(origin{part: fromStreams}, reasons)
+	b.say(origin{part: fromListed}, reasons)
 	if last != nil {
 		for id := range last.users {
 			if _, used := b.users.Get(id); !used {
@@ -122,7 +122,7 @@ func (b *builder) readEntries(protocol desired.Protocol, in *desired.ConfigMap, 
 	}
 	taken := map[uint16]string{}
 	for _, key := range slices.Sorted(maps.Keys(in.Data)) {
-		port, stream, err := ParseStream(protocol, key, in.Data[key])
+		port, stream, err := ParseStreamEntry(protocol, key, in.Data[key])
 		if err != nil {
 			wrong("StreamInvalid", "entry %s: %v; it is left out", key, err)
 			continue
@@ -140,9 +140,9 @@ func (b *builder) readEntries(protocol desired.Protocol, in *desired.ConfigMap, 
 			wrong("StreamNotPublished", "entry %s: Service %s has no %s port %d, so only who reaches the gateways' pods themselves is served; add it, by gateway.%s of the chart's values",
 				key, service.Name, protocol, port, strings.ToLower(protocol.String()))
 		}
-		e := entry{port, stream, in}
-		b.streams.entries = append(b.streams.entries, e)
-		b.streams.users[stream.Backend] = append(b.streams.users[stream.Backend], e)
+		e := entry{stream, port, in}
+		b.listed.entries = append(b.listed.entries, e)
+		b.listed.users[stream.Backend] = append(b.listed.users[stream.Backend], e)
 	}
 	return reasons
 }
@@ -167,7 +167,7 @@ func publishes(s *desired.Service, protocol desired.Protocol, port uint16) bool 
 }
 
 // problems returns what is wrong with a Backend, for each entry that names it.
-func (s *streams) problems(b *Backend) []desired.Reason {
+func (s *listed) problems(b *Backend) []desired.Reason {
 	if s == nil || b.Problem == "" && (!b.ID.UDP || b.Host == "") {
 		return nil
 	}
@@ -183,13 +183,16 @@ func (s *streams) problems(b *Backend) []desired.Reason {
 }
 
 // listen adds the Listeners.
-func (s *streams) listen(to map[string]*Listener) {
+func (s *listed) listen(to map[string]*Listener) {
 	for _, e := range s.entries {
-		l := &Listener{Port: e.port, Protocol: TCP, Stream: e.stream}
+		l := &Listener{Port: e.port, Protocol: TCP, Preambles: e.Decode}
 		l.Name = "tcp-" + strconv.Itoa(int(e.port))
-		if e.stream.Backend.UDP {
+		if e.Backend.UDP {
 			l.Protocol, l.Name = UDP, "udp-"+strconv.Itoa(int(e.port))
 		}
+		l.Streams = NewStreams(map[string]*Stream{"": {
+			Source: e.in.Ref(), Rule: l.Name, Backends: []Weighted{{Backend: e.Backend, Weight: 1}}, ProxyProtocol: e.Encode,
+		}})
 		to[l.Name] = l
 	}
 }
