@@ -89,7 +89,10 @@ type Proxy struct {
 	// mu guards Start, Apply and Close, and listeners.
 	mu        sync.Mutex
 	listeners map[string]*listener
-	closed    bool
+	// udp are the listeners of UDP, flows the places for their sessions.
+	udp    map[string]*datagrams
+	flows  *portions[netip.Addr]
+	closed bool
 }
 
 // state is what a Table becomes. It is never changed.
@@ -111,7 +114,7 @@ func New(config Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
-		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
+		listeners: map[string]*listener{}, udp: map[string]*datagrams{}, flows: newPortions[netip.Addr](config.MaxSessions), match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
 		resolver: new(net.Resolver), own: &ownAddresses{list: net.InterfaceAddrs}, jobs: make(chan job), today: time.Now,
 		guests: guests{of: map[netip.Addr]*guest{}},
 	}
@@ -237,7 +240,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 	}
 	var failures []error
 	for name, spec := range now.table.Listeners {
-		if p.listeners[name] != nil {
+		if p.listeners[name] != nil || spec.Protocol == l7.UDP {
 			continue
 		}
 		l, err := p.newListener(ctx, name, spec)
@@ -251,7 +254,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 			p.serving.Go(l.quic.serve)
 		}
 	}
-	return errors.Join(failures...)
+	return errors.Join(append(failures, p.listenUDP(ctx, now)...)...)
 }
 
 // Addresses returns where a listener accepts connections; none if it does not.
@@ -261,11 +264,14 @@ func (p *Proxy) Addresses(name string) []netip.AddrPort {
 	if l := p.listeners[name]; l != nil {
 		return []netip.AddrPort{l.address()}
 	}
+	if l := p.udp[name]; l != nil {
+		return []netip.AddrPort{l.address()}
+	}
 	return nil
 }
 
-// Ready reports whether the proxy serves all listeners of a Table; if not, reasons
-// say why.
+// Ready reports whether the proxy serves all listeners of a Table, but for those of TCP
+// and UDP: a port that is taken must not keep requests away. If not, reasons say why.
 func (p *Proxy) Ready() (ready bool, reasons []string) {
 	if p.closing.Load() {
 		return false, []string{"the proxy is closing"}
@@ -279,8 +285,8 @@ func (p *Proxy) Ready() (ready bool, reasons []string) {
 	if want.Listeners == nil {
 		return false, []string{"no routes have arrived yet"}
 	}
-	for name := range want.Listeners {
-		if p.listeners[name] == nil {
+	for name, spec := range want.Listeners {
+		if p.listeners[name] == nil && (spec.Protocol == l7.HTTP || spec.Protocol == l7.HTTPS) {
 			reasons = append(reasons, fmt.Sprintf("listener %s is not open", name))
 		}
 	}
@@ -298,8 +304,8 @@ func (p *Proxy) Close() error {
 		return nil
 	}
 	p.closed = true
-	listeners := p.listeners
-	p.listeners = map[string]*listener{}
+	listeners, udp := p.listeners, p.udp
+	p.listeners, p.udp = map[string]*listener{}, map[string]*datagrams{}
 	p.mu.Unlock()
 	if p.started.Load() {
 		p.config.Log.Info("proxy is closing", "lameduck", p.settings().Lameduck, "drain", p.settings().DrainTimeout)
@@ -307,6 +313,9 @@ func (p *Proxy) Close() error {
 	}
 	p.draining.Store(true)
 	for _, l := range listeners {
+		l.drain()
+	}
+	for _, l := range udp {
 		l.drain()
 	}
 	p.wait()
