@@ -42,10 +42,15 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 	plane := &gatewayPlane{
 		proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log), challenges: newChallenges(a.options.Config, a.log),
 		stapling: a.options.Kept.staples(a.options.Config.Gateway.OCSPStapling, a.log), later: later,
+		said: &said{log: a.log, all: a.options.Dir != ""},
 	}
 	config := L7Config(a.options.Config)
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
-		return l7.Compile(s, last, config)
+		t, reasons := l7.Compile(s, last, config)
+		if t.Synced {
+			plane.said.note(reasons)
+		}
+		return t, reasons
 	}
 	line := newPipeline("gateway", plane, compile, func(t l7.Table) uint64 { return t.Revision }, a.log)
 	a.services = append(a.services, plane.followData, plane.stapling.run)
@@ -63,6 +68,7 @@ type gatewayPlane struct {
 	stapling    *stapling
 	// later is what of the configuration counts once the process begins anew.
 	later []string
+	said  *said
 	// taking is held while the proxy is given what objects hold.
 	taking sync.Mutex
 
@@ -168,7 +174,7 @@ func (p *gatewayPlane) Describe() []string {
 		}
 	}
 	slices.Sort(missing)
-	return slices.Concat(p.later, lines, missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
+	return slices.Concat(p.later, p.said.lines(), lines, missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
 }
 
 // namesIn returns the Secrets and ConfigMaps that a Table names.
