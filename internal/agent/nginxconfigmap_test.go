@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,14 +25,30 @@ const nginxWorld = `
   {name: http, port: 80}, {name: echo, port: 7}, {name: echo-udp, port: 7, protocol: UDP}]}}
 ---
 {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {namespace: demo, name: web-1, labels: {kubernetes.io/service-name: web}},
-  addressType: IPv4, endpoints: [{addresses: [127.0.0.1], conditions: {ready: true}}], ports: [
+  addressType: IPv4, endpoints: [{addresses: [%s], conditions: {ready: true}}], ports: [
   {name: http, port: %d, protocol: TCP}, {name: echo, port: %d, protocol: TCP}, {name: echo-udp, port: %d, protocol: UDP}]}
 `
 
-// echo serves what it is told, over TCP and UDP.
-func echo(t *testing.T) (tcp, udp int) {
+// ownAddress returns one of this machine that endpoints may have.
+func ownAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	t.Fatal("this machine has no address but those of loopback; give it one, such as by: ip addr add 192.0.2.1/32 dev lo")
+	return ""
+}
+
+// echo serves what it is told, over TCP and UDP.
+func echo(t *testing.T, at string) (tcp, udp int) {
+	t.Helper()
+	l, err := net.Listen("tcp", at+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +62,7 @@ func echo(t *testing.T) (tcp, udp int) {
 			go func() { _, _ = io.Copy(conn, conn) }()
 		}
 	}()
-	p, err := net.ListenPacket("udp", "127.0.0.1:0")
+	p, err := net.ListenPacket("udp", at+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,9 +115,15 @@ func dials(network string, port uint16) bool {
 // while connections are open: none of them ends, what is said counts, and of what is wrong
 // only itself is left out.
 func TestNginxConfigMaps(t *testing.T) {
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("X-Real-Ip")) }))
-	t.Cleanup(web.Close)
-	tcp, udp := echo(t)
+	at := ownAddress(t)
+	l, err := net.Listen("tcp", at+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })}
+	go func() { _ = web.Serve(l) }()
+	t.Cleanup(func() { web.Close() })
+	tcp, udp := echo(t, at)
 	dir := t.TempDir()
 	write := func(name, text string) {
 		t.Helper()
@@ -120,7 +141,7 @@ func TestNginxConfigMaps(t *testing.T) {
 		write(name+".yaml", fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {namespace: ingress-nginx, name: %s}, data: {%s}}", name, data))
 	}
 	ports, streams := freePorts(t), freePorts(t)
-	write("world.yaml", fmt.Sprintf(nginxWorld, web.Listener.Addr().(*net.TCPAddr).Port, tcp, udp))
+	write("world.yaml", fmt.Sprintf(nginxWorld, at, l.Addr().(*net.TCPAddr).Port, tcp, udp))
 	configMap("ingress-nginx-controller", "")
 	configMap("tcp-services", fmt.Sprintf(`"%d": "demo/web:echo"`, streams[0]))
 	configMap("udp-services", fmt.Sprintf(`"%d": "demo/web:7"`, streams[0]))
@@ -173,7 +194,7 @@ func TestNginxConfigMaps(t *testing.T) {
 	}
 
 	configMap("ingress-nginx-controller", `large-client-header-buffers: "4 1k", keep-alive: soon, block-user-agents: curl, block-cidrs: nowhere`)
-	configMap("tcp-services", fmt.Sprintf(`"%d": "demo/web:echo", "%d": "demo/web:80", no: "demo/web:80"`, streams[1], ports[0]))
+	configMap("tcp-services", fmt.Sprintf(`"%d": "demo/web:echo", "%d": "demo/web:80", "no": "demo/web:80"`, streams[1], ports[0]))
 	eventually(t, "another port is served, and the first one not", func() bool { return dials("tcp", streams[1]) && !dials("tcp", streams[0]) })
 	for _, again := range []string{"b", "c"} {
 		if !echoes(held, again) {

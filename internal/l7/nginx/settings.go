@@ -261,7 +261,7 @@ func settingsWithoutEffect() map[string]string {
 		"gateway.tracing says what is traced, and where to":                                                 {"enable-opentelemetry", "opentelemetry-config", "opentelemetry-operation-name", "otel-max-queuesize", "otel-max-export-batch-size", "otel-schedule-delay-millis", "opentelemetry-trust-incoming-span", "otlp-collector-host", "otlp-collector-port", "otel-sampler", "otel-sampler-ratio", "otel-service-name"},
 		"connections are used for as many requests as come":                                                 {"keep-alive-requests", "upstream-keepalive-requests", "upstream-keepalive-time", "upstream-max-fails"},
 		"it is one of the times for a request's header (client-header-timeout)":                             {"proxy-protocol-header-timeout"},
-		"connections that tcp-services and udp-services say how to pass on are not written down":            {"log-format-stream", "disable-stream-access-log", "stream-access-log-path"},
+		"connections of tcp-services are written down as requests are, sessions of udp-services are not":    {"log-format-stream", "disable-stream-access-log", "stream-access-log-path"},
 		"it is always so here": {"use-http2", "generate-request-id", "enable-real-ip", "ignore-invalid-headers", "proxy-add-original-uri-header", "ssl-session-tickets", "ssl-session-cache", "ssl-early-data", "server-tokens", "allow-backend-server-header", "enable-underscores-in-headers"},
 		"the ciphers are those of Go, all of which are safe, in its order": {"ssl-ciphers", "ssl-ecdh-curve", "ssl-dh-param", "ssl-prefer-server-ciphers"},
 	} {
