@@ -35,7 +35,9 @@ const firstData = 10 * time.Second
 // newGateway wires the proxy that serves Ingresses. The proxy itself outlives this
 // Agent: a changed configuration costs no connection.
 func (a *Agent) newGateway(data dataSource) (pipeline, error) {
-	p, later, err := a.options.Kept.gateway(ProxyConfig(a.options.Config, a.log), a.options.Config.Gateway.Tracing)
+	serves := ProxyConfig(a.options.Config, a.log)
+	serves.ReservedPorts = portOf(a.options.HTTP)
+	p, later, err := a.options.Kept.gateway(serves, a.options.Config.Gateway.Tracing)
 	if err != nil {
 		return pipeline{}, err
 	}

@@ -2,7 +2,11 @@ package agent
 
 import (
 	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/config"
@@ -14,7 +18,7 @@ import (
 
 // L7Config returns what the configuration says about Ingresses.
 func L7Config(c config.Config) l7.Config {
-	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent}
+	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent, Passthrough: c.Gateway.TLSPassthrough}
 	settings, tcp, udp := c.ConfigMaps()
 	made.NginxConfigMap, made.TCPServices, made.UDPServices = parseName(settings), parseName(tcp), parseName(udp)
 	made.Service, made.HTTP3, made.NoAccessLog = parseName(c.Gateway.Service), c.Gateway.HTTP3, c.Gateway.AccessLog.Output == ""
@@ -35,10 +39,41 @@ const servicePort = 443
 func ProxyConfig(c config.Config, log *slog.Logger) proxy.Config {
 	g := c.Gateway
 	return proxy.Config{
-		TrustedProxies: g.TrustedProxies, ProxyProtocol: g.ProxyProtocol, MaxConnections: g.MaxConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
+		TrustedProxies: g.TrustedProxies, ProxyProtocol: g.ProxyProtocol, MaxConnections: g.MaxConnections, MaxClientConnections: g.MaxClientConnections, Lameduck: g.Lameduck, DrainTimeout: g.Drain,
 		HTTP3: g.HTTP3, AltSvcPort: servicePort,
+		AllowedRanges: g.AllowedRanges, DeniedRanges: append(apiServers(c.APIServers, os.Getenv("KUBERNETES_SERVICE_HOST")), g.DeniedRanges...),
 		Log: log.With("plane", "gateway"), AccessLog: accessLog(g.AccessLog),
 	}
+}
+
+// apiServers are the addresses at which this process, as each pod, finds the API server.
+// Names of users do not lead there: it may take who comes from here for somebody else than
+// who wrote the name.
+func apiServers(urls []string, service string) []netip.Prefix {
+	hosts := []string{service}
+	for _, text := range urls {
+		if u, err := url.Parse(text); err == nil {
+			hosts = append(hosts, u.Hostname())
+		}
+	}
+	var all []netip.Prefix
+	for _, host := range hosts {
+		if a, err := netip.ParseAddr(host); err == nil {
+			all = append(all, netip.PrefixFrom(a.Unmap().WithZone(""), a.Unmap().BitLen()))
+		}
+	}
+	return all
+}
+
+// portOf returns the port of HOST:PORT, which is not for requests of users; none if there
+// is none.
+func portOf(address string) []uint16 {
+	_, text, err := net.SplitHostPort(address)
+	port, wrong := strconv.ParseUint(text, 10, 16)
+	if err != nil || wrong != nil || port == 0 {
+		return nil
+	}
+	return []uint16{uint16(port)}
 }
 
 // accessLog says how requests are written down; nil if they are not. What cannot be read

@@ -144,7 +144,7 @@ func (e explainedRequest) print(out io.Writer) error {
 		fmt.Fprintf(out, "certificate: %s\n", e.Certificate)
 	}
 	for _, b := range e.Backends {
-		fmt.Fprintf(out, "%.4g%% to %s: %s\n", b.Share, b.Backend, strings.Join(nonEmpty(append(b.Endpoints, b.Note)...), ", "))
+		fmt.Fprintf(out, "%.4g%% to %s: %s\n", b.Share, b.Backend, strings.Join(nonEmpty(append(b.Endpoints, b.Note, b.Balance)...), ", "))
 	}
 	for _, line := range e.Filters {
 		fmt.Fprintf(out, "%s\n", line)

@@ -46,6 +46,8 @@ type Gateway struct {
 	// PathParametersAsSent takes paths with a semicolon as they are sent, though backends
 	// may read another path of them, for which there is another rule.
 	PathParametersAsSent bool `yaml:"pathParametersAsSent"`
+	// TLSPassthrough lets Ingresses have TLS passed through to their backends.
+	TLSPassthrough bool `yaml:"tlsPassthrough"`
 	// Service is NAMESPACE/NAME of the Service by which clients reach the gateways:
 	// its addresses are what the status of Ingresses says. Empty: no Ingresses are
 	// served.
@@ -69,6 +71,13 @@ type Gateway struct {
 	ProxyProtocol []netip.Prefix `yaml:"proxyProtocol"`
 	// MaxConnections bounds the connections of clients of one gateway.
 	MaxConnections int `yaml:"maxConnections"`
+	// MaxClientConnections bounds those of one client, an IPv4 address or 64 bits of an IPv6
+	// address; 0: as many as are still free.
+	MaxClientConnections int `yaml:"maxClientConnections"`
+	// AllowedRanges and DeniedRanges are addresses that names and URLs of users may, or must
+	// not, lead to (ExternalName, auth-url, mirror-target), beside what is usual.
+	AllowedRanges []netip.Prefix `yaml:"allowedRanges"`
+	DeniedRanges  []netip.Prefix `yaml:"deniedRanges"`
 	// Lameduck is how long a gateway that ends goes on accepting, so that clients find
 	// another one first. Drain is how long it then waits for those it has.
 	Lameduck time.Duration `yaml:"lameduck"`

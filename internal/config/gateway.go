@@ -75,6 +75,9 @@ func (g Gateway) validate(bad func(field, format string, args ...any)) {
 	if g.MaxConnections < 1 {
 		bad("gateway.maxConnections", "%d is not a number of connections, which is at least 1", g.MaxConnections)
 	}
+	if g.MaxClientConnections < 0 {
+		bad("gateway.maxClientConnections", "%d is negative; 0 means as many as are free", g.MaxClientConnections)
+	}
 	if g.HTTPPort == 0 || g.HTTPSPort == 0 || g.HTTPPort == g.HTTPSPort {
 		bad("gateway.httpPort and gateway.httpsPort", "%d and %d are no two ports", g.HTTPPort, g.HTTPSPort)
 	}

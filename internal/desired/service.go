@@ -17,6 +17,9 @@ const (
 	LabelHeadless  = corev1.IsHeadlessService
 )
 
+// AnnotationPrefix is what the names of Fairlead's own annotations begin with.
+const AnnotationPrefix = "fairlead.dev/"
+
 // defaultAffinity is what Kubernetes assumes for sessionAffinity: ClientIP
 // without a timeout.
 const defaultAffinity = time.Duration(corev1.DefaultClientIPServiceAffinitySeconds) * time.Second
@@ -37,6 +40,7 @@ func parseService(o *corev1.Service) (*Service, reasons) {
 		ExternalLocal: o.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 		Foreign:       foreign(o.Labels),
 		Created:       o.CreationTimestamp.Time,
+		Annotations:   ownAnnotations(o.Annotations),
 	}
 	var r reasons
 	switch s.Type {
@@ -60,6 +64,20 @@ func parseService(o *corev1.Service) (*Service, reasons) {
 		s.Affinity = parseAffinity(o.Spec.SessionAffinityConfig, &r)
 	}
 	return s, r
+}
+
+// ownAnnotations are those that are for Fairlead.
+func ownAnnotations(all map[string]string) map[string]string {
+	var own map[string]string
+	for key, value := range all {
+		if strings.HasPrefix(key, AnnotationPrefix) {
+			if own == nil {
+				own = map[string]string{}
+			}
+			own[intern(key)] = value
+		}
+	}
+	return own
 }
 
 // reasons collects what is to be said against one object.

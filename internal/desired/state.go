@@ -81,6 +81,9 @@ type Service struct {
 	Created time.Time `json:"created"`
 	// Labels are the object's where a feature asks for them, else nil.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Annotations are the object's whose names begin with AnnotationPrefix; nil if there
+	// are none.
+	Annotations map[string]string `json:"annotations,omitempty"`
 	// Slices are those of a State; a Service of Objects has none.
 	Slices []*Slice `json:"slices,omitempty"`
 

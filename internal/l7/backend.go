@@ -3,6 +3,7 @@ package l7
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,7 +81,7 @@ func (b *builder) backend(id BackendID) {
 	if old, _ := b.backends.Get(id); old == nil || !old.equal(now) {
 		b.backends.Set(id, now)
 	}
-	b.say(from, append(problemsOf(now, users), b.listed.problems(now)...))
+	b.say(from, slices.Concat(problemsOf(now, users), b.listed.problems(now), now.notices))
 }
 
 // problemsOf returns a Reason for each Ingress that names a Backend with a problem.
@@ -99,7 +100,7 @@ func problemsOf(b *Backend, users pmap.Map[desired.Name, struct{}]) []desired.Re
 
 func (b *Backend) equal(other *Backend) bool {
 	return b.Host == other.Host && b.HostPort == other.HostPort && b.Problem == other.Problem && b.code == other.code &&
-		slices.Equal(b.Endpoints, other.Endpoints)
+		slices.Equal(b.Endpoints, other.Endpoints) && reflect.DeepEqual(b.Balance, other.Balance)
 }
 
 func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
@@ -111,6 +112,7 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 	if s == nil {
 		return wrong("ServiceNotFound", "there is no Service %s, so its requests get 503; create it, or correct the backend", id.Service)
 	}
+	made.Balance, made.notices = readBalance(s)
 	if s.Type == desired.ExternalName {
 		number, err := strconv.ParseUint(id.Port, 10, 16)
 		switch {
@@ -132,7 +134,7 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 	if !ok {
 		return wrong("PortNotFound", "Service %s has no %s port %q, so its requests get 503; it has %s", id.Service, protocol, id.Port, portsOf(s))
 	}
-	made.Endpoints = endpointsOf(s, port)
+	made.Endpoints = endpointsOf(s, port, nearness{b.state.Node, made.Balance.zones()})
 	if id.Virtual && len(s.Addresses) > 0 { // a headless Service has none
 		made.Endpoints = []Endpoint{{Address: netip.AddrPortFrom(s.Addresses[0], port.Port)}}
 	}
@@ -169,34 +171,4 @@ func portsOf(s *desired.Service) string {
 		return "no ports"
 	}
 	return strings.Join(ports, ", ")
-}
-
-// endpointsOf returns the endpoints of a port, sorted: those that are ready, and
-// those that end but still answer, which are drained (KEP-1669). A pod with addresses
-// of two families is one endpoint, at its Service's first family.
-func endpointsOf(s *desired.Service, port desired.Port) []Endpoint {
-	var of [2][]Endpoint
-	for _, slice := range s.Slices {
-		number, offered := slice.Port(port.Name, port.Protocol)
-		if !offered || slice.Headless {
-			continue
-		}
-		for _, e := range slice.Endpoints {
-			if e.Ready || e.Serving && e.Terminating {
-				family := boolean(slice.IPv6)
-				of[family] = append(of[family], Endpoint{netip.AddrPortFrom(e.Address, number), e.Terminating, e.Zone})
-			}
-		}
-	}
-	family := 0
-	if len(s.Addresses) > 0 && s.Addresses[0].Is6() {
-		family = 1
-	}
-	all := of[family]
-	if len(all) == 0 {
-		all = of[1-family]
-	}
-	slices.SortFunc(all, func(a, b Endpoint) int { return a.Address.Compare(b.Address) })
-	// An endpoint can be in two slices for a while.
-	return slices.CompactFunc(all, func(a, b Endpoint) bool { return a.Address == b.Address })
 }

@@ -41,6 +41,11 @@ func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
 			}
 		}
 	}
+	if known.Node.Name != s.Node.Name || known.Node.Zone != s.Node.Zone { // which endpoints are near depends on it
+		for id := range last.Backends.All() {
+			b.stale[id] = true
+		}
+	}
 	for id := range b.stale {
 		b.backend(id)
 	}

@@ -10,18 +10,18 @@ const AnnotationProxyProtocol = "fairlead.dev/proxy-protocol"
 // without it, requests would get in that its backend would not have let in.
 func (i *ingress) readPassthrough(c *Config) {
 	text, told := i.source.Annotations[AnnotationProxyProtocol]
-	closes := func(code, format string, args ...any) {
+	wrong := func(code, format string, args ...any) {
 		i.options.Closed = true
 		i.reasons = append(i.reasons, i.reason(code, format, args...))
 	}
 	if !i.options.Passthrough {
 		if told {
-			i.reasons = append(i.reasons, i.reason("AnnotationWithoutEffect", "annotation %s has no effect without annotation ssl-passthrough, as connections that carry requests are shared by clients", AnnotationProxyProtocol))
+			i.reasons = append(i.reasons, i.reason("ProxyProtocolWithoutEffect", "annotation %s has no effect without annotation ssl-passthrough, as connections that carry requests are shared by clients", AnnotationProxyProtocol))
 		}
 		return
 	}
 	if !c.Passthrough {
-		closes("PassthroughDisabled", "annotation ssl-passthrough: TLS is not passed through unless the configuration says gateway.tlsPassthrough: true; the Ingress gets 503, set that, or remove the annotation")
+		wrong("PassthroughDisabled", "annotation ssl-passthrough: TLS is not passed through unless the configuration says gateway.tlsPassthrough: true; the Ingress gets 503, set that, or remove the annotation")
 	}
 	switch text {
 	case "v1":
@@ -30,7 +30,7 @@ func (i *ingress) readPassthrough(c *Config) {
 		i.proxyProtocol = 2
 	default:
 		if told {
-			closes("AnnotationInvalid", "annotation %s: %q is neither v1 nor v2; the Ingress gets 503 until it is corrected, as its backend would not know who its clients are", AnnotationProxyProtocol, text)
+			wrong("ProxyProtocolInvalid", "annotation %s: %q is neither v1 nor v2; the Ingress gets 503 until it is corrected, as its backend would not know who its clients are", AnnotationProxyProtocol, text)
 		}
 	}
 }

@@ -111,6 +111,8 @@ func set(t *testing.T, words []string, config *Config) {
 		if config.Nginx, problems = nginx.ReadSettings(data); len(problems) > 0 {
 			t.Fatal(problems)
 		}
+	case "passthrough":
+		config.Passthrough = true
 	case "noExternalNames":
 		config.NoExternalNames = true
 	case "defaultCertificate":
@@ -145,7 +147,8 @@ func request(t *testing.T, text string) (listener string, q Request) {
 
 func render(table Table, listener string, q Request, all bool) string {
 	e, route := table.Explain(listener, q)
-	if matched := table.Listeners[listener].Routes.Match(&q); matched != route {
+	passed := listener == ListenerHTTPS && table.Listeners[listener].Stream(q.Host) != nil
+	if matched := table.Listeners[listener].Routes.Match(&q); !passed && matched != route {
 		return "  Match and Explain differ\n"
 	}
 	var out strings.Builder
@@ -157,7 +160,7 @@ func render(table Table, listener string, q Request, all bool) string {
 	}
 	for _, b := range e.Backends {
 		fmt.Fprintf(&out, "  to %s %g%%", b.Backend, b.Share)
-		for _, text := range append(b.Endpoints, b.Note) {
+		for _, text := range append(b.Endpoints, b.Note, b.Balance) {
 			if text != "" {
 				out.WriteString(" " + text)
 			}

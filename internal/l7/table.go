@@ -129,11 +129,15 @@ type Backend struct {
 	// ExternalName; then there are no Endpoints, and HostPort is where to connect.
 	Host     string
 	HostPort uint16
+	// Balance is what the Service says of how endpoints get requests; nil: DefaultBalance.
+	Balance *Balance
 	// Problem says why there is nothing, if an object is wrong: "there is no
 	// Service demo/shop". Empty where endpoints merely are not there.
 	Problem string
 
 	code string // of the Reason for Problem
+	// notices are what is wrong with the Service's annotations.
+	notices []desired.Reason
 }
 
 // Endpoint is one process that answers.
@@ -141,5 +145,8 @@ type Endpoint struct {
 	Address netip.AddrPort
 	// Draining endpoints get no new sessions as long as there are others.
 	Draining bool
-	Zone     string
+	// Far endpoints get none either as long as one can be used that is neither: they are
+	// for other zones.
+	Far  bool
+	Zone string
 }

@@ -23,9 +23,33 @@ type Algorithm uint8
 
 // The algorithms; the zero one is the engine's choice.
 const (
-	RoundRobin Algorithm = iota + 1
-	EWMA                 // of two at random, the one that has answered sooner of late
+	RoundRobin   Algorithm = iota + 1
+	EWMA                   // of two at random, the one that has answered sooner of late
+	LeastRequest           // of two at random, the one with fewer requests under way
+	Random                 // any
+	PeakEWMA               // of two at random, the one that will answer sooner, if what is under way is counted
+	RingHash               // by a key, on a ring of points (Karger et al., 1997)
+	Maglev                 // by a key, in a table (Eisenbud et al., 2016)
+	algorithms
 )
+
+// String returns the name that annotations have for it; empty for the zero one.
+func (a Algorithm) String() string {
+	return [...]string{"", "round-robin", "ewma", "least-request", "random", "peak-ewma", "ring-hash", "maglev"}[a]
+}
+
+// ParseAlgorithm returns the algorithm of a name; false if there is none.
+func ParseAlgorithm(name string) (Algorithm, bool) {
+	for a := RoundRobin; a < algorithms; a++ {
+		if a.String() == name {
+			return a, true
+		}
+	}
+	return 0, false
+}
+
+// ByKey tells whether requests of one key go to one endpoint.
+func (a Algorithm) ByKey() bool { return a == RingHash || a == Maglev }
 
 // Session is a cookie that keeps a client at an endpoint.
 type Session struct {

@@ -22,45 +22,71 @@ func (x *exchange) balance() *filter.Balance {
 	return x.route.Filters.Balance
 }
 
+// algorithm is how an endpoint of a backend is chosen where no key decides: as the Route
+// says, else as the Service does.
+func (x *exchange) algorithm(b *backend) filter.Algorithm {
+	if how := x.balance(); how != nil && how.How != 0 {
+		return how.How
+	}
+	return x.proxy.algorithm(b)
+}
+
+// algorithm is how an endpoint of a backend is chosen where no Route says how.
+func (p *Proxy) algorithm(b *backend) filter.Algorithm {
+	if b.balance.How != 0 {
+		return b.balance.How
+	}
+	return p.settings().Balancing.algorithm()
+}
+
 // choose returns the endpoint for the request, another one after one has failed; nil
 // if there is none.
 func (x *exchange) choose(b *backend, failed *endpoint) *endpoint {
-	how := x.balance()
+	if len(b.endpoints) == 0 {
+		return nil
+	}
+	how, algorithm := x.balance(), x.algorithm(b)
 	switch {
 	case how == nil:
-		return b.choose(x.proxy.settings().Balancing, failed)
-	case len(b.endpoints) == 0:
-		return nil
 	case how.Session != nil:
 		return x.session(how.Session, b, failed)
-	}
-	if how.HashBy.String() != "" {
-		var space [128]byte
-		if key := how.HashBy.Append(space[:0], x.value); len(key) > 0 {
-			return b.preferred(xxhash.Sum64(key), how.Subset, failed)
+	case how.HashBy.String() != "":
+		if key, ok := x.key(&how.HashBy); ok {
+			return preferred(b.usable.Load().endpoints, key, how.Subset, failed)
 		}
 	}
-	switch how.How {
-	case filter.EWMA:
-		return b.soonest(failed)
-	case filter.RoundRobin:
-		return b.choose(RoundRobin, failed)
+	if s := b.usable.Load(); s.keys != nil && algorithm.ByKey() {
+		if key, ok := x.key(&b.balance.HashBy); ok {
+			return s.byKey(key, failed)
+		}
 	}
-	return b.choose(x.proxy.settings().Balancing, failed)
+	return b.choose(algorithm, failed, x.at)
+}
+
+// key returns what a Template says of the request, as a number, and whether it says
+// something; the empty one means the client's address.
+func (x *exchange) key(by *filter.Template) (uint64, bool) {
+	if by.String() == "" {
+		address := x.hop.Client(&x.request).As16()
+		return xxhash.Sum64(address[:]), true
+	}
+	var space [128]byte
+	key := by.Append(space[:0], x.value)
+	return xxhash.Sum64(key), len(key) > 0
 }
 
 // preferred returns the endpoint that a key prefers, or one at random of so many that
 // it prefers, but not the one that failed if there is another.
-func (b *backend) preferred(key uint64, among int, failed *endpoint) *endpoint {
+func preferred(all []*endpoint, key uint64, among int, failed *endpoint) *endpoint {
 	const most = 16
 	var (
 		best   [most]*endpoint
 		scores [most]uint64
 	)
 	n, limit := 0, min(max(among, 1), most)
-	for _, e := range b.endpoints {
+	for _, e := range all {
 		score := filter.Score(key, e.hash)
-		if e == failed && len(b.endpoints) > 1 || n == limit && score <= scores[n-1] {
+		if e == failed && len(all) > 1 || n == limit && score <= scores[n-1] {
 			continue
 		}
 		at := n
@@ -77,30 +103,19 @@ func (b *backend) preferred(key uint64, among int, failed *endpoint) *endpoint {
 	return best[rand.IntN(n)]
 }
 
-// soonest returns, of two endpoints at random, the one that has answered sooner of
-// late; not the one that failed if there is another.
-func (b *backend) soonest(failed *endpoint) *endpoint {
-	n := len(b.endpoints)
-	i := rand.IntN(n)
-	if n == 1 {
-		return b.endpoints[i]
-	}
-	j := (i + 1 + rand.IntN(n-1)) % n
-	first, second := b.endpoints[i], b.endpoints[j]
-	if second == failed || first != failed && first.latency() <= second.latency() {
-		return first
-	}
-	return second
-}
-
 // decay is after what time an earlier latency counts for 1/e.
 const decay = 10 * time.Second
 
 // observe takes note of how long an answer took (a moving average whose weights fall
 // exponentially with time, as in Finagle's balancer, which ingress-nginx follows).
-func (e *endpoint) observe(took, now int64) {
+// With peak, one that took longer than the average becomes it at once (Finagle's
+// peak EWMA).
+func (e *endpoint) observe(took, now int64, peak bool) {
 	before, last := e.latency(), e.observed.Swap(now)
 	weight := math.Exp(-float64(max(now-last, 0)) / float64(decay))
+	if peak && float64(took) > before {
+		weight = 0
+	}
 	e.average.Store(math.Float64bits(before*weight + float64(took)*(1-weight)))
 }
 
@@ -109,9 +124,9 @@ func (e *endpoint) latency() float64 { return math.Float64frombits(e.average.Loa
 
 // observed has an endpoint answer, and takes note of how long that took where it
 // matters. An endpoint that fails at once is no fast one.
-func (x *exchange) observed(e *endpoint) error {
-	how := x.balance()
-	if how == nil || how.How != filter.EWMA {
+func (x *exchange) observed(b *backend, e *endpoint) error {
+	how := x.algorithm(b)
+	if how != filter.EWMA && how != filter.PeakEWMA {
 		return x.try(e)
 	}
 	begin := x.tick()
@@ -120,7 +135,7 @@ func (x *exchange) observed(e *endpoint) error {
 	if err != nil {
 		took = max(took, int64(time.Second))
 	}
-	e.observe(took, x.at)
+	e.observe(took, x.at, how == filter.PeakEWMA)
 	return err
 }
 
@@ -128,6 +143,9 @@ func (x *exchange) observed(e *endpoint) error {
 // says one.
 func (x *exchange) session(s *filter.Session, b *backend, failed *endpoint) *endpoint {
 	key, _ := x.sessionKey(s)
+	if key != "" && failed == nil {
+		failed = b.unwell(key, s.Persistent)
+	}
 	if key != "" && !(failed != nil && s.ChangeOnFailure) {
 		if s.Persistent {
 			for _, e := range b.all { // one that drains keeps its clients
@@ -136,13 +154,13 @@ func (x *exchange) session(s *filter.Session, b *backend, failed *endpoint) *end
 				}
 			}
 			if failed != nil {
-				return b.choose(RoundRobin, failed)
+				return b.choose(filter.RoundRobin, failed, x.at)
 			}
 		} else {
-			return b.preferred(xxhash.Sum64String(key), 1, failed)
+			return preferred(b.usable.Load().endpoints, xxhash.Sum64String(key), 1, failed)
 		}
 	}
-	e := b.choose(RoundRobin, failed)
+	e := b.choose(filter.RoundRobin, failed, x.at)
 	if key = e.token(); !s.Persistent {
 		key, e = b.newKey(failed)
 	}
@@ -152,11 +170,35 @@ func (x *exchange) session(s *filter.Session, b *backend, failed *endpoint) *end
 	return e
 }
 
-// newKey returns a random key for a session and the endpoint that it prefers.
+// unwell returns the endpoint that a client's cookie says if that gets no requests at the
+// moment, which is as if it had failed; else nil.
+func (b *backend) unwell(key string, persistent bool) *endpoint {
+	now := b.usable.Load()
+	if len(now.whole) == len(now.endpoints) && !persistent {
+		return nil
+	}
+	if !persistent {
+		if e := preferred(now.whole, xxhash.Sum64String(key), 1, nil); !e.usable() {
+			return e
+		}
+		return nil
+	}
+	for _, e := range b.all {
+		if !e.usable() && e.token() == key {
+			return e
+		}
+	}
+	return nil
+}
+
+// newKey returns a random key for a session and the endpoint that it prefers, whatever
+// may be wrong with others.
 func (b *backend) newKey(failed *endpoint) (string, *endpoint) {
+	now := b.usable.Load()
+	all := len(now.whole) == len(now.endpoints)
 	for tries := 0; ; tries++ {
 		key := strconv.FormatUint(rand.Uint64(), 36)
-		if e := b.preferred(xxhash.Sum64String(key), 1, nil); e != failed || tries == 64 {
+		if e := preferred(now.whole, xxhash.Sum64String(key), 1, nil); e != failed && (all || e.usable()) || tries == 64 {
 			return key, e
 		}
 	}

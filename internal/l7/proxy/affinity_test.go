@@ -100,7 +100,7 @@ func TestSessionFails(t *testing.T) {
 		p := startBalanced(t, filter.Balance{Session: s}, addresses...)
 		for i := range 100 { // some of these keys prefer the endpoint that is not there
 			body, set := answers(t, p, "/", fmt.Sprintf("Cookie: at=key%d", i))
-			if b, _ := p.state.Load().backends.Get(backendID); b.preferred(hashOf(fmt.Sprint("key", i)), 1, nil).address != addresses[2] {
+			if b, _ := p.state.Load().backends.Get(backendID); preferred(b.endpoints, hashOf(fmt.Sprint("key", i)), 1, nil).address != addresses[2] {
 				if set != "" {
 					t.Errorf("key%d: cookie %q set without need", i, set)
 				}
@@ -176,7 +176,7 @@ func TestEWMA(t *testing.T) {
 	count := map[string]int{}
 	b, _ := p.state.Load().backends.Get(backendID)
 	for _, e := range b.all { // as after 10 s
-		e.observe(map[bool]int64{true: int64(10 * time.Millisecond), false: int64(time.Millisecond)}[e.address == late], int64(10*time.Second))
+		e.observe(map[bool]int64{true: int64(10 * time.Millisecond), false: int64(time.Millisecond)}[e.address == late], int64(10*time.Second), false)
 	}
 	for range 50 {
 		body, _ := answers(t, p, "/")
@@ -188,22 +188,22 @@ func TestEWMA(t *testing.T) {
 }
 
 func TestPreferred(t *testing.T) {
-	b := &backend{}
+	var all []*endpoint
 	for i := range 10 {
-		b.endpoints = append(b.endpoints, newEndpoint(place{address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 80)}, l7.BackendID{}, 1))
+		all = append(all, newEndpoint(place{address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 80)}, l7.BackendID{}, 1))
 	}
 	moved, count := 0, map[*endpoint]int{}
-	fewer := &backend{endpoints: b.endpoints[:9]}
+	fewer := all[:9]
 	for key := range uint64(10000) {
-		e := b.preferred(key, 1, nil)
+		e := preferred(all, key, 1, nil)
 		count[e]++
-		if now := fewer.preferred(key, 1, nil); now != e {
+		if now := preferred(fewer, key, 1, nil); now != e {
 			moved++
-			if e != b.endpoints[9] {
+			if e != all[9] {
 				t.Fatal("a key moves whose endpoint stays")
 			}
 		}
-		if b.preferred(key, 1, e) == e {
+		if preferred(all, key, 1, e) == e {
 			t.Fatal("the endpoint that failed is chosen again")
 		}
 	}

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
 
 // Balancing is how an endpoint is chosen.
@@ -19,23 +21,42 @@ const (
 	LeastRequest
 )
 
+// algorithm is what Routes and Services call it.
+func (b Balancing) algorithm() filter.Algorithm {
+	if b == LeastRequest {
+		return filter.LeastRequest
+	}
+	return filter.RoundRobin
+}
+
+// usualBalance is that of Backends which have none.
+var usualBalance = l7.DefaultBalance()
+
 // backend is what there is of a Backend at the moment. It is never changed but for
-// its counter.
+// its counter, and for which of its endpoints get requests.
 type backend struct {
-	id    l7.BackendID
-	meter *backendMeter
-	// endpoints are those that get requests, all those and those that drain.
-	endpoints, all []*endpoint
-	next           *atomic.Uint32
+	id      l7.BackendID
+	meter   *backendMeter
+	balance *l7.Balance
+	shared  *shared
+	// endpoints are those that get requests if nothing is wrong with them: those that are
+	// near and far, else those that drain. all are these and those that drain.
+	endpoints, near, far, draining, all []*endpoint
+	// usable are those that do at the moment.
+	usable atomic.Pointer[selection]
+	next   *atomic.Uint32
 }
 
 // newBackend returns what a Backend becomes, with the connections that there are to
 // its endpoints, and closes those to others.
-func newBackend(want *l7.Backend, before *backend, shards int) *backend {
+func newBackend(want *l7.Backend, before *backend, shards int, now int64) *backend {
 	known := map[place]*endpoint{}
-	b := &backend{id: want.ID, next: new(atomic.Uint32), meter: new(backendMeter)}
+	b := &backend{id: want.ID, next: new(atomic.Uint32), meter: new(backendMeter), shared: new(shared), balance: want.Balance}
+	if b.balance == nil {
+		b.balance = &usualBalance
+	}
 	if before != nil {
-		b.next, b.meter = before.next, before.meter
+		b.next, b.meter, b.shared = before.next, before.meter, before.shared
 		for _, e := range before.all {
 			known[e.place] = e
 		}
@@ -44,26 +65,32 @@ func newBackend(want *l7.Backend, before *backend, shards int) *backend {
 		e := known[at]
 		delete(known, at)
 		if e == nil {
-			e = newEndpoint(at, want.ID, shards)
+			if e = newEndpoint(at, want.ID, shards); before != nil && len(before.endpoints) > 0 {
+				e.born.Store(now)
+			}
 		}
 		b.all = append(b.all, e)
 		return e
 	}
 	if want.Host != "" {
-		b.endpoints = append(b.endpoints, add(place{host: want.Host, port: want.HostPort}))
+		b.near = append(b.near, add(place{host: want.Host, port: want.HostPort}))
 	}
-	var draining []*endpoint
 	for _, w := range want.Endpoints {
-		e := add(place{address: w.Address})
-		if w.Draining {
-			draining = append(draining, e)
-		} else {
-			b.endpoints = append(b.endpoints, e)
+		tier := &b.near
+		switch {
+		case w.Draining:
+			tier = &b.draining
+		case w.Far:
+			tier = &b.far
 		}
+		*tier = append(*tier, add(place{address: w.Address}))
 	}
-	if len(b.endpoints) == 0 {
-		b.endpoints = draining
+	if b.endpoints = slices.Concat(b.near, b.far); len(b.endpoints) == 0 {
+		b.endpoints = b.draining
 	}
+	b.shared.mu.Lock()
+	b.refresh(now)
+	b.shared.mu.Unlock()
 	for _, e := range known {
 		e.close()
 	}
@@ -79,22 +106,8 @@ func (b *backend) close() {
 
 // choose returns the endpoint for a request, and another one, if there is, for every
 // further try; nil if there is none.
-func (b *backend) choose(how Balancing, failed *endpoint) *endpoint {
-	n := uint32(len(b.endpoints))
-	if n == 0 {
-		return nil
-	}
-	i := (b.next.Add(1) - 1) % n
-	if how == LeastRequest && n > 1 {
-		i = rand.Uint32N(n)
-		if j := (i + 1 + rand.Uint32N(n-1)) % n; b.endpoints[j].active.Load() < b.endpoints[i].active.Load() {
-			i = j
-		}
-	}
-	if b.endpoints[i] == failed {
-		i = (i + 1) % n
-	}
-	return b.endpoints[i]
+func (b *backend) choose(how filter.Algorithm, failed *endpoint, now int64) *endpoint {
+	return b.usable.Load().choose(how, b.next, failed, now)
 }
 
 // pick returns the backend that a request of a Route goes to, by weight; nil if there

@@ -21,12 +21,12 @@ type conn struct {
 	proxy    *Proxy
 	socket   *socket
 	// in is the socket, or TLS over it.
-	in    stream
-	hop   *http1.Hop
-	from  netip.AddrPort
-	guest *guest // who has the connection among those that it counts for
+	in   stream
+	hop  *http1.Hop
+	from netip.AddrPort
 	// said are the client and what it connected to, if another than the peer is the client.
 	said  *[2]netip.AddrPort
+	guest *guest // who has the connection among those that it counts for
 	shard int
 	// work is there while a request is.
 	work *work
@@ -62,15 +62,15 @@ func newConn(l *listener, s *socket, count int) *conn {
 	return c
 }
 
-// secure has the connection within TLS, which is read from and written to under.
-func (c *conn) secure(under net.Conn) {
-	c.in = &secure{Conn: tls.Server(under, c.listener.tls), busy: func() bool { return c.work != nil }}
-}
-
 // peerOf returns who is at the other end of a connection.
 func peerOf(c *net.TCPConn) netip.AddrPort {
 	peer := c.RemoteAddr().(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+}
+
+// secure has the connection within TLS, which is read from and written to under.
+func (c *conn) secure(under net.Conn) {
+	c.in = &secure{Conn: tls.Server(under, c.listener.tls), busy: func() bool { return c.work != nil }}
 }
 
 // meet notes who the client is, and which port it connected to.

@@ -65,18 +65,22 @@ func (p *Proxy) connect(ctx context.Context, e *endpoint) (*net.TCPConn, error) 
 		var dialer net.Dialer
 		return dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, e.address)
 	}
-	dialer := net.Dialer{Resolver: p.resolver, Control: func(_, address string, _ syscall.RawConn) error {
+	// With the final dot it is the name itself, not one of a search list.
+	conn, err := p.toName(0).DialContext(ctx, "tcp", net.JoinHostPort(e.host+".", strconv.Itoa(int(e.port))))
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+// toName connects to names that tenants choose.
+func (p *Proxy) toName(timeout time.Duration) *net.Dialer {
+	return &net.Dialer{Timeout: timeout, Resolver: p.resolver, Control: func(_, address string, _ syscall.RawConn) error {
 		if at, err := netip.ParseAddrPort(address); err != nil || p.forbidden(at.Addr()) {
 			return errForbidden
 		}
 		return nil
 	}}
-	// With the final dot it is the name itself, not one of a search list.
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(e.host+".", strconv.Itoa(int(e.port))))
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil
 }
 
 // forbidden tells the addresses that a name which a tenant has chosen must not lead to:

@@ -32,6 +32,7 @@ type endpoint struct {
 	active atomic.Int64
 	// plain are connections without TLS.
 	plain *pool
+	health
 
 	// mu guards secured, connections with TLS by what it has to be like.
 	mu      sync.Mutex
@@ -65,6 +66,23 @@ func (e *endpoint) secure(d demand, now int64) *securePool {
 	}
 	p.asked = now
 	return p
+}
+
+// closeIdle closes a connection that waits for a request, and reports whether one did.
+func (e *endpoint) closeIdle(shard int) bool {
+	if up := e.plain.take(shard); up != nil {
+		_ = up.Close()
+		return true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range e.secured {
+		if up := p.take(shard); up != nil {
+			_ = up.Close()
+			return true
+		}
+	}
+	return false
 }
 
 // prune closes connections that have been idle since before, and forgets demands that

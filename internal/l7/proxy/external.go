@@ -7,10 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
@@ -183,17 +181,14 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 
 // newAsker returns the client for requests of the proxy's own, to names that users
 // choose. Addresses that are forbidden are not connected to.
-func newAsker(c *Config, forbidden func(netip.Addr) bool) *http.Client {
-	dialer := &net.Dialer{Timeout: c.ConnectTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil || forbidden(to.Addr()) {
-			return errForbidden
-		}
-		return nil
-	}}
+func (p *Proxy) newAsker() *http.Client {
+	c := &p.config
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: c.ConnectTimeout, ResponseHeaderTimeout: askTimeout, TLSClientConfig: c.AskTLS,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				return p.toName(c.ConnectTimeout).DialContext(ctx, network, address)
+			},
+			TLSHandshakeTimeout: c.ConnectTimeout, ResponseHeaderTimeout: askTimeout, TLSClientConfig: c.AskTLS,
 			MaxIdleConnsPerHost: c.MaxIdle, IdleConnTimeout: c.UpstreamIdleTimeout, DisableCompression: true, MaxResponseHeaderBytes: int64(c.MaxHead),
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -129,11 +129,12 @@ func (l *datagrams) begin(key flowKey, now *state, stream *l7.Stream) *flowSessi
 // ofClient returns the endpoint for a client: always the same one as long as it is there,
 // so that a session which was forgotten goes on where it was (rendezvous hashing).
 func (b *backend) ofClient(client netip.AddrPort) *endpoint {
-	if len(b.endpoints) == 0 {
+	all := b.usable.Load().endpoints
+	if len(all) == 0 {
 		return nil
 	}
 	text := client.Addr().AsSlice()
-	return b.preferred(xxhash.Sum64(append(text, byte(client.Port()>>8), byte(client.Port()))), 1, nil)
+	return preferred(all, xxhash.Sum64(append(text, byte(client.Port()>>8), byte(client.Port()))), 1, nil)
 }
 
 // answers passes on what the endpoint sends, until the session ends. Memory is needed

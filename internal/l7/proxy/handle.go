@@ -42,6 +42,10 @@ type exchange struct {
 	// one.
 	backend l7.BackendID
 	stuck   bool
+	// on is the backend that is asked, entered set while the request is one of those that
+	// its limits count, spends while it is one of those that are sent once more.
+	on              *backend
+	entered, spends bool
 	// counted is what counts the request of a client, with its address; nil: nothing.
 	counted   *limiter
 	countedAs netip.Addr
@@ -203,6 +207,10 @@ func (x *exchange) tryAll(b *backend) error {
 		failed *endpoint
 		err    error
 	)
+	defer x.exit()
+	if err = x.enter(b); err != nil {
+		return err
+	}
 	for x.tries = x.maxTries(); x.tries > 0; {
 		x.tries--
 		e := x.choose(b, failed)
@@ -222,8 +230,9 @@ func (x *exchange) attempt(b *backend, e *endpoint) error {
 	e.active.Add(1)
 	defer e.active.Add(-1)
 	x.asks(e)
-	err := x.observed(e)
+	err := x.observed(b, e)
 	x.told(b, err)
+	b.note(e, x.response.Status, err, x.at)
 	return err
 }
 
@@ -266,7 +275,7 @@ func (x *exchange) try(e *endpoint) error {
 		// Endpoints close idle connections when they like. That says nothing about whether
 		// they take a new one.
 	}
-	up, err := x.proxy.dial(e, secure, orDefault(x.route.Upstream.Connect, x.proxy.settings().ConnectTimeout))
+	up, err := x.dial(e, secure)
 	if err != nil {
 		return errors.Join(errRetry, err)
 	}
@@ -277,7 +286,7 @@ func (x *exchange) try(e *endpoint) error {
 
 // again reports whether the request is sent once more after an error.
 func (x *exchange) again(err error) bool {
-	return errors.Is(err, errRetry) && x.sends < x.maxTries() && x.mayRetry()
+	return errors.Is(err, errRetry) && x.sends < x.maxTries() && x.mayRetry() && x.affords(x.sends > 0)
 }
 
 // over sends the request over a connection and the answer to the client. The
@@ -332,6 +341,8 @@ func (x *exchange) failed(err error) {
 		}
 	case errors.Is(err, errAuthorities):
 		status, reason = 503, "the authorities to verify the backend with are missing"
+	case errors.Is(err, errFull):
+		status, reason = 503, "the backend has as many requests as its Service allows"
 	case errors.Is(err, errBusy):
 		status, reason = 503, "the backend takes no more requests"
 	case errors.Is(err, errConnect):

@@ -29,7 +29,7 @@ func (k kind) String() string {
 	return [...]string{"connect", "name", "tls", "timeout", "reset", "invalid", "other"}[k]
 }
 
-// kindOf says what kind an error is, unless the client is to blame.
+// kindOf says what kind an error is, unless the client is to blame, or a limit.
 func kindOf(err error) (kind, bool) {
 	var untrusted *untrustedError
 	var name *net.DNSError
@@ -38,7 +38,7 @@ func kindOf(err error) (kind, bool) {
 		status, _ = unreachable(err)
 	}
 	switch {
-	case errors.Is(err, errClient), errors.Is(err, errBody), errors.Is(err, errStopped):
+	case errors.Is(err, errClient), errors.Is(err, errBody), errors.Is(err, errStopped), errors.Is(err, errFull):
 		return 0, false
 	case errors.As(err, &untrusted), errors.Is(err, errHandshake), errors.Is(err, errAuthorities):
 		return failedTLS, true
@@ -62,6 +62,11 @@ type backendMeter struct {
 	failures [kinds]atomic.Uint64
 	// retries are requests that were sent to another endpoint after one had failed.
 	retries atomic.Uint64
+	// ejections are of endpoints, refused requests that a limit has not let through.
+	ejections [causes]atomic.Uint64
+	refused   [bounds]atomic.Uint64
+	// checks are health checks that have failed, and those that have not.
+	checks [2]atomic.Uint64
 }
 
 // ask counts an endpoint that was asked, and what came of it.

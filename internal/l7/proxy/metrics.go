@@ -11,11 +11,12 @@ import (
 type metrics struct {
 	proxy *Proxy
 
-	requests, duration, received, sent, refused, shed, panics         *prometheus.Desc
-	connections, accepted, versions, handshakes, handshakeFailures    *prometheus.Desc
-	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry *prometheus.Desc
-	streamConnections, streamOpen, streamDuration, streamBytes        *prometheus.Desc
-	logged, unlogged                                                  *prometheus.Desc
+	requests, duration, received, sent, refused, shed, panics          *prometheus.Desc
+	connections, accepted, versions, handshakes, handshakeFailures     *prometheus.Desc
+	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry  *prometheus.Desc
+	upstreamEjections, upstreamRefused, upstreamUnused, upstreamChecks *prometheus.Desc
+	streamConnections, streamOpen, streamDuration, streamBytes         *prometheus.Desc
+	logged, unlogged                                                   *prometheus.Desc
 }
 
 func newMetrics(p *Proxy) *metrics {
@@ -43,6 +44,11 @@ func newMetrics(p *Proxy) *metrics {
 		upstreamFailures: desc("upstream_failures_total", "Endpoints that did not answer, or not to the end, by why.", "backend", "kind"),
 		upstreamTry:      desc("upstream_retries_total", "Requests that were sent to one more endpoint after one had failed.", "backend"),
 
+		upstreamEjections: desc("upstream_ejections_total", "Endpoints that get no requests for a while because of how they answered, by why.", "backend", "reason"),
+		upstreamUnused:    desc("upstream_unused_endpoints", "Endpoints that are ready and get no requests at the moment: they are ejected, or their health checks fail (unhealthy).", "backend", "reason"),
+		upstreamChecks:    desc("upstream_health_checks_total", "Health checks of endpoints, by whether they found them well.", "backend", "result"),
+		upstreamRefused:   desc("upstream_refused_total", "Requests, and retries, that a limit of their backend has not let through, by which.", "backend", "limit"),
+
 		streamConnections: desc("stream_connections_total", "Connections that were passed on as they are (200), or not, and have ended; by the object and rule that they were routed by, and the rule's host.", "source", "rule", "host", "code"),
 		streamOpen:        desc("stream_connections", "Connections that are being passed on as they are.", "source", "rule", "host"),
 		streamDuration:    desc("stream_duration_seconds", "Time from the beginning of such a connection to its end.", "source", "rule", "host"),
@@ -57,7 +63,8 @@ func newMetrics(p *Proxy) *metrics {
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.requests, m.duration, m.received, m.sent, m.refused, m.shed, m.panics, m.connections, m.accepted, m.versions, m.handshakes,
-		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.streamConnections, m.streamOpen, m.streamDuration, m.streamBytes, m.logged, m.unlogged,
+		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.upstreamEjections, m.upstreamRefused, m.upstreamUnused, m.upstreamChecks,
+		m.streamConnections, m.streamOpen, m.streamDuration, m.streamBytes, m.logged, m.unlogged,
 	} {
 		out <- d
 	}
@@ -106,6 +113,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	out.counter(m.panics, t.panics.Load())
 	for id, b := range m.proxy.state.Load().backends.All() {
 		m.backend(out, b.meter, id.String())
+		m.health(out, b, id.String())
 	}
 	if b := &m.proxy.lines; m.proxy.book.Load() != nil || b.written.Load() > 0 {
 		out.counter(m.logged, b.written.Load())
@@ -131,6 +139,27 @@ func (m *metrics) backend(out output, b *backendMeter, name string) {
 		out.some(m.upstreamFailures, b.failures[k].Load(), name, k.String())
 	}
 	out.some(m.upstreamTry, b.retries.Load(), name)
+}
+
+func (m *metrics) health(out output, b *backend, name string) {
+	for c := range causes {
+		out.some(m.upstreamEjections, b.meter.ejections[c].Load(), name, c.String())
+	}
+	for r := range bounds {
+		out.some(m.upstreamRefused, b.meter.refused[r].Load(), name, r.String())
+	}
+	out.some(m.upstreamChecks, b.meter.checks[0].Load(), name, "failed")
+	out.some(m.upstreamChecks, b.meter.checks[1].Load(), name, "well")
+	ejected, sick := 0, 0
+	for _, e := range b.endpoints {
+		ejected += bit(e.out.Load() != 0)
+		sick += bit(e.sick.Load())
+	}
+	for reason, n := range map[string]int{"ejected": ejected, "unhealthy": sick} {
+		if n > 0 {
+			out <- prometheus.MustNewConstMetric(m.upstreamUnused, prometheus.GaugeValue, float64(n), name, reason)
+		}
+	}
 }
 
 func (m *metrics) listener(out output, l *listenerMeter, name string) {

@@ -66,7 +66,8 @@ type Proxy struct {
 	// whose it is.
 	mirrors *portions[string]
 	// today is time.Now.
-	today func() time.Time
+	today  func() time.Time
+	checks checks
 	// connections is the number of those of clients, guests is whose they are.
 	connections atomic.Int64
 	guests      guests
@@ -120,7 +121,10 @@ func New(config Config) (*Proxy, error) {
 	}
 	p.wanted = config
 	p.inForce.Store(&config)
-	p.forbidden = (&reach{allowed: config.AllowedRanges, denied: config.DeniedRanges, own: p.own}).forbids
+	p.forbidden = func(a netip.Addr) bool {
+		now := p.settings()
+		return (&reach{allowed: now.AllowedRanges, denied: now.DeniedRanges, own: p.own}).forbids(a)
+	}
 	limits := config.limits()
 	p.works.New = func() any { return newWork(limits) }
 	p.bulks.New = func() any { return new([bulkSize]byte) }
@@ -146,7 +150,7 @@ func (p *Proxy) filters() {
 	p.mirrors = newPortions[string](maxMirrors)
 	p.decisions.of = map[string]*decided{}
 	p.limiters.of = map[desired.Ref]*limiter{}
-	p.asker = newAsker(&p.config, func(a netip.Addr) bool { return p.forbidden(a) })
+	p.asker = p.newAsker()
 }
 
 // tick is how exact deadlines have to be.
@@ -179,6 +183,8 @@ func (p *Proxy) everyTick() func(now int64) {
 		}
 		next = after(now, min(time.Second, p.settings().UpstreamIdleTimeout))
 		for _, b := range p.state.Load().backends.All() {
+			b.look(now)
+			p.check(b, now)
 			for _, e := range b.all {
 				e.prune(now - int64(p.settings().UpstreamIdleTimeout))
 			}
@@ -204,7 +210,7 @@ func (p *Proxy) Apply(ctx context.Context, want l7.Table) error {
 	for change := range pmap.Diff(before.table.Backends, want.Backends) {
 		old, _ := edit.Get(change.Key)
 		if change.HasNew {
-			edit.Set(change.Key, newBackend(change.New, old, p.shards))
+			edit.Set(change.Key, newBackend(change.New, old, p.shards, p.clock.now()))
 		} else if edit.Delete(change.Key); old != nil {
 			gone = append(gone, old)
 		}

@@ -46,10 +46,7 @@ func (x *exchange) retries(status int) bool {
 	if !x.retry().After(status) || !x.repeatable() || x.early || x.request.Chunked || x.request.Continue || x.sends+1 >= x.maxTries() || !x.mayRetry() {
 		return false
 	}
-	if body == 0 {
-		return true
-	}
-	if int64(x.work.in.begin) < body || !x.whole {
+	if body > 0 && (int64(x.work.in.begin) < body || !x.whole) || !x.affords(true) {
 		return false
 	}
 	x.work.in.begin -= int(body)

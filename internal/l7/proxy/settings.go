@@ -12,7 +12,7 @@ import (
 func (p *Proxy) settings() *Config { return p.inForce.Load() }
 
 // SetConfig makes another Config count, without a connection being closed. Address,
-// HTTP3, AltSvcPort, AskTLS, Log and Registry stay as they are: later says which of them
+// HTTP3, AltSvcPort, ReservedPorts, AskTLS, Log and Registry stay as they are: later says which of them
 // differ and count once the process begins anew. Errors say which field to correct; then
 // nothing changes.
 func (p *Proxy) SetConfig(config Config) (later []string, err error) {
@@ -30,7 +30,7 @@ func (p *Proxy) SetConfig(config Config) (later []string, err error) {
 		later = append(later, fmt.Sprintf("the address that listeners bind is %s, and will be %s", first.Address, config.Address))
 	}
 	config.Address, config.HTTP3, config.AltSvcPort = first.Address, first.HTTP3, first.AltSvcPort
-	config.AskTLS, config.Log, config.Registry = first.AskTLS, first.Log, first.Registry
+	config.AskTLS, config.Log, config.Registry, config.ReservedPorts = first.AskTLS, first.Log, first.Registry, first.ReservedPorts
 	p.wanted = config
 	p.settle()
 	return later, nil

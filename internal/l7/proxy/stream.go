@@ -151,7 +151,7 @@ func (p *passage) connect() (status int, reason string) {
 		tries = p.proxy.settings().StreamTries
 	}
 	for range tries {
-		e := p.from.choose(p.proxy.settings().Balancing, failed)
+		e := p.from.choose(p.proxy.algorithm(p.from), failed, p.begin)
 		if e == nil {
 			break
 		}
@@ -189,7 +189,9 @@ func (p *passage) try(e *endpoint) error {
 	t.Took = time.Duration(p.proxy.clock.now() - begin)
 	if err == nil {
 		p.up, t.Connect, t.Status = up.socket, t.Took, passedOn
+		e.connects.Store(0)
 	} else {
+		p.from.noteFailure(e, err, p.begin)
 		t.Status = passedUnable
 		if k, blamed := kindOf(err); blamed {
 			p.from.meter.failures[k].Add(1)

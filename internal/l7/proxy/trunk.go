@@ -114,7 +114,7 @@ func (x *exchange) open(e *endpoint, secure *securePool, from *pool) (*trunk, *h
 			return t, s, nil
 		}
 		_, err, _ := from.trunks.dialing.Do("", func() (any, error) {
-			up, err := x.proxy.dial(e, secure, orDefault(x.route.Upstream.Connect, x.proxy.settings().ConnectTimeout))
+			up, err := x.dial(e, secure)
 			if err == nil {
 				err = x.proxy.lay(up, &from.trunks)
 			}

@@ -1,6 +1,9 @@
 package proxy
 
-import "io"
+import (
+	"io"
+	"sync/atomic"
+)
 
 // upstream is a connection to an endpoint: a socket, or TLS over it.
 type upstream struct {
@@ -13,6 +16,16 @@ type upstream struct {
 	// how long it may; 0: for ever.
 	used        bool
 	idle, until int64
+	// counted is a number that it is one of, until it is closed; nil: of none.
+	counted atomic.Pointer[atomic.Int64]
+}
+
+// Close closes the connection; it can be called more than once.
+func (u *upstream) Close() error {
+	if n := u.counted.Swap(nil); n != nil {
+		n.Add(-1)
+	}
+	return u.socket.Close()
 }
 
 // old reports whether it is not to be used any more.
