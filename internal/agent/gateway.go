@@ -54,6 +54,12 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 		}
 		return t, reasons
 	}
+	if made, ok := data.(secretData); ok {
+		if err := a.orderInFolder(plane, made); err != nil {
+			return pipeline{}, err
+		}
+	}
+	a.warnOfObjects(plane)
 	line := newPipeline("gateway", plane, compile, func(t l7.Table) uint64 { return t.Revision }, a.log)
 	a.services = append(a.services, plane.followData, plane.stapling.run)
 	a.registry.MustRegister(p.Collector(), plane.credentials)
@@ -71,6 +77,8 @@ type gatewayPlane struct {
 	// later is what of the configuration counts once the process begins anew.
 	later []string
 	said  *said
+	// orders is what orders certificates in this process; nil: nothing does.
+	orders *folderOrders
 	// taking is held while the proxy is given what objects hold.
 	taking sync.Mutex
 
@@ -98,6 +106,7 @@ func (p *gatewayPlane) Apply(ctx context.Context, want l7.Table) error {
 		p.began = true
 	}
 	err := p.proxy.Apply(ctx, want)
+	p.orders.offer(&want)
 	if ready, _ := p.proxy.Ready(); ready {
 		return reconcile.Partial(err) // a port that a ConfigMap lists is not all there is
 	}
@@ -176,7 +185,7 @@ func (p *gatewayPlane) Describe() []string {
 		}
 	}
 	slices.Sort(missing)
-	return slices.Concat(p.later, p.said.lines(), lines, missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
+	return slices.Concat(p.later, p.said.lines(), lines, p.orders.notes(), missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
 }
 
 // namesIn returns the Secrets and ConfigMaps that a Table names.

@@ -112,7 +112,7 @@ func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 		_, problems := nginx.ReadSettings(data)
 		for _, key := range slices.Sorted(maps.Keys(data)) {
 			if flag == "configmap" {
-				o.Findings = append(o.Findings, keyOf(key, data[key], problems))
+				o.Findings = append(o.Findings, in.rules(keyOf(key, data[key], problems)))
 			} else {
 				o.Findings = append(o.Findings, portOf(flag, key, data[key]))
 			}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,8 @@ const (
 type logbook struct {
 	AccessLog
 	log *slog.Logger
+	// mourn is told of a panic.
+	mourn func(any)
 
 	mu sync.Mutex
 	// buffer holds lines that wait, as many as lines; spare is for those after.
@@ -61,7 +64,7 @@ type logbook struct {
 type lineCounts struct{ written, full, failed atomic.Uint64 }
 
 func newLogbook(a *AccessLog, counts *lineCounts, log *slog.Logger) *logbook {
-	b := &logbook{AccessLog: *a, log: log, lineCounts: counts, wake: make(chan struct{}, 1), done: make(chan struct{}), retired: make(chan struct{})}
+	b := &logbook{AccessLog: *a, log: log, lineCounts: counts, mourn: func(any) {}, wake: make(chan struct{}, 1), done: make(chan struct{}), retired: make(chan struct{})}
 	// Memory that is not touched costs nothing.
 	b.buffer, b.spare = make([]byte, 0, maxBook), make([]byte, 0, maxBook)
 	return b
@@ -69,7 +72,8 @@ func newLogbook(a *AccessLog, counts *lineCounts, log *slog.Logger) *logbook {
 
 // is tells whether lines are written as a says.
 func (b *logbook) is(a *AccessLog) bool {
-	return b.Output == a.Output && b.Path == a.Path && b.Format == a.Format && b.Skips == a.Skips
+	comparable := func(w io.Writer) bool { return w == nil || reflect.TypeOf(w).Comparable() }
+	return comparable(b.Output) && comparable(a.Output) && b.Output == a.Output && b.Path == a.Path && b.Format == a.Format && b.Skips == a.Skips
 }
 
 // add takes a line in, or drops it. It returns false if it is too late for that.
@@ -138,7 +142,10 @@ func (b *logbook) flush() {
 	}
 	b.buffer, b.lines = b.spare[:0], 0
 	b.mu.Unlock()
-	err := b.write(lines)
+	err := guard(func() error { return b.write(lines) })
+	if bug := (*panicked)(nil); errors.As(err, &bug) {
+		b.mourn(bug)
+	}
 	b.spare = lines[:0] // only here is it used
 	if err == nil {
 		b.written.Add(n)

@@ -31,7 +31,7 @@ func newMetrics(p *Proxy) *metrics {
 		sent:     desc("response_bytes_total", "Bytes of answers, with their headers.", "source", "rule", "host"),
 		refused:  desc("refused_messages_total", "Messages of clients that were malformed, too large or too slow to be requests.", "code"),
 		shed:     desc("shed_connections_total", "Connections of clients closed because there were too many."),
-		panics:   desc("panics_total", "Bugs of the proxy that ended a connection each."),
+		panics:   desc("panics_total", "Bugs of the proxy that ended a connection each, or something in the background."),
 
 		connections:       desc("connections", "Connections of clients.", "listener"),
 		accepted:          desc("connections_total", "Connections of clients that were accepted.", "listener"),

@@ -84,6 +84,7 @@ func (p *Proxy) log(how *AccessLog) {
 	var next *logbook
 	if how != nil {
 		next = newLogbook(how, &p.lines, p.config.Log)
+		next.mourn = p.mourn
 		go next.run(p.ctx.Done())
 	}
 	p.book.Store(next)
