@@ -150,7 +150,7 @@ func (s *Settings) engine(data map[string]string, r *report) {
 	wrong := func(key string, err error) {
 		r.add("SettingInvalid", "ConfigMap key %s: it %v; it is left out", key, err)
 	}
-	escapes, _ := r.truth(data, "log-format-escape-json")
+	escapes, _ := r.either(data, "log-format-escape-json")
 	if text, has := data["log-format-upstream"]; has {
 		format, err := accesslog.Parse(text, escapes)
 		if err != nil {
@@ -189,7 +189,7 @@ func (s *Settings) trust(data map[string]string, r *report) {
 		ranges = given
 	}
 	for key, to := range map[string]*[]netip.Prefix{"use-forwarded-headers": &s.Engine.Trusted, "use-proxy-protocol": &s.Engine.ProxyProtocol} {
-		switch is, said := r.truth(data, key); {
+		switch is, said := r.either(data, key); {
 		case is:
 			*to = ranges
 		case said:
@@ -198,8 +198,8 @@ func (s *Settings) trust(data map[string]string, r *report) {
 	}
 }
 
-// truth reads true or false, and tells whether either is said.
-func (r *report) truth(data map[string]string, key string) (is, said bool) {
+// either reads true or false, and tells whether either is said.
+func (r *report) either(data map[string]string, key string) (is, said bool) {
 	value, said := data[key]
 	is, err := strconv.ParseBool(strings.TrimSpace(value))
 	if err != nil && said {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,7 +75,8 @@ func newLogbook(a *AccessLog, counts *lineCounts, log *slog.Logger) *logbook {
 
 // is tells whether lines are written as a says.
 func (b *logbook) is(a *AccessLog) bool {
-	return b.Output == a.Output && b.Path == a.Path && b.Format == a.Format && b.Skips == a.Skips
+	comparable := func(w io.Writer) bool { return w == nil || reflect.TypeOf(w).Comparable() }
+	return comparable(b.Output) && comparable(a.Output) && b.Output == a.Output && b.Path == a.Path && b.Format == a.Format && b.Skips == a.Skips
 }
 
 // add takes a line in, or drops it. It returns false if it is too late for that.
