@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
@@ -243,8 +242,7 @@ func (x *exchange) attempt(b *backend, e *endpoint) error {
 	err := x.observed(b, e)
 	x.told(b, err)
 	if b.note(e, x.response.Status, err, x.at) {
-		x.proxy.config.Log.Warn("an endpoint gets no requests for a while, as it has failed too often in a row",
-			"backend", b.id, "endpoint", e.place, "for", time.Duration(e.out.Load()-x.at), "last", x.record.try().Status, "error", err)
+		x.proxy.ejected(b, e, x.at, err)
 	}
 	return err
 }
