@@ -37,6 +37,10 @@ type exchange struct {
 	linger, aborted bool
 	// upgrade is set if the connection may change to another protocol.
 	upgrade bool
+	// carries is set if a stream of the client's is to carry another protocol, nonce what the
+	// endpoint has to answer to then.
+	carries bool
+	nonce   string
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
 	// backend is set where a session may be with it, stuck once the client has been given
@@ -264,7 +268,9 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
-	if overHTTP2(x.route) {
+	if overHTTP2(x.route) && x.carries {
+		return errAnswer // of the endpoint nothing of the kind is asked
+	} else if overHTTP2(x.route) {
 		return x.call(e)
 	}
 	secure, err := x.secure(e)
