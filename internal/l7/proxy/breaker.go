@@ -162,7 +162,7 @@ func (p *passage) enter() bool {
 	if most == 0 {
 		return true
 	}
-	may, why := p.from.shared.enter(int64(most), limits.Pending, orDefault(p.stream.Connect, p.proxy.config.ConnectTimeout), p.proxy.ctx.Done())
+	may, why := p.from.shared.enter(int64(most), limits.Pending, orDefault(p.stream.Connect, p.proxy.settings().ConnectTimeout), p.proxy.ctx.Done())
 	if p.entered = may; !may {
 		p.from.meter.refused[why].Add(1)
 	}

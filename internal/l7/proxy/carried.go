@@ -114,7 +114,7 @@ type carried struct {
 
 // moved puts off the end.
 func (c *carried) moved() {
-	c.up.arm(after(c.proxy.clock.now(), c.proxy.config.TunnelTimeout))
+	c.up.arm(after(c.proxy.clock.now(), c.proxy.settings().TunnelTimeout))
 }
 
 // forth passes on what the client sends.
