@@ -125,9 +125,11 @@ type Agent struct {
 	leaderships []*leadership
 	announces   func() []Announced                   // of a process with plane announce; else nil
 	peers       func() ([]Session, []AnnouncedRoute) // likewise
-	dnsTop      http.Handler                         // of a process with plane dns; else nil
-	registry    *prometheus.Registry
-	started     time.Time
+	// ingressEvents is where a gateway says what is wrong; nil for a folder.
+	ingressEvents *kube.IngressEvents
+	dnsTop        http.Handler // of a process with plane dns; else nil
+	registry      *prometheus.Registry
+	started       time.Time
 
 	revision atomic.Uint64
 	synced   atomic.Bool
@@ -209,6 +211,9 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 		data, err := a.newData(client)
 		if err != nil {
 			return nil, err
+		}
+		if client != nil {
+			a.ingressEvents = kube.NewIngressEvents(client)
 		}
 		p, err := a.newGateway(data)
 		return []pipeline{p}, err

@@ -91,15 +91,30 @@ func (c *credentials) problems() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var lines []string
-	for name, err := range c.wrong {
-		instead := "its hosts get the default certificate"
-		if c.parsed[l7.CertificateID(name)] != nil {
-			instead = "its hosts get what it held before"
-		}
-		lines = append(lines, fmt.Sprintf("Secret %s: %v; %s", name, err, instead))
+	for name := range c.wrong {
+		lines = append(lines, c.describe(name))
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// problem says why a Secret is no certificate; "" if it is one.
+func (c *credentials) problem(name desired.Name) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.describe(name)
+}
+
+func (c *credentials) describe(name desired.Name) string {
+	err := c.wrong[name]
+	if err == nil {
+		return ""
+	}
+	instead := "its hosts get the default certificate"
+	if c.parsed[l7.CertificateID(name)] != nil {
+		instead = "its hosts get what it held before"
+	}
+	return fmt.Sprintf("Secret %s: %v; %s", name, err, instead)
 }
 
 func parseCertificate(s *kube.Data) (*tls.Certificate, error) {

@@ -56,6 +56,7 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 			return pipeline{}, err
 		}
 	}
+	a.warnOfObjects(plane)
 	line := newPipeline("gateway", plane, compile, func(t l7.Table) uint64 { return t.Revision }, a.log)
 	a.services = append(a.services, plane.followData, plane.stapling.run)
 	a.registry.MustRegister(p.Collector(), plane.credentials)

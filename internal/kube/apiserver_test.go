@@ -275,8 +275,15 @@ func (s *apiServer) takeEvent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	s.events = append(s.events, event)
+	there := slices.ContainsFunc(s.events, func(e *corev1.Event) bool { return e.Namespace == event.Namespace && e.Name == event.Name })
+	if !there {
+		s.events = append(s.events, event)
+	}
 	s.mu.Unlock()
+	if there {
+		fail(w, apierrors.NewAlreadyExists(schema.GroupResource{Resource: "events"}, event.Name))
+		return
+	}
 	reply(w, http.StatusCreated, typed(event))
 }
 

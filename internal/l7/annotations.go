@@ -40,6 +40,7 @@ func (i *ingress) readOptions(c *Config) {
 		i.options.MaxBody = nginxMaxBody
 	}
 	i.readFilters()
+	i.compileRules(c.ModSecurity)
 	i.readPassthrough(c)
 }
 

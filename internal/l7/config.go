@@ -22,6 +22,9 @@ type Config struct {
 	// that take what follows for a parameter read another path, for which there may be
 	// another rule.
 	ParametersAsSent bool
+	// ModSecurity has the rules of ModSecurity checked that Ingresses ask for; without it,
+	// they are closed.
+	ModSecurity bool
 	// Nginx are the settings of ingress-nginx's ConfigMap, for Ingresses of its classes; nil
 	// for none.
 	Nginx *nginx.Settings

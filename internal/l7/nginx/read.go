@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders(), mirrorReaders(), clientTLSReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders(), mirrorReaders(), clientTLSReaders(), modSecurityReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -67,8 +67,7 @@ func nothing(string, *Options) error { return nil }
 // would reach what its author closed.
 func guarding() []string {
 	return []string{
-		"enable-modsecurity", "enable-owasp-core-rules",
-		"modsecurity-snippet", "stream-snippet",
+		"stream-snippet",
 	}
 }
 
@@ -122,6 +121,7 @@ func ReadWith(annotations map[string]string, s *Settings) (Options, []Problem) {
 	r.proxyTLS(given)
 	r.mirror(given)
 	r.clientTLS(given)
+	r.modSecurity(given, &s.ModSecurity)
 	return o, r.problems
 }
 

@@ -181,6 +181,8 @@ func (c *carriage) answered() error {
 		return errors.Join(errRetry, errNext)
 	case c.replaces(status):
 		return errReplaced
+	case !c.answerPasses():
+		return errWithheld
 	}
 	c.noteAnswer(true)
 	c.revise()

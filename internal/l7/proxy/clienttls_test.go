@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,6 +159,54 @@ func TestClientVariables(t *testing.T) {
 		}
 		if c.status == 200 && (seen.Get("X-Verify") != "SUCCESS" || seen.Get("X-Admin") != "" || seen.Get("X-Who") != "CN=anna  X-Admin: 1,O=Shop by CN=authority,O=Shop") {
 			t.Errorf("%s: the backend gets %v", name, seen)
+		}
+	}
+}
+
+// TestClientCertificateEnds holds that a connection outlives no certificate of its
+// client's, nor one of those that vouch for it.
+func TestClientCertificateEnds(t *testing.T) {
+	up := serveHTTP(t, func(http.ResponseWriter, *http.Request) {})
+	authority := issue(t, "authority", nil, true)
+	ref := filter.Reference{Purpose: filter.ClientAuthority, Namespace: "shop", Name: "ca"}
+	content, _ := filter.Read(ref, map[string][]byte{"ca.crt": pemOf(authority)})
+	anna := issue(t, "anna", authority, false)
+	route := *toBackend()(nil)
+	route.Filters = &filter.Filters{ClientTLS: &filter.ClientTLS{Authorities: ref, Depth: 1}}
+	table := tableFor(up)
+	table.Listeners["web"].Protocol = l7.HTTPS
+	table.Listeners["web"].Certificates = table.Listeners["web"].Certificates.Set("", l7.CertificateID{Name: "server"})
+	var now atomic.Pointer[time.Time]
+	set := func(at time.Time) { now.Store(&at) }
+	set(time.Now())
+	p := startChanged(t, Config{}, table, to(&route), func(p *Proxy) {
+		p.asks = func(*l7.Routes, string) bool { return true }
+		p.today = func() time.Time { return *now.Load() }
+	})
+	p.SetCertificates(Certificates{{Name: "server"}: issue(t, "shop.example", nil, false)})
+	p.SetContents(Contents{ref: content})
+	for _, h2 := range []bool{false, true} {
+		set(time.Now())
+		transport := &http.Transport{ForceAttemptHTTP2: h2, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*anna}}}
+		defer transport.CloseIdleConnections()
+		for i, c := range []struct {
+			at   time.Time
+			want int
+		}{{time.Now(), 200}, {anna.Leaf.NotAfter, 200}, {anna.Leaf.NotAfter.Add(time.Nanosecond), 400}, {anna.Leaf.NotAfter.Add(time.Hour), 400}, {time.Now(), 200}} {
+			set(c.at)
+			if i == 4 { // what has failed once begins to hold again only in tests
+				p.SetContents(Contents{ref: {Authorities: content.Authorities}})
+			}
+			before := p.tally.listener("web").accepted.Load()
+			response, err := transport.RoundTrip(&http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: p.Addresses("web")[0].String()}, Header: http.Header{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+			if response.StatusCode != c.want || i > 0 && p.tally.listener("web").accepted.Load() != before {
+				t.Errorf("HTTP/2 %t, %d: %d, want %d", h2, i, response.StatusCode, c.want)
+			}
 		}
 	}
 }

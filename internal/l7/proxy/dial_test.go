@@ -141,6 +141,7 @@ func TestForbidden(t *testing.T) {
 		"127.0.0.1": true, "127.9.9.9": true, "::1": true, "::ffff:127.0.0.1": true, "169.254.169.254": true, "fe80::1": true, "fe80::1%eth0": true,
 		"0.0.0.0": true, "0.1.2.3": true, "::": true, "224.0.0.1": true, "ff02::1": true, "255.255.255.255": true, "240.0.0.1": true,
 		"64:ff9b::7f00:1": true, "64:ff9b::a9fe:a9fe": true, "64:ff9b::102:304": false, "fd00:ec2::254": true, "100.100.100.200": true, "192.0.0.192": true,
+		"2002:7f00:1::": true, "2002:a9fe:a9fe::1": true, "2002:102:304::1": false, "::127.0.0.1": true, "::a00:1": false, "fec0::1": true,
 		"10.0.0.1": false, "192.0.2.1": false, "2001:db8::1": false, "fd00::1": false, "::ffff:10.0.0.1": false,
 	} {
 		if got := forbidden(netip.MustParseAddr(text)); got != want {
@@ -149,5 +150,52 @@ func TestForbidden(t *testing.T) {
 	}
 	if !forbidden(netip.Addr{}) {
 		t.Error("no address is allowed")
+	}
+}
+
+// TestReach holds what an administrator's ranges change, and that the addresses which
+// the process has are not reached, also those that it gets later.
+func TestReach(t *testing.T) {
+	prefixes := func(texts ...string) (all []netip.Prefix) {
+		for _, text := range texts {
+			all = append(all, netip.MustParsePrefix(text))
+		}
+		return all
+	}
+	has := []net.Addr{&net.IPNet{IP: net.ParseIP("10.1.0.9")}, &net.IPNet{IP: net.ParseIP("2001:db8::9")}}
+	own := &ownAddresses{list: func() ([]net.Addr, error) { return has, nil }}
+	r := reach{allowed: prefixes("127.0.0.9/32", "10.96.0.0/24"), denied: prefixes("10.96.0.0/12", "192.0.2.0/24"), own: own}
+	for text, want := range map[string]bool{
+		"127.0.0.9": false, "::ffff:127.0.0.9": false, "127.0.0.8": true, "10.96.0.1": false, "10.97.0.1": true, "::ffff:192.0.2.1": true, "198.51.100.1": false,
+		"10.1.0.9": true, "::ffff:10.1.0.9": true, "2001:db8::9": true, "10.1.0.8": false,
+	} {
+		if got := r.forbids(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: %t", text, got)
+		}
+	}
+	has = []net.Addr{&net.IPNet{IP: net.ParseIP("10.1.0.8")}}
+	own.read = own.read.Add(-2 * ownAge)
+	if !r.forbids(netip.MustParseAddr("10.1.0.8")) || r.forbids(netip.MustParseAddr("10.1.0.9")) {
+		t.Error("a new address is not seen")
+	}
+}
+
+// TestReservedPort holds that no endpoint is a port of the process that is for nobody's
+// requests.
+func TestReservedPort(t *testing.T) {
+	up := serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("it is reached") })
+	p := start(t, Config{ReservedPorts: []uint16{up.Port()}}, tableFor(up), toBackend())
+	if got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502") || !strings.Contains(got, "not connected to") {
+		t.Errorf("%.200q", got)
+	}
+	p.own.list = func() ([]net.Addr, error) { return []net.Addr{&net.IPNet{IP: net.ParseIP("10.1.0.9")}}, nil }
+	p.own.all = nil
+	for text, want := range map[string]bool{"10.1.0.9": true, "::ffff:10.1.0.9": true, "10.1.0.8": false} {
+		if got := p.reserved(netip.AddrPortFrom(netip.MustParseAddr(text), up.Port())); got != want {
+			t.Errorf("%s: %t", text, got)
+		}
+		if p.reserved(netip.AddrPortFrom(netip.MustParseAddr(text), up.Port()+1)) {
+			t.Errorf("%s: another port is reserved", text)
+		}
 	}
 }

@@ -276,7 +276,7 @@ func (w *tenants) data(table l7.Table) {
 }
 
 // at is where a listener is.
-func (w *tenants) at(name string) string { return w.Addresses(name)[0].String() }
+func (w *tenants) at(name string) string { return fmt.Sprint("127.0.0.77:", w.ports[name]) }
 
 // get asks for a path of a host, by HTTP, or by HTTPS and HTTP/2, from an address of loopback,
 // with fields "NAME: VALUE". It returns the status, 0 if there is no answer, and all that the

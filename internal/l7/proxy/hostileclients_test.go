@@ -76,8 +76,8 @@ func frames(write func(f *http2.Framer, encoder *hpack.Encoder, block *strings.B
 	}
 }
 
-// list encodes a header list for the tenant's host.
-func list(e *hpack.Encoder, block *strings.Builder, fields ...string) []byte {
+// headerList encodes a header list for the tenant's host.
+func headerList(e *hpack.Encoder, block *strings.Builder, fields ...string) []byte {
 	block.Reset()
 	for i, fields := 0, append([]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "evil.example"}, fields...); i < len(fields); i += 2 {
 		e.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
@@ -122,7 +122,7 @@ func sieges() map[string]siege {
 		}, times: 100},
 		"rapid reset": {listener: "http", times: 5, once: frames(func(f *http2.Framer, e *hpack.Encoder, block *strings.Builder) (err error) {
 			for id := uint32(1); err == nil; id += 2 {
-				if err = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: list(e, block), EndHeaders: true, EndStream: true}); err == nil {
+				if err = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: headerList(e, block), EndHeaders: true, EndStream: true}); err == nil {
 					err = f.WriteRSTStream(id, http2.ErrCodeCancel)
 				}
 			}
@@ -130,28 +130,28 @@ func sieges() map[string]siege {
 		})},
 		"resets provoked": {listener: "http", times: 5, once: frames(func(f *http2.Framer, e *hpack.Encoder, block *strings.Builder) (err error) {
 			for id := uint32(1); err == nil; id += 2 {
-				if err = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: list(e, block), EndHeaders: true, EndStream: true}); err == nil {
+				if err = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: headerList(e, block), EndHeaders: true, EndStream: true}); err == nil {
 					err = f.WriteWindowUpdate(id, 0)
 				}
 			}
 			return err
 		})},
 		"CONTINUATION": {listener: "http", times: 5, once: frames(func(f *http2.Framer, e *hpack.Encoder, block *strings.Builder) error {
-			err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: list(e, block)})
+			err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: headerList(e, block)})
 			for err == nil {
 				err = f.WriteContinuation(1, false, []byte("\x00\x01a\x01b"))
 			}
 			return err
 		})},
 		"empty CONTINUATION": {listener: "http", times: 5, once: frames(func(f *http2.Framer, e *hpack.Encoder, block *strings.Builder) error {
-			err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: list(e, block)})
+			err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: headerList(e, block)})
 			for err == nil {
 				err = f.WriteContinuation(1, false, nil)
 			}
 			return err
 		})},
 		"list of 1 MB": {listener: "http", times: 5, once: frames(func(f *http2.Framer, e *hpack.Encoder, block *strings.Builder) error {
-			b := list(e, block, "a", large)
+			b := headerList(e, block, "a", large)
 			err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: b[:16000]})
 			for b = b[16000:]; err == nil && len(b) > 0; b = b[min(len(b), 16000):] {
 				err = f.WriteContinuation(1, len(b) <= 16000, b[:min(len(b), 16000)])
@@ -159,7 +159,7 @@ func sieges() map[string]siege {
 			return err
 		})},
 		"HPACK bomb": {listener: "http", times: 5, once: frames(func(f *http2.Framer, e *hpack.Encoder, block *strings.Builder) (err error) {
-			first := list(e, block, "a", strings.Repeat("x", 3900))
+			first := headerList(e, block, "a", strings.Repeat("x", 3900))
 			for id := uint32(1); err == nil; id += 2 {
 				err = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true, EndHeaders: true, BlockFragment: append(first, strings.Repeat("\xbe", 10_000)...)})
 				first = nil
@@ -173,7 +173,7 @@ func sieges() map[string]siege {
 			block := new(strings.Builder)
 			e := hpack.NewEncoder(block)
 			for id := uint32(1); id < 32; id += 2 {
-				f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: list(e, block), EndHeaders: true, EndStream: true})
+				f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: headerList(e, block), EndHeaders: true, EndStream: true})
 			}
 			<-ctx.Done()
 		}},
@@ -182,7 +182,7 @@ func sieges() map[string]siege {
 		"WINDOW_UPDATE": {listener: "http", times: 5, once: flood(func(f *http2.Framer) error { return f.WriteWindowUpdate(0, 1) })},
 		"PRIORITY":      {listener: "http", times: 5, once: flood(func(f *http2.Framer) error { return f.WritePriority(1, http2.PriorityParam{}) })},
 		"empty DATA": {listener: "http", times: 5, once: frames(func(f *http2.Framer, e *hpack.Encoder, block *strings.Builder) error {
-			err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: list(e, block), EndHeaders: true})
+			err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: headerList(e, block), EndHeaders: true})
 			for err == nil {
 				err = f.WriteData(1, false, nil)
 			}

@@ -61,6 +61,8 @@ type Proxy struct {
 	// mirrors has a place for each copy of a request that is under way, by the namespace
 	// whose it is.
 	mirrors *portions[string]
+	// inspecting has a place for each processor that rules may be evaluated on.
+	inspecting chan struct{}
 	// today is time.Now.
 	today  func() time.Time
 	checks checks
@@ -147,6 +149,7 @@ func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
 // filters prepares what Filters of Routes need.
 func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
+	p.inspecting = make(chan struct{}, (p.shards+1)/2)
 	p.mirrors = newPortions[string](maxMirrors)
 	p.decisions.of = map[string]*decided{}
 	p.limiters.of = map[desired.Ref]*limiter{}
@@ -186,8 +189,10 @@ func (p *Proxy) everyTick() func(now int64) {
 		}
 		next = after(now, interval)
 		for _, b := range p.state.Load().backends.All() {
-			p.shield(func() { b.look(now) })
-			p.shield(func() { p.check(b, now) })
+			p.shield(func() {
+				b.look(now)
+				p.check(b, now)
+			})
 			for _, e := range b.all {
 				p.shield(func() { e.prune(now - int64(p.config.UpstreamIdleTimeout)) })
 			}

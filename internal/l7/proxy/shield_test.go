@@ -134,7 +134,11 @@ func TestMirrorPanics(t *testing.T) {
 	if status := ask(t, p, "GET", "/").StatusCode; status != 200 {
 		t.Error(status)
 	}
-	until(t, func() bool { return p.tally.panics.Load() == 1 && len(p.mirrors) == 0 })
+	until(t, func() bool {
+		p.mirrors.mu.Lock()
+		defer p.mirrors.mu.Unlock()
+		return p.tally.panics.Load() == 1 && p.mirrors.taken == 0
+	})
 }
 
 // writer is an output that f writes to.

@@ -100,6 +100,7 @@ type passage struct {
 	meter *streamMeter
 	tries []accesslog.Try
 	from  *backend
+	with  *endpoint // which has the connection, once there is one
 	up    *socket
 	idle  time.Duration
 	// forth and back are how many bytes have been passed on.
@@ -120,6 +121,11 @@ func (p *passage) run() {
 	p.meter.open.Add(1)
 	defer p.meter.open.Add(-1)
 	status, reason := p.connect()
+	defer func() {
+		if p.with != nil {
+			p.with.active.Add(-1)
+		}
+	}()
 	if status == passedOn {
 		reason = p.carry()
 	} else {
@@ -147,11 +153,13 @@ func (p *passage) connect() (status int, reason string) {
 	err := errAbsent
 	var failed *endpoint
 	for range p.proxy.config.Tries {
-		e := p.from.choose(p.proxy.algorithm(p.from), failed, p.begin)
+		e := p.from.chooseFor(client.Addr(), p.proxy.algorithm(p.from), failed, p.proxy.clock.now())
 		if e == nil {
 			break
 		}
 		if err = p.try(e); err == nil {
+			e.active.Add(1)
+			p.with = e
 			break
 		}
 		failed = e
@@ -182,6 +190,7 @@ func (p *passage) try(e *endpoint) error {
 	begin := p.proxy.clock.now()
 	t := accesslog.Try{Asked: time.Duration(begin - p.begin), Address: e.address, Host: e.host, Port: e.port, Connect: -1, Header: -1}
 	up, err := p.proxy.dial(e, nil, orDefault(p.stream.Connect, p.proxy.config.ConnectTimeout))
+	p.from.note(e, 0, err, p.proxy.clock.now())
 	t.Took = time.Duration(p.proxy.clock.now() - begin)
 	if err == nil {
 		p.up, t.Connect, t.Status = up.socket, t.Took, passedOn

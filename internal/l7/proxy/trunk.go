@@ -19,6 +19,10 @@ const (
 // errBusy is that an endpoint takes no more requests at the moment.
 var errBusy = errors.New("the endpoint takes no more requests")
 
+// errShared is that a connection could not be made which several requests have waited for:
+// one of them has the error without this.
+var errShared = errors.New("the connection was for several requests")
+
 // trunk is a connection of HTTP/2 to an endpoint, which carries many requests.
 type trunk struct {
 	mux
@@ -113,7 +117,9 @@ func (x *exchange) open(e *endpoint, secure *securePool, from *pool) (*trunk, *h
 		if t, s := from.trunks.open(x.toHEAD); s != nil {
 			return t, s, nil
 		}
+		own := false
 		_, err, _ := from.trunks.dialing.Do("", func() (any, error) {
+			own = true
 			up, err := x.dial(e, secure)
 			if err == nil {
 				err = x.proxy.lay(up, &from.trunks)
@@ -121,6 +127,9 @@ func (x *exchange) open(e *endpoint, secure *securePool, from *pool) (*trunk, *h
 			return nil, err
 		})
 		if err != nil {
+			if !own {
+				err = errors.Join(errShared, err)
+			}
 			return nil, nil, err
 		}
 	}
