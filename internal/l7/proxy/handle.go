@@ -177,7 +177,7 @@ func (x *exchange) mayUpgrade() bool {
 	if len(wanted) == 0 || !x.request.Bodyless() || x.request.Minor == 0 {
 		return false
 	}
-	for _, name := range x.proxy.config.Upgrades {
+	for _, name := range x.proxy.settings().Upgrades {
 		if strings.EqualFold(name, text(wanted)) {
 			return true
 		}
@@ -327,7 +327,7 @@ func (x *exchange) over(up *upstream) error {
 		_ = up.Close()
 		return err
 	}
-	up.pool.put(up, x.shard, x.proxy.config.MaxIdle, x.at)
+	up.pool.put(up, x.shard, x.proxy.settings().MaxIdle, x.at)
 	return nil
 }
 

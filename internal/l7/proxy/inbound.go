@@ -32,7 +32,7 @@ func (m *session) answer(s *http2.Stream) {
 	defer p.serving.Done()
 	defer p.answered(m.conn.guest)
 	defer m.rescue()
-	w := p.works.Get().(*work)
+	w := p.take()
 	d := &w.inbound
 	*d = inbound{session: m, s: s, work: w, interest: interest{version: http20, guard: &m.mu, body: d}}
 	m.mu.Lock()
@@ -136,7 +136,7 @@ func (d *inbound) data(b []byte, how part) bool {
 		d.h2.SendHeader(d.s, block, end && len(before)+len(b) == 0)
 	}
 	if !d.waits || len(before)+len(b) > 0 {
-		timeout := d.proxy.config.WriteTimeout
+		timeout := d.proxy.settings().WriteTimeout
 		if !d.send(d.s, before, end && len(b) == 0, timeout, &d.pace) || len(b) > 0 && !d.send(d.s, b, end, timeout, &d.pace) {
 			return false
 		}
@@ -181,7 +181,7 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 			return dst, false, errClient
 		}
 		now := d.proxy.clock.now()
-		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, b.least(d.proxy.config.MinRate)))
+		s.GotBy = after(now, b.pace.patience(d.proxy.settings().BodyTimeout, b.least(d.proxy.settings().MinRate)))
 		d.wait(s.Got)
 		then := d.proxy.clock.now()
 		b.pace.add(len(s.Body()), then-now)

@@ -42,7 +42,7 @@ type inbound3 struct {
 }
 
 func newInbound3(c *conn, w http.ResponseWriter, r *http.Request) *inbound3 {
-	d := &inbound3{conn: c, work: c.proxy.works.Get().(*work), to: w, control: http.NewResponseController(w), from: r.Body}
+	d := &inbound3{conn: c, work: c.proxy.take(), to: w, control: http.NewResponseController(w), from: r.Body}
 	d.version, d.guard, d.body = http30, &d.mu, d
 	return d
 }
@@ -160,7 +160,7 @@ func (d *inbound3) gather() {
 
 // fill reads a part of the body into the buffer.
 func (d *inbound3) fill(b *body) error {
-	config, clock := &d.conn.proxy.config, d.conn.proxy.clock
+	config, clock := d.conn.proxy.settings(), d.conn.proxy.clock
 	now := clock.now()
 	d.mu.Lock()
 	if d.stopped {
@@ -295,7 +295,7 @@ func (d *inbound3) data(b []byte, how part) bool {
 
 // patient sets until when the client has to take what comes next.
 func (d *inbound3) patient() {
-	config := &d.conn.proxy.config
+	config := d.conn.proxy.settings()
 	_ = d.control.SetWriteDeadline(time.Now().Add(d.pace.patience(config.WriteTimeout, config.MinRate)))
 }
 

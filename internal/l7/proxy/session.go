@@ -45,7 +45,7 @@ func (c *conn) http2(first []byte) {
 	c.idle.Store(false)
 	c.socket.arm(0)
 	m := &session{conn: c}
-	config := &c.proxy.config
+	config := c.proxy.settings()
 	h2 := http2.NewServer(http2.Limits{
 		Head: config.MaxHead, Fields: config.MaxFields, Streams: config.MaxStreams, StreamWindow: streamWindow, ConnWindow: sessionWindow,
 	})
@@ -219,7 +219,7 @@ func (m *session) watch(now int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mux.watch(now)
-	c, config := m.conn, &m.proxy.config
+	c, config := m.conn, m.proxy.settings()
 	active := m.h2.Active() > 0
 	switch {
 	case active:
