@@ -99,6 +99,8 @@ func set(t *testing.T, words []string, config *Config) {
 	switch words[0] {
 	case "ingressNginx":
 		config.IngressNginx = true
+	case "ownHosts":
+		config.OwnHosts = true
 	case "parametersAsSent":
 		config.ParametersAsSent = true
 	case "configMap": // KEY=VALUE...
