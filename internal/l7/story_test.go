@@ -70,6 +70,8 @@ func set(t *testing.T, words []string, config *Config) {
 		config.IngressNginx = true
 	case "modSecurity":
 		config.ModSecurity = true
+	case "ownHosts":
+		config.OwnHosts = true
 	case "parametersAsSent":
 		config.ParametersAsSent = true
 	case "configMap": // KEY=VALUE...
