@@ -83,7 +83,8 @@ type Proxy struct {
 	// laid are connections of HTTP/2 to endpoints.
 	laid sync.WaitGroup
 
-	// mu guards Start, Apply and Close, and listeners.
+	tickets tickets
+	// mu guards Start, Apply and Close, listeners and tickets.
 	mu        sync.Mutex
 	listeners map[string]*listener
 	closed    bool
@@ -189,6 +190,7 @@ func (p *Proxy) everyTick() func(now int64) {
 				e.prune(now - int64(p.config.UpstreamIdleTimeout))
 			}
 		}
+		p.lookAtTickets(time.Now())
 		p.tally.prune(now)
 		p.guests.prune()
 		p.limiters.prune(now - int64(forgetLimits))
