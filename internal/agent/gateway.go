@@ -42,7 +42,7 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 		return pipeline{}, err
 	}
 	plane := &gatewayPlane{
-		proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log), challenges: newChallenges(a.options.Config, a.log),
+		proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log), challenges: newChallenges(a.options.Config, a.log), tickets: newTicketing(a.options.Config, a.log),
 		stapling: a.options.Kept.staples(a.options.Config.Gateway.OCSPStapling, a.log), later: later,
 		said: &said{log: a.log, all: a.options.Dir != ""},
 	}
@@ -73,6 +73,7 @@ type gatewayPlane struct {
 	credentials *credentials
 	contents    *contents
 	challenges  *challenges
+	tickets     *ticketing
 	stapling    *stapling
 	// orders is what orders certificates in this process; nil: nothing does.
 	orders *folderOrders
@@ -98,6 +99,7 @@ func (p *gatewayPlane) Apply(ctx context.Context, want l7.Table) error {
 	if !p.began || !sameNames(p.wants, want) {
 		names := namesIn(want)
 		maps.Copy(names, p.challenges.names)
+		names[p.tickets.name] = true
 		p.data.Want(names)
 	}
 	p.wants = want
@@ -136,6 +138,7 @@ func (p *gatewayPlane) takeData(t l7.Table) {
 	p.proxy.SetCertificates(p.stapling.offer(p.credentials.certificates(data)))
 	p.proxy.SetContents(p.contents.read(t, data))
 	p.proxy.SetAnswers(p.challenges.read(data))
+	p.proxy.SetTicketSecret(p.tickets.read(data))
 }
 
 // followData takes what objects hold as that changes.
@@ -185,7 +188,7 @@ func (p *gatewayPlane) Describe() []string {
 		}
 	}
 	slices.Sort(missing)
-	return slices.Concat(p.later, p.said.lines(), lines, p.orders.notes(), missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
+	return slices.Concat(p.later, p.said.lines(), lines, p.orders.notes(), missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems(), p.tickets.problems())
 }
 
 // namesIn returns the Secrets and ConfigMaps that a Table names.

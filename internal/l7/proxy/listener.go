@@ -94,6 +94,7 @@ func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener)
 	l.last.Store(p.state.Load())
 	if spec.Protocol == l7.HTTPS {
 		l.tls = l.tlsConfig()
+		p.giveTickets(l.tls)
 	}
 	if l.tls != nil && p.config.HTTP3 {
 		l.openHTTP3(ctx)

@@ -91,7 +91,8 @@ type Proxy struct {
 	// laid are connections of HTTP/2 to endpoints.
 	laid sync.WaitGroup
 
-	// mu guards Start, Apply and Close, and listeners.
+	tickets tickets
+	// mu guards Start, Apply and Close, listeners and tickets.
 	mu        sync.Mutex
 	listeners map[string]*listener
 	// udp are the listeners of UDP, flows the places for their sessions.
@@ -196,6 +197,7 @@ func (p *Proxy) everyTick() func(now int64) {
 				p.shield(func() { e.prune(now - int64(p.settings().UpstreamIdleTimeout)) })
 			}
 		}
+		p.shield(func() { p.lookAtTickets(time.Now()) })
 		p.shield(func() { p.tally.prune(now) })
 		p.shield(p.guests.prune)
 		p.shield(func() { p.limiters.prune(now - int64(forgetLimits)) })

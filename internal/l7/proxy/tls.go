@@ -12,7 +12,7 @@ import (
 var errNoCertificate = errors.New("no certificate for this name")
 
 // tlsConfig returns how a listener accepts connections: with TLS 1.2 or 1.3, whose
-// session tickets crypto/tls makes and changes by itself, and the certificate that
+// session tickets crypto/tls makes, with keys of its own unless there is a secret, and the certificate that
 // the state of the moment has for the name that the client asks for.
 func (l *listener) tlsConfig() *tls.Config {
 	config := &tls.Config{

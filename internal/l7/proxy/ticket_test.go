@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
+)
+
+// visit makes a connection, and reports whether it takes a session up again. Tickets of
+// TLS 1.3 come behind the handshake, so something is asked for too.
+func visit(t *testing.T, address string, cache tls.ClientSessionCache, version uint16) bool {
+	t.Helper()
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, ServerName: "example.com", ClientSessionCache: cache, MaxVersion: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
+	if got, err := io.ReadAll(conn); err != nil || !bytes.HasSuffix(got, []byte("hello")) {
+		t.Fatalf("%q, error %v", got, err)
+	}
+	return conn.ConnectionState().DidResume
+}
+
+// TestTicketsShared holds that a session that one proxy began is taken up again by another
+// one that has the same secret, in this period of its keys and the next ones, and by no
+// other.
+func TestTicketsShared(t *testing.T) {
+	up := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
+	secret := bytes.Repeat([]byte("s"), MinTicketSecret)
+	proxyWith := func(secret []byte) *Proxy {
+		p := startTLSWith(t, Config{}, up)
+		p.SetTicketSecret(secret)
+		return p
+	}
+	first, second := proxyWith(secret), proxyWith(bytes.Clone(secret))
+	other, none, short := proxyWith(bytes.Repeat([]byte("x"), MinTicketSecret)), proxyWith(nil), proxyWith(secret[1:])
+	// One whose listener opens when the secret is there.
+	later := start(t, Config{}, l7.Table{}, toBackend())
+	later.SetTicketSecret(secret)
+	later.SetCertificates(*first.certificates.Load())
+	if err := later.Apply(context.Background(), first.state.Load().table); err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for name, c := range map[string]struct {
+			then    *Proxy
+			periods int64
+			want    bool
+		}{
+			"the same": {first, 0, true}, "a replica": {second, 0, true}, "one with another listener": {later, 0, true}, "its clock is behind": {second, -1, true},
+			"after a period": {second, 1, true}, "after two": {second, ticketPeriods, true}, "after three": {second, ticketPeriods + 1, false},
+			"another secret": {other, 0, false}, "no secret": {none, 0, false}, "a short secret": {short, 0, false},
+		} {
+			cache := tls.NewLRUClientSessionCache(1)
+			if visit(t, first.Addresses("web")[0].String(), cache, version) {
+				t.Errorf("%s: resumed at first", name)
+			}
+			at := c.then.Addresses("web")[0].String()
+			period := ticketPeriodOf(time.Now())
+			func() {
+				c.then.mu.Lock() // so that it does not look at the time itself
+				defer c.then.mu.Unlock()
+				c.then.turnTickets(period + c.periods)
+				if got := visit(t, at, cache, version); got != c.want {
+					t.Errorf("%x, %s: resumed %t, want %t", version, name, got, c.want)
+				}
+			}()
+			c.then.lookAtTickets(time.Now())
+		}
+	}
+}
+
+// TestTicketKeys holds that keys of one period are those of the next one's past, and all
+// others differ.
+func TestTicketKeys(t *testing.T) {
+	secret := bytes.Repeat([]byte("s"), MinTicketSecret)
+	now, _ := ticketKeys(secret, 1000)
+	next, _ := ticketKeys(secret, 1001)
+	if len(now) != 4 || next[1] != now[0] || next[2] != now[1] || next[0] != now[3] || slices.Contains(now, next[3]) || now[0] == now[1] {
+		t.Error("keys of two periods do not fit")
+	}
+}
