@@ -42,7 +42,7 @@ bench-dns: ## Measure DNS beside CoreDNS, Knot and unbound and write docs/benchm
 	@./hack/bench-dns.sh
 
 .PHONY: bench-l7
-bench-l7: ## Measure the L7 engine beside nginx, HAProxy, Traefik and Caddy and write docs/benchmarks/l7.md (as root, twenty minutes)
+bench-l7: ## Measure the L7 engine beside nginx, HAProxy, Traefik and Caddy and write docs/benchmarks/l7.md (as root, half an hour)
 	@./hack/bench-l7.sh
 
 .PHONY: bench-loadbalancer

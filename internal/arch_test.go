@@ -258,7 +258,7 @@ func TestImports(t *testing.T) {
 var features = []string{"lb", "dns", "ipam", "announce", "l7", "mesh"}
 
 // pure are the folders that do nothing but compute.
-var pure = append([]string{"pmap", "desired", "compile", "config", "dns/corefile", "dns/rules", "l7/nginx", "l7/http1", "l7/http2", "l7/filter", "l7/htpasswd", "l7/migrate", "l7/accesslog", "l7/tracing"}, features...)
+var pure = append([]string{"pmap", "desired", "compile", "config", "dns/corefile", "dns/rules", "l7/nginx", "l7/http1", "l7/http2", "l7/filter", "l7/htpasswd", "l7/migrate", "l7/accesslog", "l7/tracing", "l7/waf"}, features...)
 
 // worldly are the standard packages that no pure folder imports.
 var worldly = []string{"os", "os/exec", "net", "net/http", "log", "log/slog", "syscall", "math/rand", "math/rand/v2"}

@@ -40,6 +40,9 @@ type Options struct {
 	ConfigFile string
 	// Dir is a folder of manifests to serve by, instead of a cluster.
 	Dir string
+	// ACMEDir is a directory for the certificates that a process with Dir orders; empty:
+	// it orders none.
+	ACMEDir string
 	// Planes are the names of the planes to run: lb, announce, dns, gateway, ipam, status.
 	Planes []string
 	// Node is the name of the Node object of this machine.
@@ -122,9 +125,11 @@ type Agent struct {
 	leaderships []*leadership
 	announces   func() []Announced                   // of a process with plane announce; else nil
 	peers       func() ([]Session, []AnnouncedRoute) // likewise
-	dnsTop      http.Handler                         // of a process with plane dns; else nil
-	registry    *prometheus.Registry
-	started     time.Time
+	// ingressEvents is where a gateway says what is wrong; nil for a folder.
+	ingressEvents *kube.IngressEvents
+	dnsTop        http.Handler // of a process with plane dns; else nil
+	registry      *prometheus.Registry
+	started       time.Time
 
 	revision atomic.Uint64
 	synced   atomic.Bool
@@ -203,7 +208,14 @@ func (a *Agent) newPlane(name string, client *kube.Client) ([]pipeline, error) {
 		p, err := a.newDNS()
 		return []pipeline{p}, err
 	case "gateway":
-		p, err := a.newGateway(a.newData(client))
+		data, err := a.newData(client)
+		if err != nil {
+			return nil, err
+		}
+		if client != nil {
+			a.ingressEvents = kube.NewIngressEvents(client)
+		}
+		p, err := a.newGateway(data)
 		return []pipeline{p}, err
 	case "status":
 		if a.options.Config.Gateway.Service == "" {

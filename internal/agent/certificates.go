@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
@@ -103,16 +102,9 @@ func (c *certificates) Describe() []string {
 	if !c.orders.leading.Load() {
 		return lines
 	}
-	valid, all, now := 0, c.last.Load().Certificates, time.Now()
-	for _, one := range all {
-		if one.NotAfter.After(now) {
-			valid++
-			continue
-		}
-		lines = append(lines, fmt.Sprintf("there is no valid certificate in Secret %s for %v", one.Secret, one.Hosts))
-	}
-	lines[0] += fmt.Sprintf("; of %d that are wanted, %d are valid", len(all), valid)
-	return lines[:min(len(lines), maxNotes)]
+	total, missing := certificateNotes(c.last.Load().Certificates)
+	lines[0] += "; " + total
+	return append(lines, missing...)
 }
 
 // maxNotes is how many lines a plane may say of itself.

@@ -67,6 +67,13 @@ func (c *contents) read(t l7.Table, data dataMap) proxy.Contents {
 	return all
 }
 
+// wrong is how much of an object cannot be used.
+func (c *contents) wrong(r filter.Reference) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.last[r].wrong)
+}
+
 // problems says what of the objects cannot be used.
 func (c *contents) problems() []string {
 	c.mu.Lock()

@@ -40,7 +40,7 @@ type credentials struct {
 func newCredentials(log *slog.Logger) *credentials {
 	c := &credentials{
 		log: log, parsed: proxy.Certificates{}, wrong: map[desired.Name]error{},
-		expiry: prometheus.NewDesc("fairlead_gateway_certificate_expiry_seconds", "When the certificate of a Secret ends, as Unix time.", []string{"namespace", "name"}, nil),
+		expiry: prometheus.NewDesc("fairlead_gateway_certificate_expiry_timestamp_seconds", "When the certificate in a Secret ends, in seconds since 1970.", []string{"namespace", "secret"}, nil),
 	}
 	standard, err := selfSigned()
 	if err != nil {
@@ -91,15 +91,30 @@ func (c *credentials) problems() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var lines []string
-	for name, err := range c.wrong {
-		instead := "its hosts get the default certificate"
-		if c.parsed[l7.CertificateID(name)] != nil {
-			instead = "its hosts get what it held before"
-		}
-		lines = append(lines, fmt.Sprintf("Secret %s: %v; %s", name, err, instead))
+	for name := range c.wrong {
+		lines = append(lines, c.describe(name))
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// problem says why a Secret is no certificate; "" if it is one.
+func (c *credentials) problem(name desired.Name) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.describe(name)
+}
+
+func (c *credentials) describe(name desired.Name) string {
+	err := c.wrong[name]
+	if err == nil {
+		return ""
+	}
+	instead := "its hosts get the default certificate"
+	if c.parsed[l7.CertificateID(name)] != nil {
+		instead = "its hosts get what it held before"
+	}
+	return fmt.Sprintf("Secret %s: %v; %s", name, err, instead)
 }
 
 func parseCertificate(s *kube.Data) (*tls.Certificate, error) {
@@ -146,13 +161,21 @@ func selfSigned() (*tls.Certificate, error) {
 // Describe implements prometheus.Collector.
 func (c *credentials) Describe(out chan<- *prometheus.Desc) { out <- c.expiry }
 
+// maxExpiries bounds the certificates that metrics tell apart.
+const maxExpiries = 10_000
+
 // Collect implements prometheus.Collector.
 func (c *credentials) Collect(out chan<- prometheus.Metric) {
 	c.mu.Lock()
 	all := c.parsed
 	c.mu.Unlock()
+	series := 0
 	for id, certificate := range all {
+		if series == maxExpiries {
+			break
+		}
 		if id != (l7.CertificateID{}) && certificate.Leaf != nil {
+			series++
 			out <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, float64(certificate.Leaf.NotAfter.Unix()), id.Namespace, id.Name)
 		}
 	}

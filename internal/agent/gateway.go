@@ -51,6 +51,12 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
 		return l7.Compile(s, last, config)
 	}
+	if made, ok := data.(secretData); ok {
+		if err := a.orderInFolder(plane, made); err != nil {
+			return pipeline{}, err
+		}
+	}
+	a.warnOfObjects(plane)
 	line := newPipeline("gateway", plane, compile, func(t l7.Table) uint64 { return t.Revision }, a.log)
 	a.services = append(a.services, plane.followData, plane.stapling.run)
 	a.registry.MustRegister(p.Collector(), plane.credentials)
@@ -65,6 +71,8 @@ type gatewayPlane struct {
 	contents    *contents
 	challenges  *challenges
 	stapling    *stapling
+	// orders is what orders certificates in this process; nil: nothing does.
+	orders *folderOrders
 	// taking is held while the proxy is given what objects hold.
 	taking sync.Mutex
 
@@ -91,7 +99,9 @@ func (p *gatewayPlane) Apply(ctx context.Context, want l7.Table) error {
 		p.firstData(ctx)
 		p.began = true
 	}
-	return p.proxy.Apply(ctx, want)
+	err := p.proxy.Apply(ctx, want)
+	p.orders.offer(&want)
+	return err
 }
 
 // firstData waits for what the first Table names: with it a replica that has begun
@@ -166,7 +176,7 @@ func (p *gatewayPlane) Describe() []string {
 		}
 	}
 	slices.Sort(missing)
-	return slices.Concat(lines, missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
+	return slices.Concat(lines, p.orders.notes(), missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
 }
 
 // namesIn returns the Secrets and ConfigMaps that a Table names.

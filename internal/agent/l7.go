@@ -17,7 +17,7 @@ import (
 
 // L7Config returns what the configuration says about Ingresses.
 func L7Config(c config.Config) l7.Config {
-	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent, OwnHosts: !c.Gateway.SharedHosts}
+	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent, Passthrough: c.Gateway.TLSPassthrough, ModSecurity: c.Gateway.ModSecurity, OwnHosts: !c.Gateway.SharedHosts}
 	made.HTTPPort, made.HTTPSPort = c.Gateway.HTTPPort, c.Gateway.HTTPSPort
 	if c.Gateway.DefaultCertificate != "" {
 		made.DefaultCertificate = l7.CertificateID(parseName(c.Gateway.DefaultCertificate))

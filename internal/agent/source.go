@@ -39,11 +39,15 @@ func (a *Agent) newSource() (*kube.Client, error) {
 }
 
 // newData returns where the gateway gets Secrets and ConfigMaps from.
-func (a *Agent) newData(client *kube.Client) dataSource {
+func (a *Agent) newData(client *kube.Client) (dataSource, error) {
 	if folder, ok := a.objects.(*kube.Folder); ok {
-		return folder
+		if a.options.ACMEDir == "" {
+			return folder, nil
+		}
+		made, err := openSecretDir(a.options.ACMEDir, folder)
+		return secretData{made}, err
 	}
 	data := kube.NewDataWatcher(client, a.log)
 	a.services = append(a.services, data.Run)
-	return data
+	return data, nil
 }

@@ -15,10 +15,10 @@ import (
 
 // served is what the command line says of a process without a cluster.
 type served struct {
-	dir, config, http, level string
-	httpPort, httpsPort      uint16
-	dns                      []string
-	nginx, http3             bool
+	dir, config, http, level, acmeDir string
+	httpPort, httpsPort               uint16
+	dns                               []string
+	nginx, http3                      bool
 }
 
 func newRun() *cobra.Command {
@@ -56,6 +56,7 @@ was there before in force. Ctrl-C lets requests end before the process does.`,
 	cmd.Flags().StringSliceVar(&s.dns, "dns", nil, "also answer DNS queries at ADDRESS:PORT, by UDP and TCP")
 	cmd.Flags().BoolVar(&s.nginx, "ingress-nginx", false, "also serve the classes of ingress-nginx (migration.ingressNginx)")
 	cmd.Flags().BoolVar(&s.http3, "http3", false, "also serve HTTP/3, at the UDP port of --https-port (gateway.http3)")
+	cmd.Flags().StringVar(&s.acmeDir, "acme-dir", "", "order certificates as acme says in the configuration, and keep them in this directory (default: none are ordered)")
 	cmd.Flags().StringVar(&s.http, "http", "127.0.0.1:10256", "address for /readyz, /metrics and /status")
 	cmd.Flags().StringVar(&s.level, "log-level", "", "debug, info, warn or error; overrides the configuration file")
 	return cmd
@@ -77,6 +78,9 @@ func (s *served) options() (agent.Options, error) {
 	if err != nil {
 		return agent.Options{}, usageError{fmt.Errorf("--log-level %s is none of debug, info, warn and error", s.level)}
 	}
+	if s.acmeDir != "" && !c.ACME.AgreeToTerms {
+		return agent.Options{}, usageError{errors.New("--acme-dir is for certificates that are ordered, but nothing is without acme.agreeToTerms: true in the file of --config")}
+	}
 	c.Gateway.HTTPPort, c.Gateway.HTTPSPort = s.httpPort, s.httpsPort
 	c.Gateway.HTTP3 = c.Gateway.HTTP3 || s.http3
 	c.Gateway.Lameduck = 0 // nobody has to be told to go elsewhere
@@ -94,7 +98,7 @@ func (s *served) options() (agent.Options, error) {
 		planes = append(planes, "dns")
 	}
 	return agent.Options{
-		Config: withoutCluster(c), Dir: s.dir, Planes: planes, HTTP: s.http, Version: version(), Kept: agent.NewKept(),
+		Config: withoutCluster(c), Dir: s.dir, ACMEDir: s.acmeDir, Planes: planes, HTTP: s.http, Version: version(), Kept: agent.NewKept(),
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: at})),
 	}, nil
 }

@@ -275,14 +275,22 @@ func (s *apiServer) takeEvent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	s.events = append(s.events, event)
+	there := slices.ContainsFunc(s.events, func(e *corev1.Event) bool { return e.Namespace == event.Namespace && e.Name == event.Name })
+	if !there {
+		s.events = append(s.events, event)
+	}
 	s.mu.Unlock()
+	if there {
+		fail(w, apierrors.NewAlreadyExists(schema.GroupResource{Resource: "events"}, event.Name))
+		return
+	}
 	reply(w, http.StatusCreated, typed(event))
 }
 
 func kindOf(resource string) (apiVersion, kind string) {
 	kinds := map[string][2]string{
 		"services": {"v1", "Service"}, "pods": {"v1", "Pod"}, "serviceimports": {"multicluster.x-k8s.io/v1alpha1", "ServiceImport"}, "namespaces": {"v1", "Namespace"}, "nodes": {"v1", "Node"}, "secrets": {"v1", "Secret"},
+		"configmaps": {"v1", "ConfigMap"}, "deployments": {"apps/v1", "Deployment"}, "daemonsets": {"apps/v1", "DaemonSet"},
 		"endpointslices": {"discovery.k8s.io/v1", "EndpointSlice"},
 		"servicecidrs":   {"networking.k8s.io/v1", "ServiceCIDR"}, "ipaddresses": {"networking.k8s.io/v1", "IPAddress"},
 		"ingresses": {"networking.k8s.io/v1", "Ingress"}, "ingressclasses": {"networking.k8s.io/v1", "IngressClass"},

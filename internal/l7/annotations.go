@@ -40,6 +40,8 @@ func (i *ingress) readOptions(c *Config) {
 		i.options.MaxBody = nginxMaxBody
 	}
 	i.readFilters()
+	i.compileRules(c.ModSecurity)
+	i.readPassthrough(c)
 }
 
 // apply sets what of the options concerns every Route of the Ingress, at whatever

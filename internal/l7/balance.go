@@ -91,7 +91,7 @@ type HealthCheck struct {
 // DefaultBalance is that of a Service which says nothing.
 func DefaultBalance() Balance {
 	return Balance{
-		Ejection: Ejection{Connect: 5, Time: 30 * time.Second, MaxTime: 5 * time.Minute, Percent: 50},
+		Ejection: Ejection{Connect: 5, Time: 10 * time.Second, MaxTime: 5 * time.Minute, Percent: 50},
 		Retries:  RetryBudget{Percent: 20, Least: 100},
 	}
 }

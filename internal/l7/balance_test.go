@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -53,7 +54,7 @@ func TestReadBalanceMistakes(t *testing.T) {
 		{"balance", "fastest"}, {"balance", ""}, {"balance-by", "same"}, {"balance-by", "$nothing"}, {"slow-start", "-1s"}, {"slow-start", "2h"}, {"slow-start", "30"},
 		{"zones", "mine"}, {"eject-connect-failures", "-1"}, {"eject-5xx", "many"}, {"eject-time", "0s"}, {"eject-max-percent", "101"},
 		{"max-requests", "9999999"}, {"max-pending", "1e3"}, {"retry-percent", "20%"}, {"health-check", "grpc"},
-		{"health-check-path", "healthy"}, {"health-check-path", "/a b"}, {"health-check-path", "/a\r\nx: y"}, {"health-check-host", "a@b"}, {"health-check-host", "a\nb"},
+		{"health-check-path", "healthy"}, {"health-check-path", "/a b"}, {"health-check-path", "/%zz"}, {"health-check-path", "/a\r\nx: y"}, {"health-check-host", "a@b"}, {"health-check-host", "a\nb"},
 		{"health-check-interval", "1ms"}, {"health-check-timeout", "1h"},
 	} {
 		b, reasons := readBalance(annotated(wrong[0], wrong[1], "max-connections", "5"))
@@ -156,4 +157,35 @@ func TestNodeMoves(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzReadBalance holds that whatever annotations say, what is read is within bounds.
+func FuzzReadBalance(f *testing.F) {
+	for name := range balanceReaders() {
+		for _, text := range []string{"", "0", "1", "30s", "-5", "99999999999999999999", "http", "maglev", "/x", "$remote_addr", "a.example:80", "prefer"} {
+			f.Add(name, text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		b, reasons := readBalance(annotated(name, text))
+		if b == nil {
+			return
+		}
+		if len(reasons) > 0 {
+			t.Fatalf("%v of what is taken", reasons)
+		}
+		e, l, c := b.Ejection, b.Limits, b.Check
+		if e.Time < time.Second || e.MaxTime < e.Time || e.Percent < 0 || e.Percent > 100 || min(e.Connect, e.Gateway, e.Server) < 0 {
+			t.Errorf("%+v", e)
+		}
+		if min(l.Requests, l.Pending, l.Connections, b.Retries.Least, b.Retries.Percent) < 0 || b.SlowStart < 0 {
+			t.Errorf("%+v", b)
+		}
+		if c.Protocol == 0 {
+			return
+		}
+		if request, err := http.NewRequest("GET", "http://127.0.0.1:80"+c.Path, nil); err != nil || request.URL.Host != "127.0.0.1:80" || c.Interval < time.Second || c.Timeout <= 0 || c.Timeout > c.Interval || c.Unhealthy < 1 || c.Healthy < 1 {
+			t.Errorf("%v %+v", err, c)
+		}
+	})
 }

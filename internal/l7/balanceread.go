@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,16 +151,20 @@ func readCheck(b *Balance, text string) error {
 }
 
 func readCheckPath(b *Balance, text string) error {
-	if !strings.HasPrefix(text, "/") || len(text) > 1024 || !visible(text) || strings.Contains(text, "#") {
-		return errors.New("is no path that begins with a slash, of at most 1024 visible characters")
+	_, err := url.ParseRequestURI(text)
+	if err != nil || !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") || len(text) > 1024 || !visible(text) || strings.Contains(text, "#") {
+		return errors.New("is no path that begins with one slash, of at most 1024 visible characters")
 	}
 	b.Check.Path = text
 	return nil
 }
 
 func readCheckHost(b *Balance, text string) error {
-	if text == "" || len(text) > 255 || !visible(text) || strings.ContainsAny(text, "/@?#\\") {
-		return errors.New("is no name of a host")
+	strange := func(c rune) bool {
+		return !strings.ContainsRune("-._:", c) && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z')
+	}
+	if text == "" || len(text) > 255 || strings.ContainsFunc(text, strange) {
+		return errors.New("is no name of a host, with a port or not")
 	}
 	b.Check.Host = text
 	return nil

@@ -68,6 +68,7 @@ type builder struct {
 	others           *host
 	standard         *Route
 	certificates     *pmap.Editor[string, CertificateID]
+	streams          streamsEditor
 }
 
 func newBuilder(s *desired.State, last Table, c Config) *builder {
@@ -80,12 +81,13 @@ func newBuilder(s *desired.State, last Table, c Config) *builder {
 		references: last.References.Edit(),
 	}
 	routes, certificates := Routes{}, pmap.Map[string, CertificateID]{}
+	var streams *Streams
 	if l := last.Listeners[ListenerHTTPS]; l != nil {
-		routes, certificates = *l.Routes, l.Certificates
+		routes, certificates, streams = *l.Routes, l.Certificates, l.Streams
 	}
 	b.names, b.wildcards, b.others = routes.names.Edit(), routes.wildcards.Edit(), routes.others
 	b.standard = routes.standard
-	b.certificates = certificates.Edit()
+	b.certificates, b.streams = certificates.Edit(), streams.edit()
 	classes, reasons := readClasses(s.IngressClasses, c)
 	b.classes = classes
 	b.say(origin{part: fromClasses}, reasons)
@@ -221,14 +223,14 @@ func (b *builder) table(last Table) Table {
 		t.reasons = t.index.allReasons()
 	}
 	routes := &Routes{names: b.names.Map(), wildcards: b.wildcards.Map(), others: b.others, standard: b.standard, parametersAsSent: b.config.ParametersAsSent}
-	certificates := b.certificates.Map()
-	if l := last.Listeners[ListenerHTTPS]; l != nil && *l.Routes == *routes && l.Certificates == certificates {
+	certificates, streams := b.certificates.Map(), b.streams.streams()
+	if l := last.Listeners[ListenerHTTPS]; l != nil && *l.Routes == *routes && l.Certificates == certificates && l.Streams.same(streams) {
 		t.Listeners = last.Listeners
 		return t
 	}
 	t.Listeners = map[string]*Listener{
 		ListenerHTTP:  {Name: ListenerHTTP, Port: or(b.config.HTTPPort, 80), Protocol: HTTP, Routes: routes},
-		ListenerHTTPS: {Name: ListenerHTTPS, Port: or(b.config.HTTPSPort, 443), Protocol: HTTPS, Routes: routes, Certificates: certificates},
+		ListenerHTTPS: {Name: ListenerHTTPS, Port: or(b.config.HTTPSPort, 443), Protocol: HTTPS, Routes: routes, Certificates: certificates, Streams: streams},
 	}
 	return t
 }

@@ -19,10 +19,15 @@ type Config struct {
 	// OwnHosts gives each host to one namespace, that of its oldest Ingress: others' rules
 	// for it are left out. Else they add what paths it has not, as with ingress-nginx.
 	OwnHosts bool
+	// Passthrough lets Ingresses have TLS passed through to their backends.
+	Passthrough bool
 	// ParametersAsSent takes paths with a semicolon as they are sent, though backends
 	// that take what follows for a parameter read another path, for which there may be
 	// another rule.
 	ParametersAsSent bool
+	// ModSecurity has the rules of ModSecurity checked that Ingresses ask for; without it,
+	// they are closed.
+	ModSecurity bool
 	// Nginx are the settings of ingress-nginx's ConfigMap, for Ingresses of its classes; nil
 	// for none.
 	Nginx *nginx.Settings

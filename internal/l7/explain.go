@@ -73,6 +73,12 @@ func (t Table) Explain(listener string, q Request) (Explanation, *Route) {
 			e.Certificate = "Secret " + id.String()
 		}
 	}
+	if s := l.Stream(q.Host); s != nil && l.Protocol == HTTPS {
+		e.Certificate = "that of the backend, as TLS is passed through to it"
+		e.Answer, e.Why = t.explainStream(s), "TLS is passed through by the name in its handshake"
+		e.Host, e.Backends, e.Unserved = hostText(s.Host), t.explainBackends(s.Backends), t.unserved(q.Host)
+		return e, nil
+	}
 	h := l.Routes.host(q.Host)
 	e.Host, e.Why = l.Routes.explainHost(h, q.Host)
 	e.Unserved = t.unserved(q.Host)
@@ -91,7 +97,7 @@ func (t Table) Explain(listener string, q Request) (Explanation, *Route) {
 		e.Answer = fmt.Sprintf("400, as backends that take what follows a semicolon for a parameter read path %s, which is for %s %s", withoutParameters(q.Path), other.Source, other.Rule)
 	}
 	if route != nil && !route.redirects(l.Protocol == HTTPS) {
-		e.Backends = t.explainBackends(route)
+		e.Backends = t.explainBackends(route.Backends)
 	}
 	if route != nil {
 		e.Filters = route.Filters.Says()
@@ -293,13 +299,28 @@ func (r *Redirect) String() string {
 	return fmt.Sprintf("%d to the same with %s", r.Status, strings.Join(parts, ", "))
 }
 
-func (t Table) explainBackends(r *Route) []ExplainedBackend {
+// explainStream says what is done with the connections of a Stream.
+func (t Table) explainStream(s *Stream) string {
+	if !slices.ContainsFunc(s.Backends, func(w Weighted) bool { return w.Weight > 0 && t.usable(w.Backend) }) {
+		return "the connection ends, as no backend has an endpoint"
+	}
+	told := ""
+	if s.ProxyProtocol != 0 {
+		told = fmt.Sprintf(", which is told by the PROXY protocol, version %d, who the client is", s.ProxyProtocol)
+	}
+	if s.Access != nil {
+		told += strings.Replace(s.Access.String(), "get 403", "are refused", 1)
+	}
+	return fmt.Sprintf("the connection goes to a backend as it is, by %s %s%s", s.Source, s.Rule, told)
+}
+
+func (t Table) explainBackends(backends []Weighted) []ExplainedBackend {
 	total := 0.0
-	for _, w := range r.Backends {
+	for _, w := range backends {
 		total += float64(w.Weight)
 	}
 	var all []ExplainedBackend
-	for _, w := range r.Backends {
+	for _, w := range backends {
 		e := ExplainedBackend{Backend: w.Backend.String(), Note: "no endpoint is ready"}
 		if total > 0 {
 			e.Share = 100 * float64(w.Weight) / total

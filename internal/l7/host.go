@@ -62,6 +62,7 @@ func (b *builder) host(name string, by []*ingress) {
 	from := origin{fromHost, name}
 	if len(by) == 0 {
 		b.setHost(name, nil)
+		b.streams.set(name, nil)
 		b.say(from, nil)
 		return
 	}
@@ -101,6 +102,7 @@ func (b *builder) host(name string, by []*ingress) {
 			m.addCanary(i, r)
 		}
 	}
+	through := m.passthrough()
 	m.addAppRoot()
 	m.addSlashes()
 	h := newHost(name, m.rules)
@@ -109,6 +111,7 @@ func (b *builder) host(name string, by []*ingress) {
 		h.owners = m.owners()
 	}
 	b.setHost(name, h)
+	b.streams.set(name, through)
 	b.say(from, m.reasons)
 }
 

@@ -30,7 +30,10 @@ type ingress struct {
 	// settings are the administrator's, of ingress-nginx.
 	settings   *nginx.Settings
 	references map[filter.Reference]bool
-	reasons    []desired.Reason
+	// proxyProtocol is the version in which backends are told who the client is, where TLS
+	// is passed through; 0: they are not.
+	proxyProtocol uint8
+	reasons       []desired.Reason
 }
 
 // readIngress makes the rules of an Ingress.

@@ -43,7 +43,8 @@ type Protocol uint8
 // The protocols of Listeners.
 const (
 	HTTP  Protocol = iota + 1 // HTTP/1.1, and HTTP/2 with prior knowledge
-	HTTPS                     // the same within TLS
+	HTTPS                     // the same within TLS, but for what Streams say
+	TCP                       // anything; Streams say where it goes
 )
 
 // Listener is where clients connect to.
@@ -52,6 +53,9 @@ type Listener struct {
 	Port     uint16
 	Protocol Protocol
 	Routes   *Routes
+	// Streams are what is passed on as it is, by the name that clients ask for; nil: nothing.
+	// What Streams have does not get to the Routes.
+	Streams *Streams
 	// Certificates are of HTTPS: by host name, exact or *.example.com; "" is what
 	// clients get that name no host, or another one. Values name what a store of
 	// certificates holds.

@@ -146,7 +146,7 @@ func testUnderLoad(t *testing.T, addresses []string) {
 				broken += s.Broken
 			}
 		}
-		figure(t, "l7-change-errors-"+change.name, fmt.Sprint(r.Failures), "", fmt.Sprintf("of %d requests over TLS, %d a second on %d connections that are kept; the slowest took %d ms", r.Attempts, r.Attempts/int(change.took.Seconds()), conns, r.SlowestMillis))
+		figure(t, "l7-change-errors-"+change.name, fmt.Sprint(r.Failures), "count", fmt.Sprintf("of %d requests over TLS, %d a second on %d connections that are kept; the slowest took %d ms", r.Attempts, r.Attempts/int(change.took.Seconds()), conns, r.SlowestMillis))
 	}
-	figure(t, "l7-change-errors-websockets", fmt.Sprint(broken), "", fmt.Sprintf("of %d with a message a second: at each replica while routes, endpoints and certificates change, at the other one while a replica is replaced, and at that for 13 s of its leave", 3*sockets))
+	figure(t, "l7-change-errors-websockets", fmt.Sprint(broken), "count", fmt.Sprintf("of %d with a message a second: at each replica while routes, endpoints and certificates change, at the other one while a replica is replaced, and at that for 13 s of its leave", 3*sockets))
 }

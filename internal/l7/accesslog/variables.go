@@ -143,7 +143,7 @@ func prefixes() map[string]func(*Entry, string) string {
 func wholeVariables() map[string]func([]byte, *Entry, escaping) []byte {
 	return map[string]func([]byte, *Entry, escaping) []byte{
 		"request": func(dst []byte, e *Entry, how escaping) []byte {
-			if e.Protocol == "" {
+			if e.Protocol == "" || len(e.Request.Method) == 0 {
 				return dst
 			}
 			dst = append(how.append(dst, text(e.Request.Method)), ' ')

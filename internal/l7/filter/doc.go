@@ -13,16 +13,17 @@ package filter
 // Filters are what a Route asks for beside its backends. A nil or zero field asks for
 // nothing.
 type Filters struct {
-	CORS      *CORS
-	Headers   *Headers
-	Limits    *Limits
-	Auth      *Auth
-	Balance   *Balance
-	Retry     *Retry
-	Answer    *Answer
-	Snippet   *Snippet
-	Mirror    *Mirror
-	ClientTLS *ClientTLS
+	CORS        *CORS
+	Headers     *Headers
+	Limits      *Limits
+	Auth        *Auth
+	Balance     *Balance
+	Retry       *Retry
+	Answer      *Answer
+	Snippet     *Snippet
+	Mirror      *Mirror
+	ClientTLS   *ClientTLS
+	ModSecurity *ModSecurity
 	// NoAccessLog leaves requests out of the access log.
 	NoAccessLog bool
 }

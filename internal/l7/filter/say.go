@@ -24,6 +24,7 @@ func (f *Filters) Says() []string {
 	}
 	f.Mirror.say(&s)
 	f.ClientTLS.say(&s)
+	f.ModSecurity.say(&s)
 	return s.lines
 }
 

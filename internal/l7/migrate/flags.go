@@ -7,7 +7,7 @@ func flags() map[string]setting {
 	all := map[string]setting{
 		"default-ssl-certificate":         {verdict: Differs, text: "set gateway.defaultCertificate to it"},
 		"default-backend-service":         {verdict: Differs, text: "set gateway.defaultBackend to it, with :PORT"},
-		"enable-ssl-passthrough":          {verdict: Differs, text: "TLS is not passed through; Ingresses with annotation ssl-passthrough are refused", usual: no, boolean: true},
+		"enable-ssl-passthrough":          {verdict: Differs, text: "set gateway.tlsPassthrough: true", usual: no, boolean: true},
 		"tcp-services-configmap":          {verdict: Differs, text: "what the ConfigMap lists needs Services of type LoadBalancer of their own"},
 		"udp-services-configmap":          {verdict: Differs, text: "what the ConfigMap lists needs Services of type LoadBalancer of their own"},
 		"ingress-class":                   {verdict: Differs, text: "annotation kubernetes.io/ingress.class: of names without IngressClass only nginx is taken over; make an IngressClass of this name with controller k8s.io/ingress-nginx", usual: []string{"nginx"}},

@@ -134,12 +134,17 @@ func (c *converter) rule(l *l7.Listener, p *part, host string, r l7.Rule) {
 		return
 	}
 	_, certified := l.Certificate(host)
-	p.secured = appendRule(p.secured, made)
+	passes := l.Stream(host) != nil
+	if passes {
+		p.note("TLS for %s is passed through, for which there has to be a TLSRoute and a listener of protocol TLS with mode Passthrough; what is here is for requests without TLS", hostText(host))
+	} else {
+		p.secured = appendRule(p.secured, made)
+	}
 	if r.Route.HTTPSRedirect == nil {
 		p.plain = appendRule(p.plain, made)
 		return
 	}
-	if !certified {
+	if !certified && !passes {
 		p.note("requests without TLS are not sent to HTTPS, as there is no certificate for %s: behind a balancer that ends TLS they would be sent round and round", hostText(host))
 		p.plain = appendRule(p.plain, made)
 		return

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
@@ -21,6 +22,18 @@ func keyOf(key, value string, problems []nginx.Problem) Finding {
 			f.Verdict = Refused
 		default:
 			f.Verdict = Differs
+		}
+	}
+	return f
+}
+
+// rules corrects what becomes of a key that asks for rules of ModSecurity, which are to
+// be turned on here too.
+func (in Input) rules(f Finding) Finding {
+	if asks, _ := strconv.ParseBool(strings.TrimSpace(f.Value)); f.What == "enable-modsecurity" && asks {
+		f.Verdict, f.Text = Differs, nginx.About(f.What).Note
+		if !in.Config.ModSecurity {
+			f.Verdict, f.Text = Refused, "left out until gateway.modSecurity turns it on; Ingresses that ask for it themselves get 503"
 		}
 	}
 	return f

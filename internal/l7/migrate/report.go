@@ -221,8 +221,8 @@ func verdicts() map[string]Verdict {
 	all := map[string]Verdict{}
 	for v, codes := range map[Verdict][]string{
 		Same:    {"ServiceNotFound", "PortNotFound", "ExternalNameInvalid", "PathTaken", "PathDuplicate", "CertificateTaken", "CanaryWithoutMain", "NothingToServe", "RuleWithoutPaths", "PathNotNormal"},
-		Differs: {"AliasTaken", "AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported"},
-		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused"},
+		Differs: {"AliasTaken", "AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported", "ProxyProtocolWithoutEffect"},
+		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused", "PassthroughDisabled", "ModSecurityDisabled", "RulesInvalid", "PassthroughImpossible", "ProxyProtocolInvalid"},
 	} {
 		for _, code := range codes {
 			all[code] = v

@@ -112,7 +112,7 @@ func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 		_, problems := nginx.ReadSettings(data)
 		for _, key := range slices.Sorted(maps.Keys(data)) {
 			if flag == "configmap" {
-				o.Findings = append(o.Findings, keyOf(key, data[key], problems))
+				o.Findings = append(o.Findings, in.rules(keyOf(key, data[key], problems)))
 			} else {
 				o.Findings = append(o.Findings, Finding{What: key, Value: data[key], Verdict: Refused, Text: "ports of TCP and UDP are not served by gateways; have a Service of type LoadBalancer of their own for them"})
 			}

@@ -63,6 +63,8 @@ type Options struct {
 	// Errors; empty: none.
 	DefaultBackend string
 	Errors         []int
+	// Passthrough: TLS is passed through to the backend.
+	Passthrough bool
 	// GlobalAuth: what the administrator asks for of who is let in holds too.
 	GlobalAuth bool
 	// Closed: something that guards could not be read.

@@ -18,7 +18,7 @@ type reader struct {
 // readers are the annotations that are followed.
 func readers() map[string]reader {
 	all := routeReaders()
-	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders(), mirrorReaders(), clientTLSReaders()} {
+	for _, more := range []map[string]reader{authReaders(), balanceReaders(), limitReaders(), corsReaders(), answerReaders(), snippetReaders(), tlsReaders(), mirrorReaders(), clientTLSReaders(), modSecurityReaders()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -42,6 +42,7 @@ func routeReaders() map[string]reader {
 		"server-alias":             {readAliases, false},
 		"from-to-www-redirect":     {flag(func(o *Options) *bool { return &o.WWWRedirect }), false},
 		"service-upstream":         {flag(func(o *Options) *bool { return &o.ServiceUpstream }), false},
+		"ssl-passthrough":          {flag(func(o *Options) *bool { return &o.Passthrough }), true},
 		"enable-access-log":        {readAccessLog, false},
 		"whitelist-source-range":   {readAllow, true},
 		"allowlist-source-range":   {readAllow, true},
@@ -66,8 +67,7 @@ func nothing(string, *Options) error { return nil }
 // would reach what its author closed.
 func guarding() []string {
 	return []string{
-		"enable-modsecurity", "enable-owasp-core-rules", "ssl-passthrough",
-		"modsecurity-snippet", "stream-snippet",
+		"stream-snippet",
 	}
 }
 
@@ -121,6 +121,7 @@ func ReadWith(annotations map[string]string, s *Settings) (Options, []Problem) {
 	r.proxyTLS(given)
 	r.mirror(given)
 	r.clientTLS(given)
+	r.modSecurity(given, &s.ModSecurity)
 	return o, r.problems
 }
 

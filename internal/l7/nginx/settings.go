@@ -36,6 +36,8 @@ type Settings struct {
 	Deny    []netip.Prefix
 	Blocked []filter.Step
 	Engine  Engine
+	// ModSecurity is what it says of rules of ModSecurity.
+	ModSecurity ModSecurity
 }
 
 // Engine are settings of the engine; 0 is its own default.
@@ -66,6 +68,7 @@ func ReadSettings(data map[string]string) (*Settings, []Problem) {
 	s := &Settings{Defaults: map[string]string{}, GlobalAuth: map[string]string{}, HSTS: "max-age=31536000; includeSubDomains"}
 	r := report{options: &Options{}}
 	readers := settingReaders()
+	maps.Copy(readers, modSecuritySettings())
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		value := data[key]
 		auth, isAuth := strings.CutPrefix(key, "global-auth-")

@@ -91,8 +91,10 @@ func missed() []string {
 func differences() map[string]string {
 	all := map[string]string{}
 	for how, names := range map[string][]string{
-		"a client with IPv6 is its network of 64 bits, so that nobody has more than one share": {"limit-rps", "limit-rpm", "limit-connections"},
-		"an endpoint has other hashes here, so clients change it once":                         {"upstream-hash-by"},
+		"a client with IPv6 is its network of 64 bits, so that nobody has more than one share":                                                                                                     {"limit-rps", "limit-rpm", "limit-connections"},
+		"only where the configuration allows it; also for wildcards; without path / in the same namespace the Ingress is closed; whitelists count; other requests within TLS for the host get 421": {"ssl-passthrough"},
+		"needs gateway.modSecurity; Go's expressions, no files, no collections but tx, bodies up to 128 KB":                                                                                        {"enable-modsecurity", "enable-owasp-core-rules", "modsecurity-snippet"},
+		"an endpoint has other hashes here, so clients change it once":                                                                                                                             {"upstream-hash-by"},
 	} {
 		for _, name := range names {
 			all[name] = how

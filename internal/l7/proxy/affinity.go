@@ -28,10 +28,15 @@ func (x *exchange) algorithm(b *backend) filter.Algorithm {
 	if how := x.balance(); how != nil && how.How != 0 {
 		return how.How
 	}
+	return x.proxy.algorithm(b)
+}
+
+// algorithm is how an endpoint of a backend is chosen where no Route says how.
+func (p *Proxy) algorithm(b *backend) filter.Algorithm {
 	if b.balance.How != 0 {
 		return b.balance.How
 	}
-	return x.proxy.config.Balancing.algorithm()
+	return p.config.Balancing.algorithm()
 }
 
 // choose returns the endpoint for the request, another one after one has failed; nil

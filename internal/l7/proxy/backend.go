@@ -118,20 +118,23 @@ func (s *state) pick(route *l7.Route) *backend {
 }
 
 // draw draws a backend by weight; the zero value if none has any.
-func (s *state) draw(route *l7.Route) l7.BackendID {
+func (s *state) draw(route *l7.Route) l7.BackendID { return draw(route.Backends) }
+
+// draw draws one of several backends by weight; the zero value if none has any.
+func draw(backends []l7.Weighted) l7.BackendID {
 	total := uint64(0)
-	for i := range route.Backends {
-		total += uint64(route.Backends[i].Weight)
+	for i := range backends {
+		total += uint64(backends[i].Weight)
 	}
 	if total == 0 {
 		return l7.BackendID{}
 	}
-	if len(route.Backends) == 1 {
-		return route.Backends[0].Backend
+	if len(backends) == 1 {
+		return backends[0].Backend
 	}
 	at := rand.Uint64N(total)
-	for i := range route.Backends {
-		w := &route.Backends[i]
+	for i := range backends {
+		w := &backends[i]
 		if at < uint64(w.Weight) {
 			return w.Backend
 		}

@@ -41,18 +41,18 @@ func shares(b *backend, how filter.Algorithm, requests int, now int64) map[*endp
 	return count
 }
 
-var errRefused = errors.Join(errRetry, errConnect, syscall.ECONNREFUSED)
+var errNoPort = errors.Join(errRetry, errConnect, syscall.ECONNREFUSED)
 
 // TestEjection holds when an endpoint gets no requests, and when again: Envoy's rules.
 func TestEjection(t *testing.T) {
 	b := made(4, nil, nil, 1)
 	e := b.endpoints[2]
 	for range 4 {
-		b.note(e, 0, errRefused, second)
+		b.note(e, 0, errNoPort, second)
 	}
 	b.note(e, 200, nil, second) // not in a row
 	for range 4 {
-		b.note(e, 0, errRefused, second)
+		b.note(e, 0, errNoPort, second)
 	}
 	if n := len(shares(b, filter.RoundRobin, 8, second)); n != 4 {
 		t.Fatalf("%d endpoints get requests", n)
@@ -60,23 +60,34 @@ func TestEjection(t *testing.T) {
 	for round := int64(1); round <= 3; round++ {
 		now := round * 1000 * second
 		for e.connects.Load() < 4 {
-			b.note(e, 0, errRefused, now)
+			b.note(e, 0, errNoPort, now)
 		}
 		e.changed = now // nothing is forgiven here
-		b.note(e, 0, errRefused, now)
-		for at := range int64(40 * round) {
+		b.note(e, 0, errNoPort, now)
+		for at := range int64(20 * round) {
 			b.look(now + at*second)
-			want := 4 - bit(at < 30*round)
+			want := 4 - bit(at < 10*round)
 			if n := len(shares(b, filter.RoundRobin, 8, now)); n != want {
 				t.Fatalf("round %d, %d s: %d endpoints get requests, want %d", round, at, n, want)
 			}
 			e.changed = now + at*second
 		}
 	}
+	b.note(e, 200, nil, 5000*second) // it has come back
+	b.note(e, 0, errNoPort, 5000*second)
+	if e.out.Load() != 0 {
+		t.Error("one failure is enough for an endpoint that has come back")
+	}
 	if n := b.meter.ejections[causeConnect].Load(); n != 3 {
 		t.Errorf("%d ejections are counted", n)
 	}
-	for at := range int64(60) {
+	for e.out.Load() == 0 {
+		b.note(e, 0, errNoPort, 6000*second)
+	}
+	if b.look(7000 * second); !b.note(e, 0, errNoPort, 7000*second) {
+		t.Error("one failure is not enough for an endpoint that has not come back")
+	}
+	for at := range int64(120) {
 		b.look(10000*second + at*second)
 	}
 	if e.ejections != 0 {
@@ -90,7 +101,7 @@ func TestEjectionBounds(t *testing.T) {
 		b := made(c.endpoints, func(by *l7.Balance) { by.Ejection.Percent = c.percent }, nil, 1)
 		for _, e := range b.endpoints {
 			for range 50 {
-				b.note(e, 0, errRefused, second)
+				b.note(e, 0, errNoPort, second)
 			}
 		}
 		if n := len(shares(b, filter.RoundRobin, 100, second)); n != c.endpoints-c.out {
@@ -108,20 +119,21 @@ func TestEjectionKinds(t *testing.T) {
 		err    error
 		out    bool
 	}{
-		"refused":                {connect, 0, errRefused, true},
+		"refused":                {connect, 0, errNoPort, true},
 		"not in time":            {connect, 0, errors.Join(errRetry, errConnect, context.DeadlineExceeded), true},
 		"no descriptor":          {connect, 0, errors.Join(errRetry, errConnect, syscall.EMFILE), false},
 		"closing":                {connect, 0, errors.Join(errRetry, errConnect, context.Canceled), false},
 		"certificate":            {connect, 0, errors.Join(errRetry, errConnect, errHandshake), false},
 		"503 is a connection":    {connect, 503, nil, false},
 		"broken":                 {connect, 0, io.ErrUnexpectedEOF, false},
-		"refused for gateway":    {gateway, 0, errRefused, true},
+		"refused for gateway":    {gateway, 0, errNoPort, true},
 		"broken for gateway":     {gateway, 0, io.ErrUnexpectedEOF, true},
 		"slow for gateway":       {gateway, 0, os.ErrDeadlineExceeded, true},
 		"502":                    {gateway, 502, nil, true},
 		"504, which is repeated": {gateway, 504, errors.Join(errRetry, errNext), true},
 		"500 for gateway":        {gateway, 500, nil, false},
 		"the client":             {gateway, 0, errClient, false},
+		"of several requests":    {connect, 0, errors.Join(errRetry, errShared, errConnect), false},
 		"a limit":                {gateway, 0, errors.Join(errRetry, errFull), false},
 		"500":                    {server, 500, nil, true},
 		"503 for a page":         {server, 503, errReplaced, true},
@@ -151,7 +163,7 @@ func TestEjectionOutlives(t *testing.T) {
 	old := made(4, nil, nil, 1)
 	eject := func(e *endpoint) {
 		for range 5 {
-			old.note(e, 0, errRefused, second)
+			old.note(e, 0, errNoPort, second)
 		}
 	}
 	eject(old.endpoints[0])
@@ -189,7 +201,7 @@ func TestTiers(t *testing.T) {
 		t.Error("a request that the near one failed does not go to one that is far")
 	}
 	for range 5 {
-		b.note(b.all[0], 0, errRefused, second)
+		b.note(b.all[0], 0, errNoPort, second)
 	}
 	check("the near one is out", 1, 4)
 	for _, e := range b.endpoints[1:] {
@@ -312,7 +324,7 @@ func TestByKey(t *testing.T) {
 		}
 		gone, astray := b.endpoints[1], 0
 		for range 5 {
-			b.note(gone, 0, errRefused, second)
+			b.note(gone, 0, errNoPort, second)
 		}
 		for key, e := range before {
 			switch now := b.usable.Load().byKey(key, nil); {

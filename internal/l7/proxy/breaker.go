@@ -58,7 +58,9 @@ func take(n *atomic.Int64, most int64) bool {
 // enter waits until a request may be under way, as one of at most so many, and reports
 // whether it may; if not, why is what for. Who may has to leave.
 func (b *breaker) enter(most int64, pending int, patience time.Duration, gone <-chan struct{}) (may bool, why bound) {
-	b.limit.Store(most)
+	if b.limit.Load() != most {
+		b.limit.Store(most)
+	}
 	if take(&b.requests, most) {
 		return true, 0
 	}

@@ -181,6 +181,8 @@ func (c *carriage) answered() error {
 		return errors.Join(errRetry, errNext)
 	case c.replaces(status):
 		return errReplaced
+	case !c.answerPasses():
+		return errWithheld
 	}
 	c.noteAnswer(true)
 	c.revise()
@@ -193,9 +195,8 @@ func (c *carriage) relay() error {
 		return err
 	}
 	t, s, response := c.trunk, c.s, &c.response
-	t.mu.Lock()
-	nothing, come := s.Over() && len(s.Trailer) == 0, len(s.Body()) > 0 || s.Ended
-	t.mu.Unlock()
+	nothing, come := false, false
+	t.locked(func() { nothing, come = s.Over() && len(s.Trailer) == 0, len(s.Body()) > 0 || s.Ended })
 	framing := response.Framing(c.toHEAD)
 	if nothing {
 		framing = http1.NoBody
@@ -287,13 +288,13 @@ func (c *carriage) await(come func() bool) error {
 			return nil
 		case s.Err != nil:
 			return c.broken(s.Err)
+		case t.dead:
+			return c.broken(errPanic) // for else the stream would have ended
 		case !c.inbound.wanted():
 			return errClient
 		}
 		s.GotBy = after(t.proxy.clock.now(), c.readTimeout())
-		t.mu.Unlock()
-		<-s.Got
-		t.mu.Lock()
+		t.wait(s.Got)
 		late := t.proxy.clock.now() >= s.GotBy
 		if s.GotBy = 0; late && !come() && s.Err == nil {
 			return os.ErrDeadlineExceeded

@@ -72,7 +72,8 @@ func (p *Proxy) check(b *backend, now int64) {
 	}
 	namespace := b.id.Service.Namespace
 	for _, e := range b.endpoints {
-		if e.check.due > now || e.check.busy.Load() {
+		// The interval may have become shorter since.
+		if left := e.check.due - now; left > 0 && left <= int64(by.Interval)*11/10 || e.check.busy.Load() {
 			continue
 		}
 		if !p.checks.begin(namespace) {
@@ -86,10 +87,12 @@ func (p *Proxy) check(b *backend, now int64) {
 			defer e.check.busy.Store(false)
 			ctx, cancel := context.WithTimeout(p.ctx, by.Timeout)
 			defer cancel()
-			well := p.isWell(ctx, e, by)
-			if p.ctx.Err() == nil {
-				b.judge(e, well, p.clock.now())
-			}
+			p.shield(func() {
+				well := p.isWell(ctx, e, by)
+				if p.ctx.Err() == nil && b.judge(e, well, p.clock.now()) {
+					p.config.Log.Warn("health checks find an endpoint other than before", "backend", b.id, "endpoint", e.place, "well", well)
+				}
+			})
 		})
 	}
 }
@@ -104,8 +107,9 @@ func (b *backend) unchecked() {
 	}
 }
 
-// judge takes note of the result of a check.
-func (b *backend) judge(e *endpoint, well bool, now int64) {
+// judge takes note of the result of a check, and reports whether it changes what the
+// endpoint is taken for.
+func (b *backend) judge(e *endpoint, well bool, now int64) bool {
 	b.meter.checks[bit(well)].Add(1)
 	b.shared.mu.Lock()
 	defer b.shared.mu.Unlock()
@@ -119,11 +123,12 @@ func (b *backend) judge(e *endpoint, well bool, now int64) {
 	case sick && c.good >= b.balance.Check.Healthy:
 		e.born.Store(now)
 	case sick || c.bad < b.balance.Check.Unhealthy:
-		return
+		return false
 	}
 	e.sick.Store(!sick)
 	b.refresh(now)
 	b.shared.changed.Store(true)
+	return true
 }
 
 // isWell asks an endpoint.

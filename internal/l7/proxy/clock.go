@@ -49,8 +49,8 @@ func (c *clock) remove(s *socket) {
 	delete(c.all, s)
 }
 
-// run looks at the deadlines every tick, and then calls also.
-func (c *clock) run(ctx context.Context, also func(now int64)) {
+// run looks at the deadlines every tick, and then calls also. Each is called by shield.
+func (c *clock) run(ctx context.Context, also func(now int64), shield func(func())) {
 	ticker := time.NewTicker(c.tick)
 	defer ticker.Stop()
 	for {
@@ -59,16 +59,23 @@ func (c *clock) run(ctx context.Context, also func(now int64)) {
 			return
 		case <-ticker.C:
 			now := c.now()
-			c.poke(now)
-			also(now)
+			shield(func() { c.poke(now) })
+			shield(func() { also(now) })
 		}
 	}
 }
 
 // poke wakes those whose time is up: what they wait for fails.
 func (c *clock) poke(now int64) {
-	var watchers []func(int64)
+	for _, watch := range c.late(now) {
+		watch(now)
+	}
+}
+
+// late wakes those, and returns who else wants to know the time.
+func (c *clock) late(now int64) (watchers []func(int64)) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for s := range c.all {
 		if at := s.deadline.Load(); at != 0 && at <= now {
 			_ = s.TCPConn.SetDeadline(time.Unix(1, 0)) // fails if it is closed, which is as well
@@ -77,10 +84,7 @@ func (c *clock) poke(now int64) {
 			watchers = append(watchers, s.watcher)
 		}
 	}
-	c.mu.Unlock()
-	for _, watch := range watchers {
-		watch(now)
-	}
+	return watchers
 }
 
 // closeAll ends every connection, those that come later too. It does not wait: while

@@ -21,9 +21,11 @@ type conn struct {
 	proxy    *Proxy
 	socket   *socket
 	// in is the socket, or TLS over it.
-	in    stream
-	hop   *http1.Hop
-	from  netip.AddrPort
+	in   stream
+	hop  *http1.Hop
+	from netip.AddrPort
+	// said are the client and what it connected to, if another than the peer is the client.
+	said  *[2]netip.AddrPort
 	guest *guest // who has the connection among those that it counts for
 	shard int
 	// work is there while a request is.
@@ -53,7 +55,7 @@ type conn struct {
 func newConn(l *listener, s *socket, count int) *conn {
 	c := &conn{listener: l, proxy: l.proxy, socket: s, in: s, shard: count}
 	if l.tls != nil {
-		c.in = &secure{Conn: tls.Server(s, l.tls), busy: func() bool { return c.work != nil }}
+		c.secure(s)
 	}
 	c.from = peerOf(s.TCPConn)
 	c.meet(c.from, uint16(s.LocalAddr().(*net.TCPAddr).Port))
@@ -64,6 +66,11 @@ func newConn(l *listener, s *socket, count int) *conn {
 func peerOf(c *net.TCPConn) netip.AddrPort {
 	peer := c.RemoteAddr().(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+}
+
+// secure has the connection within TLS, which is read from and written to under.
+func (c *conn) secure(under net.Conn) {
+	c.in = &secure{Conn: tls.Server(under, c.listener.tls), busy: func() bool { return c.work != nil }}
 }
 
 // meet notes who the client is, and which port it connected to.
@@ -80,7 +87,7 @@ func (c *conn) run() {
 	defer c.release()
 	defer c.rescue()
 	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
-	if !c.introduce() {
+	if !c.introduce() || c.passed() {
 		return
 	}
 	if s, ok := c.in.(*secure); ok {

@@ -43,6 +43,8 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 		return false, errors.Join(errRetry, errNext)
 	case x.replaces(status):
 		return false, errReplaced
+	case !x.answerPasses():
+		return false, errWithheld
 	}
 	x.noteAnswer(true)
 	x.revise()

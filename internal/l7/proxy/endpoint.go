@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -16,6 +17,14 @@ type place struct {
 	address netip.AddrPort
 	host    string
 	port    uint16
+}
+
+// String returns where that is.
+func (p place) String() string {
+	if p.host == "" {
+		return p.address.String()
+	}
+	return p.host + ":" + strconv.Itoa(int(p.port))
 }
 
 // endpoint holds the connections to one process.

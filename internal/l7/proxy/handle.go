@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
 // exchange is a request under way. Of the connection it uses only what never changes,
@@ -60,6 +62,9 @@ type exchange struct {
 	// interims counts the responses before the final one, sends how often a request has
 	// been sent in vain.
 	interims, sends int
+	// check has rules look at the request; refusal is that they refuse its answer.
+	check   *waf.Check
+	refusal *waf.Verdict
 }
 
 // handle answers the request that has been parsed, and takes its body off the
@@ -96,7 +101,7 @@ func (x *exchange) run() {
 	x.added = append(x.added, x.listener.offer...)
 	if err := x.describe(); err != nil {
 		x.answer(400, err.Error())
-	} else if !x.challenge() {
+	} else if !x.challenge() && !x.misdirected(spec) {
 		x.route = x.proxy.match(spec.Routes, &x.query)
 		x.record.route = x.route
 		if x.ready() {
@@ -105,6 +110,9 @@ func (x *exchange) run() {
 	}
 	if x.at == x.begin {
 		x.tick()
+	}
+	if x.check != nil {
+		x.reportRules()
 	}
 	x.count()
 	x.write()
@@ -190,7 +198,9 @@ func (x *exchange) forward() {
 	}
 	x.record.backend = b.id
 	x.mirror()
-	switch err := x.tryAll(b); {
+	switch err := x.refused(x.tryAll(b)); {
+	case errors.Is(err, errWithheld):
+		x.withhold()
 	case errors.Is(err, errReplaced):
 		if status := x.response.Status; !x.errorPage(status) {
 			x.closes = x.closes || !x.request.Bodyless()
@@ -232,7 +242,10 @@ func (x *exchange) attempt(b *backend, e *endpoint) error {
 	x.asks(e)
 	err := x.observed(b, e)
 	x.told(b, err)
-	b.note(e, x.response.Status, err, x.at)
+	if b.note(e, x.response.Status, err, x.at) {
+		x.proxy.config.Log.Warn("an endpoint gets no requests for a while, as it has failed too often in a row",
+			"backend", b.id, "endpoint", e.place, "for", time.Duration(e.out.Load()-x.at), "last", x.record.try().Status, "error", err)
+	}
 	return err
 }
 

@@ -67,14 +67,14 @@ type shared struct {
 const forgiven = 10 * time.Second
 
 // note takes note of how an endpoint has answered: with a status, or not at all.
-func (b *backend) note(e *endpoint, status int, err error, now int64) {
+// It reports whether the endpoint gets no requests for a while because of that.
+func (b *backend) note(e *endpoint, status int, err error, now int64) (out bool) {
 	if err != nil && !errors.Is(err, errNext) && !errors.Is(err, errReplaced) {
-		b.noteFailure(e, err, now)
-		return
+		return b.noteFailure(e, err, now)
 	}
 	if status < 500 {
 		e.reset()
-		return
+		return false
 	}
 	if e.connects.Load() != 0 {
 		e.connects.Store(0)
@@ -83,28 +83,28 @@ func (b *backend) note(e *endpoint, status int, err error, now int64) {
 	if status > 504 || status < 502 {
 		e.gateways.Store(0)
 	} else {
-		b.count(e, &e.gateways, c.Gateway, causeGateway, now)
+		out = b.count(e, &e.gateways, c.Gateway, causeGateway, now)
 	}
-	b.count(e, &e.servers, c.Server, causeServer, now)
+	return b.count(e, &e.servers, c.Server, causeServer, now) || out
 }
 
 // noteFailure does that for an endpoint that has given no answer.
-func (b *backend) noteFailure(e *endpoint, err error, now int64) {
+func (b *backend) noteFailure(e *endpoint, err error, now int64) (out bool) {
 	k, blamed := kindOf(err)
-	if !blamed || ownFault(err) {
-		return
+	if !blamed || ownFault(err) || errors.Is(err, errShared) {
+		return false
 	}
 	c := b.balance.Ejection
 	switch {
 	case k == failedTLS, k == failedName, k == failedElsewhere:
-		return // a Route may ask for what is not so, and not every Route does
+		return false // a Route may ask for what is not so, and not every Route does
 	case errors.Is(err, errConnect):
-		b.count(e, &e.connects, c.Connect, causeConnect, now)
+		out = b.count(e, &e.connects, c.Connect, causeConnect, now)
 	case e.connects.Load() != 0:
 		e.connects.Store(0)
 	}
-	b.count(e, &e.gateways, c.Gateway, causeGateway, now)
-	b.count(e, &e.servers, c.Server, causeServer, now)
+	out = b.count(e, &e.gateways, c.Gateway, causeGateway, now) || out
+	return b.count(e, &e.servers, c.Server, causeServer, now) || out
 }
 
 // ownFault reports whether an error says something about the proxy, not the endpoint.
@@ -121,15 +121,16 @@ func ownFault(err error) bool {
 }
 
 // count counts a failure, and ejects the endpoint if there were so many in a row.
-func (b *backend) count(e *endpoint, n *atomic.Int32, most int, why cause, now int64) {
-	if most > 0 && n.Add(1) >= int32(most) {
-		n.Store(0)
-		b.eject(e, why, now)
+func (b *backend) count(e *endpoint, n *atomic.Int32, most int, why cause, now int64) (out bool) {
+	if most == 0 || n.Add(1) < int32(most) {
+		return false
 	}
+	n.Store(0)
+	return b.eject(e, why, now)
 }
 
 // eject lets an endpoint have no requests for a while, unless too many are out already.
-func (b *backend) eject(e *endpoint, why cause, now int64) {
+func (b *backend) eject(e *endpoint, why cause, now int64) bool {
 	b.shared.mu.Lock()
 	defer b.shared.mu.Unlock()
 	out := 0
@@ -138,7 +139,7 @@ func (b *backend) eject(e *endpoint, why cause, now int64) {
 	}
 	c := b.balance.Ejection
 	if e.out.Load() != 0 || out+1 >= len(b.endpoints) || out >= max(len(b.endpoints)*c.Percent/100, 1) {
-		return
+		return false
 	}
 	e.ejections++
 	e.out.Store(after(now, min(time.Duration(e.ejections)*c.Time, c.MaxTime)))
@@ -146,6 +147,7 @@ func (b *backend) eject(e *endpoint, why cause, now int64) {
 	b.meter.ejections[why].Add(1)
 	b.refresh(now)
 	b.shared.changed.Store(true)
+	return true
 }
 
 // look lets endpoints have requests again whose time is up, and notices what has changed
@@ -170,6 +172,9 @@ func (b *backend) look(now int64) {
 	for _, e := range b.endpoints {
 		if out := e.out.Load(); out != 0 && out <= now {
 			e.reset()
+			// Until it has taken a connection, one failure is enough: each may take as long as
+			// the time to connect.
+			e.connects.Store(int32(max(b.balance.Ejection.Connect-1, 0)))
 			e.out.Store(0)
 			e.born.Store(now)
 			e.changed = now

@@ -177,11 +177,12 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 		if s.Err != nil {
 			return dst, false, errors.Join(errClient, s.Err)
 		}
+		if d.dead {
+			return dst, false, errClient
+		}
 		now := d.proxy.clock.now()
 		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, b.least(d.proxy.config.MinRate)))
-		d.mu.Unlock()
-		<-s.Got
-		d.mu.Lock()
+		d.wait(s.Got)
 		then := d.proxy.clock.now()
 		b.pace.add(len(s.Body()), then-now)
 		late := then >= s.GotBy

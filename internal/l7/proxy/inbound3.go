@@ -61,7 +61,10 @@ func (d *inbound3) guarded(r *http.Request) (code http3.ErrCode) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.mourn(v)
-			code = http3.ErrCodeInternalError
+			if code = http3.ErrCodeInternalError; !d.headed {
+				d.to.WriteHeader(http.StatusInternalServerError)
+				code = 0
+			}
 		}
 	}()
 	code = d.answer(r)

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"container/list"
+	lists "container/list"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -30,7 +30,7 @@ type limiter struct {
 	mu      sync.Mutex
 	clients map[netip.Addr]*usage
 	// idle are the usages of clients that have nothing under way, the longest so first.
-	idle list.List
+	idle lists.List
 }
 
 // usage is what a client does.
@@ -39,7 +39,7 @@ type usage struct {
 	second, minute filter.Bucket
 	underWay       int
 	// idle is its place among those; nil while something is under way.
-	idle *list.Element
+	idle *lists.Element
 }
 
 // get returns the limiter of an object.

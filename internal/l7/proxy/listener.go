@@ -18,8 +18,8 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
-// A listener that closes resets connections that nobody has accepted yet. So it
-// waits until none has come for lastLook, at most lastLooks times.
+// A listener that closes resets connections that nobody has accepted yet. So it takes no
+// more that begin, and waits until none has come for lastLook, at most lastLooks times.
 const (
 	lastLook  = 10 * time.Millisecond
 	lastLooks = 20
@@ -58,7 +58,7 @@ type listener struct {
 // reusing opens ports with SO_REUSEPORT, which lets the next version of the program
 // listen before this one ends.
 func reusing() *net.ListenConfig {
-	return &net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+	c := &net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var failure error
 		if err := raw.Control(func(fd uintptr) {
 			failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
@@ -67,6 +67,8 @@ func reusing() *net.ListenConfig {
 		}
 		return failure
 	}}
+	c.SetMultipathTCP(false) // its sockets have no filters: ignoreNew
+	return c
 }
 
 // newListener opens the port of a Listener.
@@ -222,6 +224,9 @@ func (l *listener) drain() {
 	l.draining.Store(true)
 	if l.quic != nil {
 		l.quic.drain()
+	}
+	if err := ignoreNew(l.listener); err != nil {
+		l.proxy.config.Log.Debug("connections that begin now may be reset", "listener", l.name, "error", err)
 	}
 	l.listener.SetDeadline(time.Now())
 	l.mu.Lock()

@@ -41,6 +41,8 @@ const (
 type logbook struct {
 	AccessLog
 	log *slog.Logger
+	// mourn is told of a panic.
+	mourn func(any)
 
 	mu sync.Mutex
 	// buffer holds lines that wait, as many as lines; spare is for those after.
@@ -57,7 +59,7 @@ type logbook struct {
 }
 
 func newLogbook(a *AccessLog, log *slog.Logger) *logbook {
-	b := &logbook{AccessLog: *a, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	b := &logbook{AccessLog: *a, log: log, mourn: func(any) {}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	// Memory that is not touched costs nothing.
 	b.buffer, b.spare = make([]byte, 0, maxBook), make([]byte, 0, maxBook)
 	if b.Format == nil {
@@ -119,7 +121,10 @@ func (b *logbook) flush() {
 	}
 	b.buffer, b.lines = b.spare[:0], 0
 	b.mu.Unlock()
-	err := b.write(lines)
+	err := guard(func() error { return b.write(lines) })
+	if bug := (*panicked)(nil); errors.As(err, &bug) {
+		b.mourn(bug)
+	}
 	b.spare = lines[:0] // only here is it used
 	if err == nil {
 		b.written.Add(n)

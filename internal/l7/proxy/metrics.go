@@ -15,6 +15,7 @@ type metrics struct {
 	connections, accepted, versions, handshakes, handshakeFailures     *prometheus.Desc
 	upstreamRequests, upstreamDuration, upstreamFailures, upstreamTry  *prometheus.Desc
 	upstreamEjections, upstreamRefused, upstreamUnused, upstreamChecks *prometheus.Desc
+	streamConnections, streamOpen, streamDuration, streamBytes         *prometheus.Desc
 	logged, unlogged                                                   *prometheus.Desc
 }
 
@@ -30,7 +31,7 @@ func newMetrics(p *Proxy) *metrics {
 		sent:     desc("response_bytes_total", "Bytes of answers, with their headers.", "source", "rule", "host"),
 		refused:  desc("refused_messages_total", "Messages of clients that were malformed, too large or too slow to be requests.", "code"),
 		shed:     desc("shed_connections_total", "Connections of clients closed because there were too many."),
-		panics:   desc("panics_total", "Bugs of the proxy that ended a connection each."),
+		panics:   desc("panics_total", "Bugs of the proxy that ended a connection each, or something in the background."),
 
 		connections:       desc("connections", "Connections of clients.", "listener"),
 		accepted:          desc("connections_total", "Connections of clients that were accepted.", "listener"),
@@ -48,6 +49,11 @@ func newMetrics(p *Proxy) *metrics {
 		upstreamChecks:    desc("upstream_health_checks_total", "Health checks of endpoints, by whether they found them well.", "backend", "result"),
 		upstreamRefused:   desc("upstream_refused_total", "Requests, and retries, that a limit of their backend has not let through, by which.", "backend", "limit"),
 
+		streamConnections: desc("stream_connections_total", "Connections that were passed on as they are (200), or not, and have ended; by the object and rule that they were routed by, and the rule's host.", "source", "rule", "host", "code"),
+		streamOpen:        desc("stream_connections", "Connections that are being passed on as they are.", "source", "rule", "host"),
+		streamDuration:    desc("stream_duration_seconds", "Time from the beginning of such a connection to its end.", "source", "rule", "host"),
+		streamBytes:       desc("stream_bytes_total", "Bytes that such connections have passed on, from clients (in) and to them (out).", "source", "rule", "host", "direction"),
+
 		logged:   desc("access_log_lines_total", "Lines of the access log that were written."),
 		unlogged: desc("access_log_dropped_lines_total", "Lines of the access log that were dropped: too many waited (full), or they could not be written (failed).", "reason"),
 	}
@@ -57,7 +63,8 @@ func newMetrics(p *Proxy) *metrics {
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.requests, m.duration, m.received, m.sent, m.refused, m.shed, m.panics, m.connections, m.accepted, m.versions, m.handshakes,
-		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.upstreamEjections, m.upstreamRefused, m.upstreamUnused, m.upstreamChecks, m.logged, m.unlogged,
+		m.handshakeFailures, m.upstreamRequests, m.upstreamDuration, m.upstreamFailures, m.upstreamTry, m.upstreamEjections, m.upstreamRefused, m.upstreamUnused, m.upstreamChecks,
+		m.streamConnections, m.streamOpen, m.streamDuration, m.streamBytes, m.logged, m.unlogged,
 	} {
 		out <- d
 	}
@@ -68,6 +75,10 @@ type output chan<- prometheus.Metric
 
 func (o output) counter(d *prometheus.Desc, n uint64, labels ...string) {
 	o <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func (o output) gauge(d *prometheus.Desc, n int64, labels ...string) {
+	o <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 }
 
 // some does so unless nothing has been counted.
@@ -85,6 +96,11 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	t.mu.Lock()
 	for k, s := range t.all {
 		m.route(out, s, k.source.String(), k.rule, k.host)
+	}
+	m.stream(out, &t.noStream, "", "", "")
+	m.stream(out, &t.restStreams, "other", "", "")
+	for k, s := range t.streams {
+		m.stream(out, s, k.source.String(), k.rule, k.host)
 	}
 	for name, l := range t.listeners {
 		m.listener(out, l, name)
@@ -147,7 +163,7 @@ func (m *metrics) health(out output, b *backend, name string) {
 }
 
 func (m *metrics) listener(out output, l *listenerMeter, name string) {
-	out <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(l.open.Load()), name)
+	out.gauge(m.connections, l.open.Load(), name)
 	out.counter(m.accepted, l.accepted.Load(), name)
 	for version, protocol := range []string{"HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"} {
 		out.some(m.versions, l.requests[version].Load(), name, protocol)

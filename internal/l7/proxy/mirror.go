@@ -25,15 +25,10 @@ func (x *exchange) mirror() {
 		}
 		body = slices.Clone(x.work.in.bytes()[:x.request.Length])
 	}
-	mirrors, whose := x.proxy.mirrors, x.route.Source.Namespace
-	if !mirrors.take(whose) {
-		return
-	}
 	url := string(m.URL.AppendURL(nil, x.value))
 	ctx, cancel := context.WithTimeout(x.proxy.ctx, askTimeout)
 	request, err := http.NewRequestWithContext(ctx, string(x.request.Method), url, bytes.NewReader(body))
 	if err != nil {
-		mirrors.give(whose)
 		cancel()
 		return
 	}
@@ -45,15 +40,21 @@ func (x *exchange) mirror() {
 		}
 	}
 	request.Header.Set("CDN-Loop", string(x.request.AppendLoop(nil)))
-	asker := x.proxy.asker
-	x.proxy.background.Go(func() {
+	p, whose := x.proxy, x.route.Source.Namespace
+	if !p.mirrors.take(whose) {
+		cancel()
+		return
+	}
+	p.background.Go(func() {
 		defer func() {
 			cancel()
-			mirrors.give(whose)
+			p.mirrors.give(whose)
 		}()
-		if answer, err := asker.Do(request); err == nil {
-			_, _ = io.CopyN(io.Discard, answer.Body, bulkSize)
-			answer.Body.Close()
-		}
+		p.shield(func() {
+			if answer, err := p.asker.Do(request); err == nil {
+				_, _ = io.CopyN(io.Discard, answer.Body, bulkSize)
+				answer.Body.Close()
+			}
+		})
 	})
 }

@@ -36,21 +36,48 @@ type mux struct {
 	until int64
 	// spare is a buffer for the next output.
 	spare []byte
-	// dead is set when the connection is of no use any more.
+	// dead is set when the connection is of no use any more; over is closed then.
 	dead bool
+	over chan struct{}
 }
 
 func (m *mux) begin(p *Proxy, s *socket, write func([]byte) (int, error), h2 *http2.Conn) {
 	m.proxy, m.socket, m.write, m.h2 = p, s, write, h2
-	m.changed.L = &m.mu
+	m.changed.L, m.over = &m.mu, make(chan struct{})
 }
 
 // locked calls f with the lock held, which a panic does not leave so: the clock would wait
-// for it.
+// for it. A panic ends the connection, as what is known of its streams may be wrong, and
+// goes on.
 func (m *mux) locked(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	well := false
+	defer func() {
+		if !well {
+			m.proxy.shield(func() { m.die(errPanic) })
+		}
+	}()
 	f()
+	well = true
+}
+
+// unlocked calls f without the lock, which is held before and after.
+func (m *mux) unlocked(f func()) {
+	m.mu.Unlock()
+	defer m.mu.Lock()
+	f()
+}
+
+// wait waits, without the lock, until a stream has something or the connection is of no
+// use any more.
+func (m *mux) wait(something <-chan struct{}) {
+	m.unlocked(func() {
+		select {
+		case <-something:
+		case <-m.over:
+		}
+	})
 }
 
 // flush writes what is to be written, unless somebody is at it. The lock is held, but
@@ -100,23 +127,24 @@ func (m *mux) flushLater() {
 func (m *mux) writePiece(b []byte) (rest []byte) {
 	piece := b[:min(len(b), outPiece)]
 	m.until = after(m.proxy.clock.now(), m.proxy.config.WriteTimeout)
-	m.mu.Unlock()
-	_, err := m.write(piece)
-	m.mu.Lock()
+	var err error
+	m.unlocked(func() { _, err = m.write(piece) })
 	if m.until = 0; err != nil {
 		m.die(err)
 	}
 	return b[len(piece):]
 }
 
-// die ends the connection and its streams. The lock is held.
+// die ends the connection and its streams. The lock is held. Whatever is wrong with what is
+// known of the streams, those who wait look again.
 func (m *mux) die(err error) {
 	if !m.dead {
 		m.dead = true
-		_ = m.h2.Fail(err)
+		close(m.over)
+		m.changed.Broadcast()
 		// The reader may be within its read, which holds up Close.
 		go m.socket.TCPConn.Close()
-		m.changed.Broadcast()
+		_ = m.h2.Fail(err)
 	}
 }
 
@@ -138,7 +166,7 @@ func (m *mux) send(s *http2.Stream, b []byte, end bool, timeout time.Duration, p
 	for {
 		m.throttle(maxOut)
 		n := m.h2.SendData(s, b, end)
-		if b = b[n:]; s.Err != nil {
+		if b = b[n:]; s.Err != nil || m.dead {
 			return false
 		}
 		if p != nil {
@@ -153,9 +181,7 @@ func (m *mux) send(s *http2.Stream, b []byte, end bool, timeout time.Duration, p
 			patience = p.patience(timeout, m.proxy.config.MinRate)
 		}
 		s.RoomierBy = after(now, patience)
-		m.mu.Unlock()
-		<-s.Roomier
-		m.mu.Lock()
+		m.wait(s.Roomier)
 		then := m.proxy.clock.now()
 		if p != nil {
 			p.add(0, then-now)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -103,6 +105,55 @@ func readBinary(r io.Reader, begin []byte) (client, local netip.AddrPort, err er
 	return netip.AddrPortFrom(from.Unmap(), binary.BigEndian.Uint16(ports)), netip.AddrPortFrom(to.Unmap(), binary.BigEndian.Uint16(ports[2:])), nil
 }
 
+// appendPreamble appends the header of the PROXY protocol, in version 1 or 2, that says
+// who the client is and what it connected to (sections 2.1 and 2.2). If one of them is not
+// valid it says that nothing is known.
+func appendPreamble(b []byte, version uint8, client, local netip.AddrPort) []byte {
+	from, to := client.Addr().Unmap().WithZone(""), local.Addr().Unmap().WithZone("")
+	known := from.IsValid() && to.IsValid()
+	if known && from.Is4() != to.Is4() { // by a load balancer's word; IPv6 can hold both
+		from, to = netip.AddrFrom16(from.As16()), netip.AddrFrom16(to.As16())
+	}
+	if version == 1 {
+		if !known {
+			return append(b, "PROXY UNKNOWN\r\n"...)
+		}
+		family := "TCP6"
+		if from.Is4() {
+			family = "TCP4"
+		}
+		return fmt.Appendf(b, "PROXY %s %s %s %d %d\r\n", family, inText(from), inText(to), client.Port(), local.Port())
+	}
+	b = append(b, preambleSign...)
+	switch {
+	case !known:
+		return append(b, 0x20, 0, 0, 0) // LOCAL
+	case from.Is4():
+		b = append(b, 0x21, 0x11, 0, 2*4+2*2)
+	default:
+		b = append(b, 0x21, 0x21, 0, 2*16+2*2)
+	}
+	b = append(append(b, from.AsSlice()...), to.AsSlice()...)
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, client.Port()), local.Port())
+}
+
+// inText writes an address as version 1 has it: of IPv6 in hexadecimal digits only.
+func inText(a netip.Addr) string {
+	if a.Is4In6() {
+		return a.StringExpanded()
+	}
+	return a.String()
+}
+
+// ends returns who the client is, and what it connected to.
+func (c *conn) ends() (client, local netip.AddrPort) {
+	if c.said != nil {
+		return c.said[0], c.said[1]
+	}
+	to := c.socket.LocalAddr().(*net.TCPAddr).AddrPort()
+	return c.from, netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+}
+
 // introduce finds out who the client is, and reports whether the connection can be
 // served. Peers in Config.ProxyProtocol have to say it first.
 func (c *conn) introduce() bool {
@@ -117,6 +168,7 @@ func (c *conn) introduce() bool {
 	if !client.IsValid() {
 		return true
 	}
+	c.said = &[2]netip.AddrPort{client, local}
 	c.meet(client, local.Port())
 	var may bool
 	if c.guest, may = c.proxy.join(client.Addr()); !may {

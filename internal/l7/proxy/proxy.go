@@ -61,6 +61,8 @@ type Proxy struct {
 	// mirrors has a place for each copy of a request that is under way, by the namespace
 	// whose it is.
 	mirrors *portions[string]
+	// inspecting has a place for each processor that rules may be evaluated on.
+	inspecting chan struct{}
 	// today is time.Now.
 	today  func() time.Time
 	checks checks
@@ -71,6 +73,8 @@ type Proxy struct {
 	// that wait for one in jobs.
 	streams, waiting atomic.Int64
 	jobs             chan job
+	// mourned is when a panic was last logged; 0: never.
+	mourned atomic.Int64
 	// closing is set when readiness is withdrawn, draining when no more connections are
 	// accepted.
 	started, closing, draining atomic.Bool
@@ -115,6 +119,7 @@ func New(config Config) (*Proxy, error) {
 	p.forbidden = (&reach{allowed: config.AllowedRanges, denied: config.DeniedRanges, own: p.own}).forbids
 	if config.AccessLog != nil {
 		p.book = newLogbook(config.AccessLog, config.Log)
+		p.book.mourn = p.mourn
 	}
 	limits := config.limits()
 	p.works.New = func() any {
@@ -144,6 +149,7 @@ func (p *Proxy) Collector() prometheus.Collector { return newMetrics(p) }
 // filters prepares what Filters of Routes need.
 func (p *Proxy) filters() {
 	p.passwords = htpasswd.NewVerifier((p.shards+1)/2, maxPasswords)
+	p.inspecting = make(chan struct{}, (p.shards+1)/2)
 	p.mirrors = newPortions[string](maxMirrors)
 	p.decisions.of = map[string]*decided{}
 	p.limiters.of = map[desired.Ref]*limiter{}
@@ -168,7 +174,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if p.book != nil {
 		go p.book.run(p.ctx.Done())
 	}
-	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick()) })
+	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick(), p.shield) })
 	return p.listen(ctx)
 }
 
@@ -183,15 +189,17 @@ func (p *Proxy) everyTick() func(now int64) {
 		}
 		next = after(now, interval)
 		for _, b := range p.state.Load().backends.All() {
-			b.look(now)
-			p.check(b, now)
+			p.shield(func() {
+				b.look(now)
+				p.check(b, now)
+			})
 			for _, e := range b.all {
-				e.prune(now - int64(p.config.UpstreamIdleTimeout))
+				p.shield(func() { e.prune(now - int64(p.config.UpstreamIdleTimeout)) })
 			}
 		}
-		p.tally.prune(now)
-		p.guests.prune()
-		p.limiters.prune(now - int64(forgetLimits))
+		p.shield(func() { p.tally.prune(now) })
+		p.shield(p.guests.prune)
+		p.shield(func() { p.limiters.prune(now - int64(forgetLimits)) })
 	}
 }
 

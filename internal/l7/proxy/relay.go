@@ -85,7 +85,9 @@ func partOf(end bool) part {
 }
 
 // splices reports whether the client gets the bytes that the upstream sends.
-func (x *exchange) splices() bool { return x.inbound == nil && x.listener.tls == nil && !x.paced }
+func (x *exchange) splices() bool {
+	return x.inbound == nil && x.listener.tls == nil && !x.paced && x.check == nil
+}
 
 // copy passes on so many bytes.
 func (x *exchange) copy(up *upstream, remaining int64) error {

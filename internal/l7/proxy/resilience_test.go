@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -206,58 +207,64 @@ func TestRetryBudgetStatus(t *testing.T) {
 	}
 }
 
-// TestHealthChecks holds what is found well, when that counts, and that an endpoint which
-// is not gets no requests.
-func TestHealthChecks(t *testing.T) {
-	var status, asked atomic.Int64
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+// checked returns a proxy that does nothing by itself, the endpoint of its backend that is
+// asked, and what asks it once more, a while later.
+func checked(t *testing.T, protocol l7.CheckProtocol, at netip.AddrPort) (b *backend, e *endpoint, once func()) {
+	p, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	check := l7.HealthCheck{Protocol: protocol, Path: "/healthy", Host: "shop.example", Interval: time.Second, Timeout: 10 * time.Second, Unhealthy: 3, Healthy: 2}
+	table := balanced(func(by *l7.Balance) { by.Check = check }, at, netip.MustParseAddrPort("127.0.0.1:9"))
+	if err := p.Apply(context.Background(), table); err != nil {
+		t.Fatal(err)
+	}
+	b, now := backendOf(p), int64(1)
+	// The other one is not asked, but gets requests.
+	b.endpoints = slices.DeleteFunc(slices.Clone(b.endpoints), func(e *endpoint) bool { return e.address != at })
+	return b, b.endpoints[0], func() {
+		p.check(b, now)
+		p.check(b, now) // is not due
+		p.background.Wait()
+		now += 2 * second
+	}
+}
+
+// checkedServer answers health checks with a status that can be changed.
+func checkedServer(t *testing.T, status *atomic.Int64) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthy" || r.Host != "shop.example" {
 			t.Errorf("%s %s is asked", r.Host, r.URL)
 		}
 		http.Redirect(w, r, "/elsewhere", int(status.Load()))
-	})
+	}
+}
+
+// TestHealthChecks holds what is found well.
+func TestHealthChecks(t *testing.T) {
+	var status atomic.Int64
+	handler := checkedServer(t, &status)
 	secured := httptest.NewTLSServer(handler)
 	t.Cleanup(secured.Close)
-	open := serveRaw(t, func(net.Conn) {})
+	open, plain, byTLS := serveRaw(t, func(net.Conn) {}), serveHTTP(t, handler), netip.MustParseAddrPort(secured.Listener.Addr().String())
 	for name, c := range map[string]struct {
 		protocol l7.CheckProtocol
 		at       netip.AddrPort
 		status   int64
 		well     bool
 	}{
-		"200":         {l7.CheckHTTP, serveHTTP(t, handler), 200, true},
-		"302":         {l7.CheckHTTP, serveHTTP(t, handler), 302, true},
-		"500":         {l7.CheckHTTP, serveHTTP(t, handler), 500, false},
-		"404":         {l7.CheckHTTPS, netip.MustParseAddrPort(secured.Listener.Addr().String()), 404, false},
-		"204 by TLS":  {l7.CheckHTTPS, netip.MustParseAddrPort(secured.Listener.Addr().String()), 204, true},
-		"no TLS":      {l7.CheckHTTPS, serveHTTP(t, handler), 200, false},
+		"200":         {l7.CheckHTTP, plain, 200, true},
+		"302":         {l7.CheckHTTP, plain, 302, true},
+		"500":         {l7.CheckHTTP, plain, 500, false},
+		"404":         {l7.CheckHTTPS, byTLS, 404, false},
+		"204 by TLS":  {l7.CheckHTTPS, byTLS, 204, true},
+		"no TLS":      {l7.CheckHTTPS, plain, 200, false},
 		"no answer":   {l7.CheckHTTP, open, 200, false},
 		"connects":    {l7.CheckTCP, open, 200, true},
 		"connects no": {l7.CheckTCP, nowhere(t), 200, false},
 	} {
-		p, err := New(Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		check := l7.HealthCheck{Protocol: c.protocol, Path: "/healthy", Host: "shop.example", Interval: time.Second, Timeout: 10 * time.Second, Unhealthy: 3, Healthy: 2}
-		table := balanced(func(by *l7.Balance) { by.Check = check }, c.at, netip.MustParseAddrPort("127.0.0.1:9"))
-		if err := p.Apply(context.Background(), table); err != nil {
-			t.Fatal(err)
-		}
-		b := backendOf(p)
-		for i, e := range b.endpoints {
-			if e.address != c.at { // it is not what this is about
-				b.endpoints = append(b.endpoints[:i:i], b.endpoints[i+1:]...)
-			}
-		}
-		e, now := b.endpoints[0], int64(1)
-		once := func() {
-			p.check(b, now)
-			p.check(b, now) // is not due
-			p.background.Wait()
-			now += 2 * second
-		}
+		b, e, once := checked(t, c.protocol, c.at)
 		status.Store(c.status)
 		for i := 1; i <= 4; i++ {
 			once()
@@ -265,26 +272,33 @@ func TestHealthChecks(t *testing.T) {
 				t.Errorf("%s: sick %t after %d checks", name, e.sick.Load(), i)
 			}
 		}
-		if b.meter.checks[0].Load()+b.meter.checks[1].Load() != 4 {
-			t.Errorf("%s: %d checks failed, %d did not", name, b.meter.checks[0].Load(), b.meter.checks[1].Load())
+		if n := b.meter.checks[bit(c.well)].Load(); n != 4 {
+			t.Errorf("%s: %d checks had this result", name, n)
 		}
-		if c.status == 500 {
-			if got := b.usable.Load().endpoints; len(got) != 1 || got[0] == e {
-				t.Errorf("%d endpoints get requests", len(got))
-			}
-			status.Store(200)
-			once()
-			if !e.sick.Load() {
-				t.Error("well after one check of two")
-			}
-			if once(); e.sick.Load() || len(b.usable.Load().endpoints) != 2 {
-				t.Error("sick after two checks that found it well")
-			}
-		}
-		p.Close()
 	}
-	if asked.Load() == 0 {
-		t.Error("nobody was asked")
+}
+
+// TestHealthCheckRecovers holds that an endpoint which is not well gets no requests, until
+// it is again.
+func TestHealthCheckRecovers(t *testing.T) {
+	var status atomic.Int64
+	b, e, once := checked(t, l7.CheckHTTP, serveHTTP(t, checkedServer(t, &status)))
+	for i, c := range []struct {
+		status int64
+		sick   bool
+	}{{200, false}, {500, false}, {500, false}, {200, false}, {500, false}, {500, false}, {500, true}, {200, true}, {500, true}, {200, true}, {200, false}} {
+		status.Store(c.status)
+		once()
+		got := b.usable.Load().endpoints
+		if e.sick.Load() != c.sick || slices.Contains(got, e) == c.sick || len(got) != 2-bit(c.sick) {
+			t.Errorf("check %d: sick %t, %d endpoints get requests", i, e.sick.Load(), len(got))
+		}
+	}
+	b.balance = &usualBalance
+	b.endpoints[0].sick.Store(true)
+	b.unchecked()
+	if b.look(second); len(b.usable.Load().endpoints) != 2 {
+		t.Error("what checks have found counts though there are none any more")
 	}
 }
 

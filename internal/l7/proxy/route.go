@@ -37,6 +37,7 @@ func (x *exchange) ready() bool {
 		x.answer(413, "the body is larger than allowed")
 	case !hasBackend(x.route):
 		x.answer(orDefault(x.route.Status, 503), orDefault(x.route.Why, "the route has no backend"))
+	case !x.inspected():
 	case !x.rewrite():
 		x.answer(400, "the path cannot be rewritten as the route says")
 	default:

@@ -215,6 +215,7 @@ func (m *session) finish() {
 // watch is called every tick: it ends the connection when a time is up, and tells the
 // client before it ends for another reason (RFC 9113, section 6.8).
 func (m *session) watch(now int64) {
+	defer m.rescue()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mux.watch(now)

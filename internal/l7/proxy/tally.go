@@ -76,10 +76,13 @@ type tallies struct {
 	panics atomic.Uint64
 	// listeners are by name.
 	listeners map[string]*listenerMeter
+	// streams are counted as routes are.
+	streams               map[key]*streamMeter
+	noStream, restStreams streamMeter
 }
 
 func newTallies() *tallies {
-	t := &tallies{all: map[key]*series{}, listeners: map[string]*listenerMeter{}}
+	t := &tallies{all: map[key]*series{}, listeners: map[string]*listenerMeter{}, streams: map[key]*streamMeter{}}
 	t.routes.Store(new(sync.Map))
 	return t
 }
@@ -145,6 +148,7 @@ func (t *tallies) prune(now int64) {
 			pruned = true
 		}
 	}
+	t.pruneStreams(now)
 	if pruned {
 		t.turn()
 	}

@@ -38,6 +38,9 @@ func (l *listener) certificate(name string) (*tls.Certificate, error) {
 	_, spec := l.current()
 	store := *l.proxy.certificates.Load()
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if spec.Stream(name) != nil {
+		return nil, errNoCertificate // TLS for this name is not ended here
+	}
 	names := [3]string{name}
 	if _, parent, ok := strings.Cut(name, "."); ok {
 		names[1] = "*." + parent

@@ -19,6 +19,10 @@ const (
 // errBusy is that an endpoint takes no more requests at the moment.
 var errBusy = errors.New("the endpoint takes no more requests")
 
+// errShared is that a connection could not be made which several requests have waited for:
+// one of them has the error without this.
+var errShared = errors.New("the connection was for several requests")
+
 // trunk is a connection of HTTP/2 to an endpoint, which carries many requests.
 type trunk struct {
 	mux
@@ -82,12 +86,12 @@ func (l *trunks) close() {
 	defer l.mu.Unlock()
 	l.closed = true
 	for _, t := range l.all {
-		t.mu.Lock()
-		t.h2.Draining = true
-		if t.h2.Active() == 0 {
-			t.die(errIdle)
-		}
-		t.mu.Unlock()
+		t.locked(func() {
+			t.h2.Draining = true
+			if t.h2.Active() == 0 {
+				t.die(errIdle)
+			}
+		})
 	}
 	l.all = nil
 }
@@ -113,7 +117,9 @@ func (x *exchange) open(e *endpoint, secure *securePool, from *pool) (*trunk, *h
 		if t, s := from.trunks.open(x.toHEAD); s != nil {
 			return t, s, nil
 		}
+		own := false
 		_, err, _ := from.trunks.dialing.Do("", func() (any, error) {
+			own = true
 			up, err := x.dial(e, secure)
 			if err == nil {
 				err = x.proxy.lay(up, &from.trunks)
@@ -121,6 +127,9 @@ func (x *exchange) open(e *endpoint, secure *securePool, from *pool) (*trunk, *h
 			return nil, err
 		})
 		if err != nil {
+			if !own {
+				err = errors.Join(errShared, err)
+			}
 			return nil, nil, err
 		}
 	}
@@ -185,6 +194,7 @@ func (t *trunk) feed(bulk *[bulkSize]byte, end, n int, err error) (left int, ali
 
 // watch is called every tick. It ends the connection if nobody needs it.
 func (t *trunk) watch(now int64) {
+	defer t.rescue()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mux.watch(now)
@@ -201,13 +211,13 @@ func (t *trunk) watch(now int64) {
 
 // release ends a request on the trunk.
 func (t *trunk) release(s *http2.Stream) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.h2.Release(s)
-	t.flush()
-	if t.h2.Active() == 0 {
-		if t.idle = t.proxy.clock.now(); t.h2.Draining {
-			t.die(errIdle)
+	t.locked(func() {
+		t.h2.Release(s)
+		t.flush()
+		if t.h2.Active() == 0 {
+			if t.idle = t.proxy.clock.now(); t.h2.Draining {
+				t.die(errIdle)
+			}
 		}
-	}
+	})
 }

@@ -14,14 +14,15 @@ import (
 // patience is how long a connection, and an answer, may take.
 const patience = 10 * time.Second
 
-// dial opens a connection that lasts as long as ctx.
+// dial opens a connection that lasts somewhat longer than ctx: what ends before is not
+// ended by its deadline.
 func (a attack) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", a.address)
 	if err != nil {
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline()
-	return conn, conn.SetDeadline(deadline)
+	return conn, conn.SetDeadline(deadline.Add(time.Second))
 }
 
 // header sends a request of which the header has a megabyte.
@@ -82,7 +83,7 @@ func (a attack) drip(ctx context.Context, conn net.Conn) (closed bool) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = bufio.NewReader(conn).ReadByte()
+		_, _ = conn.Read(make([]byte, 1))
 	}()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"strings"
 
@@ -12,7 +11,7 @@ import (
 )
 
 // open begins HTTP/2 with prior knowledge (RFC 9113, section 3.3), and returns how it ends:
-// with the reason that the server gives, or "".
+// with the reason that the server gives, or "" when the connection ends.
 func (a attack) open(ctx context.Context) (net.Conn, *http2.Framer, <-chan string, error) {
 	conn, err := a.dial(ctx)
 	if err != nil {
@@ -36,6 +35,7 @@ func (a attack) open(ctx context.Context) (net.Conn, *http2.Framer, <-chan strin
 			}
 			if g, ok := frame.(*http2.GoAwayFrame); ok && g.ErrCode != http2.ErrCodeNo {
 				reason = g.ErrCode.String()
+				return
 			}
 		}
 	}()
@@ -92,7 +92,8 @@ func (a attack) continuation(ctx context.Context, count int) (report, error) {
 	})
 }
 
-// flood sends until the server ends it, count is reached or ctx ends.
+// flood sends until the server ends it, count is reached or ctx ends, and then waits for
+// the server.
 func (a attack) flood(ctx context.Context, count int, send func(framer *http2.Framer, n int) error) (report, error) {
 	conn, framer, ended, err := a.open(ctx)
 	if err != nil {
@@ -101,17 +102,21 @@ func (a attack) flood(ctx context.Context, count int, send func(framer *http2.Fr
 	defer conn.Close()
 	r := report{}
 	for r.Sent < count && ctx.Err() == nil {
+		select {
+		case r.GoAway = <-ended:
+			r.Closed++
+			return r, nil
+		default:
+		}
 		if send(framer, r.Sent) != nil {
 			break
 		}
 		r.Sent++
 	}
-	if r.Sent == count {
-		return r, fmt.Errorf("the server has taken all of %d", count)
-	}
+	// What has been sent has yet to be read.
+	r.GoAway = <-ended
 	if ctx.Err() == nil {
 		r.Closed++
 	}
-	r.GoAway = <-ended
 	return r, nil
 }

@@ -189,17 +189,24 @@ func (r *recorder) steadily(ctx context.Context, rate int, next func() func() er
 		<-ctx.Done()
 		return
 	}
-	// A ticker that is too fast loses ticks.
-	together := max(1, rate/fastest)
-	tick := time.NewTicker(time.Second * time.Duration(together) / time.Duration(rate))
+	tick := time.NewTicker(time.Second / time.Duration(min(rate, fastest)))
 	defer tick.Stop()
+	last, owed := time.Now(), 0.0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		for range together {
+		due := 1
+		if rate > fastest {
+			// Ticks get lost; what they stood for is made up for, but for long pauses.
+			now := time.Now()
+			owed = min(owed+now.Sub(last).Seconds()*float64(rate), float64(rate)/10)
+			due, last = int(owed), now
+			owed -= float64(due)
+		}
+		for range due {
 			once := next()
 			if once == nil {
 				return
