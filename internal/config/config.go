@@ -96,6 +96,12 @@ type Gateway struct {
 	// have been revoked: public (those on the Internet), any (also those on private
 	// addresses, which whoever writes a Secret then has asked), or none.
 	OCSPStapling string `yaml:"ocspStapling"`
+	// NginxConfigMap, TCPServices and UDPServices are NAMESPACE/NAME of ConfigMaps as
+	// ingress-nginx has them: its settings, and the ports that are passed on to Services.
+	// Empty: with migration.ingressNginx those that ingress-nginx has by default, else none.
+	NginxConfigMap string `yaml:"nginxConfigMap"`
+	TCPServices    string `yaml:"tcpServices"`
+	UDPServices    string `yaml:"udpServices"`
 }
 
 // Migration says whose objects are served beside Fairlead's own.

@@ -129,7 +129,7 @@ func (x *exchange) enter(b *backend) error {
 	if most == 0 {
 		return nil
 	}
-	patience := orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout)
+	patience := orDefault(x.route.Upstream.Connect, x.proxy.settings().ConnectTimeout)
 	may, why := b.shared.enter(int64(most), limits.Pending, patience, x.proxy.ctx.Done())
 	if !may {
 		b.meter.refused[why].Add(1)
@@ -148,6 +148,31 @@ func (x *exchange) exit() {
 	if x.spends {
 		x.spends = false
 		x.on.shared.retrying.Add(-1)
+	}
+}
+
+// enter does the same for a connection that is passed on as it is, which is bounded as a
+// request is.
+func (p *passage) enter() bool {
+	limits := &p.from.balance.Limits
+	most := limits.Requests
+	if n := limits.Connections; n > 0 && (most == 0 || n < most) {
+		most = n
+	}
+	if most == 0 {
+		return true
+	}
+	may, why := p.from.shared.enter(int64(most), limits.Pending, orDefault(p.stream.Connect, p.proxy.settings().ConnectTimeout), p.proxy.ctx.Done())
+	if p.entered = may; !may {
+		p.from.meter.refused[why].Add(1)
+	}
+	return may
+}
+
+// exit is for one that is over.
+func (p *passage) exit() {
+	if p.entered {
+		p.from.shared.leave()
 	}
 }
 
@@ -174,7 +199,7 @@ func (x *exchange) affords(sent bool) bool {
 
 // dial makes a connection to an endpoint, if there may be one more.
 func (x *exchange) dial(e *endpoint, secure *securePool) (*upstream, error) {
-	patience := orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout)
+	patience := orDefault(x.route.Upstream.Connect, x.proxy.settings().ConnectTimeout)
 	b := x.on
 	most := int64(b.balance.Limits.Connections)
 	if most == 0 {
