@@ -74,11 +74,11 @@ type gatewayPlane struct {
 	contents    *contents
 	challenges  *challenges
 	stapling    *stapling
+	// orders is what orders certificates in this process; nil: nothing does.
+	orders *folderOrders
 	// later is what of the configuration counts once the process begins anew.
 	later []string
 	said  *said
-	// orders is what orders certificates in this process; nil: nothing does.
-	orders *folderOrders
 	// taking is held while the proxy is given what objects hold.
 	taking sync.Mutex
 

@@ -18,7 +18,10 @@ import (
 
 // L7Config returns what the configuration says about Ingresses.
 func L7Config(c config.Config) l7.Config {
-	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent, Passthrough: c.Gateway.TLSPassthrough, ModSecurity: c.Gateway.ModSecurity}
+	made := l7.Config{
+		IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent,
+		Passthrough: c.Gateway.TLSPassthrough, ModSecurity: c.Gateway.ModSecurity, OwnHosts: !c.Gateway.SharedHosts,
+	}
 	settings, tcp, udp := c.ConfigMaps()
 	made.NginxConfigMap, made.TCPServices, made.UDPServices = parseName(settings), parseName(tcp), parseName(udp)
 	made.Service, made.HTTP3, made.NoAccessLog = parseName(c.Gateway.Service), c.Gateway.HTTP3, c.Gateway.AccessLog.Output == ""

@@ -21,6 +21,9 @@ type Config struct {
 	NoExternalNames bool
 	// Passthrough lets Ingresses have TLS passed through to their backends.
 	Passthrough bool
+	// OwnHosts gives each host to one namespace, that of its oldest Ingress: others' rules
+	// for it are left out. Else they add what paths it has not, as with ingress-nginx.
+	OwnHosts bool
 	// ParametersAsSent takes paths with a semicolon as they are sent, though backends
 	// that take what follows for a parameter read another path, for which there may be
 	// another rule.

@@ -151,6 +151,31 @@ func (x *exchange) exit() {
 	}
 }
 
+// enter does the same for a connection that is passed on as it is, which is bounded as a
+// request is.
+func (p *passage) enter() bool {
+	limits := &p.from.balance.Limits
+	most := limits.Requests
+	if n := limits.Connections; n > 0 && (most == 0 || n < most) {
+		most = n
+	}
+	if most == 0 {
+		return true
+	}
+	may, why := p.from.shared.enter(int64(most), limits.Pending, orDefault(p.stream.Connect, p.proxy.settings().ConnectTimeout), p.proxy.ctx.Done())
+	if p.entered = may; !may {
+		p.from.meter.refused[why].Add(1)
+	}
+	return may
+}
+
+// exit is for one that is over.
+func (p *passage) exit() {
+	if p.entered {
+		p.from.shared.leave()
+	}
+}
+
 // affords reports whether a request that an endpoint has got may be sent once more: if
 // many are at the same time, that is more than the endpoints can take. What no endpoint has got
 // costs none of them anything.

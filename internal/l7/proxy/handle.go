@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/fairlead-net/fairlead/internal/l7"
@@ -38,6 +37,10 @@ type exchange struct {
 	linger, aborted bool
 	// upgrade is set if the connection may change to another protocol.
 	upgrade bool
+	// carries is set if a stream of the client's is to carry another protocol, nonce what the
+	// endpoint has to answer to then.
+	carries bool
+	nonce   string
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
 	// backend is set where a session may be with it, stuck once the client has been given
@@ -243,8 +246,7 @@ func (x *exchange) attempt(b *backend, e *endpoint) error {
 	err := x.observed(b, e)
 	x.told(b, err)
 	if b.note(e, x.response.Status, err, x.at) {
-		x.proxy.config.Log.Warn("an endpoint gets no requests for a while, as it has failed too often in a row",
-			"backend", b.id, "endpoint", e.place, "for", time.Duration(e.out.Load()-x.at), "last", x.record.try().Status, "error", err)
+		x.proxy.ejected(b, e, x.at, err)
 	}
 	return err
 }
@@ -266,7 +268,9 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
-	if overHTTP2(x.route) {
+	if overHTTP2(x.route) && x.carries {
+		return errAnswer // of the endpoint nothing of the kind is asked
+	} else if overHTTP2(x.route) {
 		return x.call(e)
 	}
 	secure, err := x.secure(e)

@@ -88,6 +88,25 @@ func (b *backend) note(e *endpoint, status int, err error, now int64) (out bool)
 	return b.count(e, &e.servers, c.Server, causeServer, now) || out
 }
 
+// noteConnect takes note of whether a connection could be made, of which nothing else is
+// known.
+func (p *Proxy) noteConnect(b *backend, e *endpoint, err error) {
+	switch now := p.clock.now(); {
+	case err == nil:
+		if e.connects.Load() != 0 {
+			e.connects.Store(0)
+		}
+	case b.noteFailure(e, err, now):
+		p.ejected(b, e, now, err)
+	}
+}
+
+// ejected writes down that an endpoint gets no requests for a while.
+func (p *Proxy) ejected(b *backend, e *endpoint, now int64, err error) {
+	p.config.Log.Warn("an endpoint gets no requests for a while, as it has failed too often in a row",
+		"backend", b.id, "endpoint", e.place, "for", time.Duration(e.out.Load()-now), "error", err)
+}
+
 // noteFailure does that for an endpoint that has given no answer.
 func (b *backend) noteFailure(e *endpoint, err error, now int64) (out bool) {
 	k, blamed := kindOf(err)

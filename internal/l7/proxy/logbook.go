@@ -64,7 +64,10 @@ type logbook struct {
 type lineCounts struct{ written, full, failed atomic.Uint64 }
 
 func newLogbook(a *AccessLog, counts *lineCounts, log *slog.Logger) *logbook {
-	b := &logbook{AccessLog: *a, log: log, lineCounts: counts, mourn: func(any) {}, wake: make(chan struct{}, 1), done: make(chan struct{}), retired: make(chan struct{})}
+	b := &logbook{
+		AccessLog: *a, log: log, lineCounts: counts, mourn: func(any) {},
+		wake: make(chan struct{}, 1), done: make(chan struct{}), retired: make(chan struct{}),
+	}
 	// Memory that is not touched costs nothing.
 	b.buffer, b.spare = make([]byte, 0, maxBook), make([]byte, 0, maxBook)
 	return b

@@ -351,3 +351,46 @@ func TestNoAllocationsBalanced(t *testing.T) {
 		}()
 	}
 }
+
+// TestStreamEjects holds that connections which are passed on leave an endpoint alone that
+// takes none, after as many failures as requests do, and that limits count them.
+func TestStreamEjects(t *testing.T) {
+	table := streamTable(l7.TCP, anyStream(streamTo("")), nowhere(t), serveRaw(t, echo))
+	p := start(t, Config{}, table, nil)
+	said := func(conn net.Conn) string {
+		var b [2]byte
+		io.WriteString(conn, "hi")
+		n, _ := io.ReadFull(conn, b[:])
+		return string(b[:n])
+	}
+	for range 20 {
+		conn := dialWeb(t, p)
+		if got := said(conn); got != "hi" {
+			t.Fatalf("%q", got)
+		}
+		conn.Close()
+	}
+	if got := counters(t, p, "upstream_ejections_total shop/web:http connect", 1)["upstream_failures_total shop/web:http connect"]; got != 5 {
+		t.Errorf("ejected after %v failures", got)
+	}
+	limited := balanced(func(by *l7.Balance) { by.Limits.Connections = 1 }, serveRaw(t, echo))
+	table.Backends = limited.Backends
+	if err := p.Apply(context.Background(), table); err != nil {
+		t.Fatal(err)
+	}
+	first := dialWeb(t, p)
+	if got := said(first); got != "hi" {
+		t.Fatalf("%q", got)
+	}
+	if got := said(dialWeb(t, p)); got != "" {
+		t.Errorf("%q beyond the limit", got)
+	}
+	counters(t, p, "upstream_refused_total shop/web:http requests", 1)
+	first.Close()
+	for backendOf(p).shared.requests.Load() != 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if got := said(dialWeb(t, p)); got != "hi" {
+		t.Errorf("%q when there is room again", got)
+	}
+}

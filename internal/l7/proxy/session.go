@@ -48,6 +48,7 @@ func (c *conn) http2(first []byte) {
 	config := c.proxy.settings()
 	h2 := http2.NewServer(http2.Limits{
 		Head: config.MaxHead, Fields: config.MaxFields, Streams: config.MaxStreams, StreamWindow: streamWindow, ConnWindow: sessionWindow,
+		Connect: config.carries(),
 	})
 	h2.Opened = func(s *http2.Stream) { m.fresh = append(m.fresh, s) }
 	h2.Reset = func(s *http2.Stream) {

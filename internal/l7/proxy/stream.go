@@ -101,8 +101,10 @@ type passage struct {
 	tries []accesslog.Try
 	from  *backend
 	with  *endpoint // which has the connection, once there is one
-	up    *socket
-	idle  time.Duration
+	// entered is set while it is one of those that the limits of from count.
+	entered bool
+	up      *socket
+	idle    time.Duration
 	// forth and back are how many bytes have been passed on.
 	forth, back atomic.Int64
 }
@@ -122,6 +124,7 @@ func (p *passage) run() {
 	defer p.meter.open.Add(-1)
 	status, reason := p.connect()
 	defer func() {
+		p.exit()
 		if p.with != nil {
 			p.with.active.Add(-1)
 		}
@@ -149,6 +152,9 @@ func (p *passage) connect() (status int, reason string) {
 	p.from, _ = p.state.backends.Get(draw(p.stream.Backends))
 	if p.from == nil {
 		return passedNowhere, "the backend does not exist"
+	}
+	if !p.enter() {
+		return passedNowhere, "the backend has as many connections as its Service allows"
 	}
 	err := errAbsent
 	var failed *endpoint
@@ -194,19 +200,17 @@ func (p *passage) try(e *endpoint) error {
 	begin := p.proxy.clock.now()
 	t := accesslog.Try{Asked: time.Duration(begin - p.begin), Address: e.address, Host: e.host, Port: e.port, Connect: -1, Header: -1}
 	up, err := p.proxy.dial(e, nil, orDefault(p.stream.Connect, p.proxy.settings().ConnectTimeout))
-	p.from.note(e, 0, err, p.proxy.clock.now())
 	t.Took = time.Duration(p.proxy.clock.now() - begin)
 	if err == nil {
 		p.up, t.Connect, t.Status = up.socket, t.Took, passedOn
-		e.connects.Store(0)
 	} else {
-		p.from.noteFailure(e, err, p.begin)
 		t.Status = passedUnable
 		if k, blamed := kindOf(err); blamed {
 			p.from.meter.failures[k].Add(1)
 		}
 	}
 	p.tries = append(p.tries, t)
+	p.proxy.noteConnect(p.from, e, err)
 	return err
 }
 
