@@ -221,8 +221,8 @@ func verdicts() map[string]Verdict {
 	all := map[string]Verdict{}
 	for v, codes := range map[Verdict][]string{
 		Same:    {"ServiceNotFound", "PortNotFound", "ExternalNameInvalid", "PathTaken", "PathDuplicate", "CertificateTaken", "CanaryWithoutMain", "NothingToServe", "RuleWithoutPaths", "PathNotNormal"},
-		Differs: {"AliasTaken", "AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported", "ProxyProtocolWithoutEffect", "AnnotationInvalid"},
-		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused", "PassthroughDisabled", "ModSecurityDisabled", "RulesInvalid", "PassthroughImpossible", "ProxyProtocolInvalid"},
+		Differs: {"AliasTaken", "AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported", "ProxyProtocolWithoutEffect", "SettingWithoutEffect", "StreamNotPublished", "AnnotationInvalid"},
+		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused", "PassthroughDisabled", "ModSecurityDisabled", "RulesInvalid", "PassthroughImpossible", "ProxyProtocolInvalid", "StreamInvalid", "StreamPortTaken"},
 	} {
 		for _, code := range codes {
 			all[code] = v
