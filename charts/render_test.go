@@ -105,7 +105,7 @@ func TestGolden(t *testing.T) {
 	for name, c := range map[string]struct{ namespace, version, values string }{
 		"default": {"fairlead-system", "v1.37.2", "{discovered: {apiServers: ['https://192.0.2.1:6443', 'https://[2001:db8::1]:6443'], clusterIPs: [10.96.0.10, 'fd00:96::a']}, node: {probeKey: key}}"},
 		"cleanup": {"fairlead-system", "v1.37.2", "{discovered: {clusterIPs: [10.96.0.10]}, node: {cleanup: true, probeKey: key}}"},
-		"gateway": {"fairlead-system", "v1.37.2", "{discovered: {clusterIPs: [10.96.0.10]}, node: {probeKey: key}, config: {migration: {ingressNginx: true}}, gateway: {enabled: true, defaultClass: true, autoscaling: {enabled: true}, service: {annotations: {metallb.io/loadBalancerIPs: 192.0.2.80}}}}"},
+		"gateway": {"fairlead-system", "v1.37.2", "{discovered: {clusterIPs: [10.96.0.10]}, node: {probeKey: key}, config: {migration: {ingressNginx: true}}, gateway: {enabled: true, tcp: {9000: 'db/postgres:5432::PROXY'}, udp: {53: 'kube-system/kube-dns:dns'}, defaultClass: true, autoscaling: {enabled: true}, service: {annotations: {metallb.io/loadBalancerIPs: 192.0.2.80}}}}"},
 		"custom":  {"kube-system", "v1.31.0", "{image: {tag: dev, pullSecrets: [{name: registry}]}, namespace: {create: true}, config: {logLevel: debug, apiServers: ['https://192.0.2.9:6443'], dns: {corefile: /etc/coredns/Corefile, listen: ['0.0.0.0:5353'], upstreams: ['192.0.2.53:53']}}, dns: {clusterIPs: [10.0.0.10], keepService: true, nodeSelector: {dns: 'yes'}}, node: {httpPort: 20256, probeKey: key, nodeSelector: {zone: a}}, controller: {replicas: 1, nodeSelector: {zone: a}}}"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,7 +200,7 @@ func TestPrivileges(t *testing.T) {
 				// Gateways read Ingresses and Secrets; that Ingresses are served the controller writes.
 				serves := role.Name == "fairlead-gateway" && (resource == "configmaps" || resource == "secrets" || resource == "ingresses" || resource == "ingressclasses")
 				gives = gives || role.Name == "fairlead-controller" && resource == "ingresses/status"
-				serves = serves || role.Name == "fairlead-controller" && (resource == "ingresses" || resource == "ingressclasses")
+				serves = serves || role.Name == "fairlead-controller" && (resource == "ingresses" || resource == "ingressclasses" || resource == "configmaps" && len(rule.ResourceNames) > 0)
 				if !gives && !serves && !regexp.MustCompile(`^(services|namespaces|endpointslices|servicecidrs|nodes|events)$`).MatchString(resource) {
 					t.Errorf("%s may use %s", role.Name, resource)
 				}

@@ -71,6 +71,9 @@ func (o Options) reads() kube.Reads {
 	}
 	reads.IngressStatus = slices.Contains(o.Planes, "status") && o.Config.Gateway.Service != ""
 	reads.Ingresses = reads.IngressStatus || slices.Contains(o.Planes, "gateway")
+	if reads.Ingresses {
+		reads.ConfigMaps = ConfigMaps(o.Config)
+	}
 	return reads
 }
 

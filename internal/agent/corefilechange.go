@@ -27,8 +27,9 @@ type Kept struct {
 	// As plugin/reload of CoreDNS has them.
 	failures prometheus.Counter
 	version  *prometheus.GaugeVec
-	// spans are where its proxy records traces; nil: nowhere.
-	spans *spans
+	// spans are where its proxy records traces, as tracing says; nil: nowhere.
+	spans   *spans
+	tracing config.Tracing
 	// proxy is the gateway's; nil in other processes.
 	proxy *proxy.Proxy
 	// stapling is what the gateway knows of revocation; nil if it is not to.

@@ -2,20 +2,18 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/proxy"
-	"github.com/fairlead-net/fairlead/internal/l7/tracing"
 	"github.com/fairlead-net/fairlead/internal/pmap"
+	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
 
 // dataSource is where the gateway gets Secrets and ConfigMaps from: those that it
@@ -39,17 +37,22 @@ const firstData = 10 * time.Second
 func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 	serves := ProxyConfig(a.options.Config, a.log)
 	serves.ReservedPorts = portOf(a.options.HTTP)
-	p, err := a.options.Kept.gateway(serves, a.options.Config.Gateway.Tracing)
+	p, later, err := a.options.Kept.gateway(serves, a.options.Config.Gateway.Tracing)
 	if err != nil {
 		return pipeline{}, err
 	}
 	plane := &gatewayPlane{
 		proxy: p, data: data, credentials: newCredentials(a.log), contents: newContents(a.log), challenges: newChallenges(a.options.Config, a.log),
-		stapling: a.options.Kept.staples(a.options.Config.Gateway.OCSPStapling, a.log),
+		stapling: a.options.Kept.staples(a.options.Config.Gateway.OCSPStapling, a.log), later: later,
+		said: &said{log: a.log, all: a.options.Dir != ""},
 	}
 	config := L7Config(a.options.Config)
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
-		return l7.Compile(s, last, config)
+		t, reasons := l7.Compile(s, last, config)
+		if t.Synced {
+			plane.said.note(reasons)
+		}
+		return t, reasons
 	}
 	if made, ok := data.(secretData); ok {
 		if err := a.orderInFolder(plane, made); err != nil {
@@ -73,6 +76,9 @@ type gatewayPlane struct {
 	stapling    *stapling
 	// orders is what orders certificates in this process; nil: nothing does.
 	orders *folderOrders
+	// later is what of the configuration counts once the process begins anew.
+	later []string
+	said  *said
 	// taking is held while the proxy is given what objects hold.
 	taking sync.Mutex
 
@@ -101,6 +107,9 @@ func (p *gatewayPlane) Apply(ctx context.Context, want l7.Table) error {
 	}
 	err := p.proxy.Apply(ctx, want)
 	p.orders.offer(&want)
+	if ready, _ := p.proxy.Ready(); ready {
+		return reconcile.Partial(err) // a port that a ConfigMap lists is not all there is
+	}
 	return err
 }
 
@@ -176,7 +185,7 @@ func (p *gatewayPlane) Describe() []string {
 		}
 	}
 	slices.Sort(missing)
-	return slices.Concat(lines, p.orders.notes(), missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
+	return slices.Concat(p.later, p.said.lines(), lines, p.orders.notes(), missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems())
 }
 
 // namesIn returns the Secrets and ConfigMaps that a Table names.
@@ -211,42 +220,4 @@ func sameNames(a, b l7.Table) bool {
 		}
 	}
 	return true
-}
-
-// gateway returns the proxy of this process, which Agents hand on to each other.
-func (k *Kept) gateway(c proxy.Config, t config.Tracing) (*proxy.Proxy, error) {
-	if k.proxy != nil {
-		return k.proxy, nil
-	}
-	if t.Endpoint != "" {
-		sampler, err := tracing.ParseSampler(t.Sampler, t.Ratio)
-		if err != nil {
-			return nil, err
-		}
-		if k.spans, err = newSpans(t, c.Log); err != nil {
-			return nil, fmt.Errorf("gateway.tracing: %w", err)
-		}
-		c.Tracing = &proxy.Tracing{Sampler: sampler, Record: k.spans.record}
-	}
-	p, err := proxy.New(c)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.Start(context.Background()); err != nil {
-		return nil, err
-	}
-	k.proxy = p
-	return p, nil
-}
-
-// Close ends what outlives Agents. A proxy that serves is drained first.
-func (k *Kept) Close() error {
-	if k.proxy == nil {
-		return nil
-	}
-	err := k.proxy.Close()
-	if k.spans != nil {
-		err = errors.Join(err, k.spans.Close())
-	}
-	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
 // ingressesServed is which Ingresses are served, and where.
@@ -67,38 +68,66 @@ type ingressStatusPlane struct {
 	*leadership
 	// written are the Ingresses whose status this process has written.
 	written map[desired.Name]bool
+	// last is what was applied last; nothing if that failed.
+	last ingressesServed
 }
 
 // Apply writes what differs. The status of an Ingress that is another controller's is
-// that controller's matter, unless this process wrote it.
+// that controller's matter, unless this process wrote it. What did not change since the
+// last time is not looked at: there are thousands of Ingresses, and every change of any
+// object comes by here.
 func (p *ingressStatusPlane) Apply(ctx context.Context, want ingressesServed) error {
 	if !want.table.Synced {
 		return nil
 	}
 	var failed []error
-	for name, i := range want.state.Ingresses.All() {
-		at := want.at
-		if !want.table.Serves(name) {
-			if !p.written[name] {
-				continue
-			}
-			at = nil
-		}
-		if slices.Equal(i.Status, at) {
+	for c := range pmap.Diff(p.known(want), want.state.Ingresses) {
+		if !c.HasNew {
+			delete(p.written, c.Key)
 			continue
 		}
-		_, err := p.client.SetIngressStatus(ctx, name, at)
-		if err == nil {
-			p.written[name] = len(at) > 0
-		}
-		failed = append(failed, err)
+		failed = append(failed, p.write(ctx, want, c.Key, c.New))
+	}
+	err := errors.Join(failed...)
+	p.last = want
+	if err != nil {
+		p.last = ingressesServed{}
+	}
+	return err
+}
+
+// known returns the Ingresses that need not be looked at again as long as they stay as
+// they are: what depends on others is as it was when they were applied.
+func (p *ingressStatusPlane) known(want ingressesServed) pmap.Map[desired.Name, *desired.Ingress] {
+	last := p.last
+	if last.state != nil && slices.Equal(last.at, want.at) && last.state.IngressClasses == want.state.IngressClasses {
+		return last.state.Ingresses
 	}
 	for name := range p.written {
 		if _, exists := want.state.Ingresses.Get(name); !exists {
 			delete(p.written, name)
 		}
 	}
-	return errors.Join(failed...)
+	return pmap.Map[desired.Name, *desired.Ingress]{}
+}
+
+// write makes the status of one Ingress say where it is served.
+func (p *ingressStatusPlane) write(ctx context.Context, want ingressesServed, name desired.Name, i *desired.Ingress) error {
+	at := want.at
+	if !want.table.Serves(name) {
+		if !p.written[name] {
+			return nil
+		}
+		at = nil
+	}
+	if slices.Equal(i.Status, at) {
+		return nil
+	}
+	_, err := p.client.SetIngressStatus(ctx, name, at)
+	if err == nil {
+		p.written[name] = len(at) > 0
+	}
+	return err
 }
 
 // Close implements reconcile.Plane.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/fairlead-net/fairlead/internal/config"
+	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 	"github.com/fairlead-net/fairlead/internal/l7/proxy"
@@ -17,7 +18,13 @@ import (
 
 // L7Config returns what the configuration says about Ingresses.
 func L7Config(c config.Config) l7.Config {
-	made := l7.Config{IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent, Passthrough: c.Gateway.TLSPassthrough, ModSecurity: c.Gateway.ModSecurity}
+	made := l7.Config{
+		IngressNginx: c.Migration.IngressNginx, NoExternalNames: !c.Gateway.ExternalNames, ParametersAsSent: c.Gateway.PathParametersAsSent,
+		Passthrough: c.Gateway.TLSPassthrough, ModSecurity: c.Gateway.ModSecurity, OwnHosts: !c.Gateway.SharedHosts,
+	}
+	settings, tcp, udp := c.ConfigMaps()
+	made.NginxConfigMap, made.TCPServices, made.UDPServices = parseName(settings), parseName(tcp), parseName(udp)
+	made.Service, made.HTTP3, made.NoAccessLog = parseName(c.Gateway.Service), c.Gateway.HTTP3, c.Gateway.AccessLog.Output == ""
 	made.HTTPPort, made.HTTPSPort = c.Gateway.HTTPPort, c.Gateway.HTTPSPort
 	if c.Gateway.DefaultCertificate != "" {
 		made.DefaultCertificate = l7.CertificateID(parseName(c.Gateway.DefaultCertificate))
@@ -85,4 +92,11 @@ func accessLog(a config.AccessLog) *proxy.AccessLog {
 		made.Output = os.Stdout
 	}
 	return made
+}
+
+// ConfigMaps returns the names of those that say how Ingresses are served, and which
+// ports of TCP and UDP; zero values where there is none.
+func ConfigMaps(c config.Config) [3]desired.Name {
+	made := L7Config(c)
+	return [3]desired.Name{made.NginxConfigMap, made.TCPServices, made.UDPServices}
 }

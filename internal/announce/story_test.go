@@ -2,16 +2,12 @@ package announce
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -20,38 +16,21 @@ import (
 
 	"github.com/fairlead-net/fairlead/api/metallb"
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/testkit"
 )
-
-var update = flag.Bool("update", false, "rewrite the tables in testdata")
 
 // TestStories applies the objects of each file of a story and compares what comes
 // of them with the file of the same name that ends in .table: what is new in the
 // Table, in the Election and among the Reasons, and what is gone. Besides the kinds
 // of Kubernetes and MetalLB there are Node, Nodes, Live, Password, Options and
 // Delete.
-func TestStories(t *testing.T) {
-	stories, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(stories) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, story := range stories {
-		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
-	}
-}
+func TestStories(t *testing.T) { testkit.Stories(t, tell) }
 
-func tell(t *testing.T, path string) {
-	archive, err := txtar.ParseFile(path)
-	must(t, err)
+func tell(t *testing.T, story *txtar.Archive) []txtar.File {
 	w := &telling{node: desired.Node{Name: "a", About: &desired.NodeObject{}}, options: options()}
 	w.Synced = true
 	var files []txtar.File
-	tables := map[string]string{}
-	for _, file := range archive.Files {
-		if strings.HasSuffix(file.Name, ".table") {
-			tables[file.Name] = string(file.Data)
-		}
-	}
-	for _, file := range archive.Files {
+	for _, file := range story.Files {
 		name, isYAML := strings.CutSuffix(file.Name, ".yaml")
 		if !isYAML {
 			continue
@@ -59,20 +38,9 @@ func tell(t *testing.T, path string) {
 		for _, document := range bytes.Split(file.Data, []byte("---\n")) {
 			w.read(t, document)
 		}
-		got := w.settle()
-		files = append(files, file, txtar.File{Name: name + ".table", Data: []byte(got)})
-		if diff := cmp.Diff(tables[name+".table"], got); diff != "" && !*update {
-			t.Errorf("%s: run with -update if this is meant (-want +got):\n%s", file.Name, diff)
-		}
-		delete(tables, name+".table")
+		files = append(files, file, testkit.File(name+".table", w.settle()))
 	}
-	if len(tables) > 0 && !*update {
-		t.Errorf("tables without objects: %v", tables)
-	}
-	if *update {
-		archive.Files = files
-		must(t, os.WriteFile(path, txtar.Format(archive), 0o644))
-	}
+	return files
 }
 
 // telling is a story that is being told.

@@ -76,8 +76,8 @@ func (a *asked) run(ctx context.Context, method, address string) (explainedReque
 	if err != nil {
 		return explainedRequest{}, err
 	}
+	a.config.Migration.IngressNginx = a.config.Migration.IngressNginx || a.nginx
 	config := agent.L7Config(a.config)
-	config.IngressNginx = config.IngressNginx || a.nginx
 	state, _ := desired.Build(view.Objects, view.Node, nil)
 	table, reasons := l7.Compile(state, l7.Table{}, config)
 	result.Explanation, _ = table.Explain(listener, q)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead-net/fairlead/internal/agent"
 	"github.com/fairlead-net/fairlead/internal/config"
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
@@ -72,6 +73,9 @@ func (s *source) view(ctx context.Context) (kube.View, error) {
 	}
 	s.config = c
 	what := kube.Reads{Addressing: kube.Addressing{Namespace: c.LoadBalancer.Namespace, Claims: true}, Ingresses: s.ingresses}
+	if s.ingresses {
+		what.ConfigMaps = agent.ConfigMaps(c)
+	}
 	return client.List(ctx, s.node, what, slog.New(slog.NewTextHandler(s.stderr(), nil)))
 }
 

@@ -43,6 +43,9 @@ type Gateway struct {
 	// ExternalNames lets backends be Services of type ExternalName, which lead to any
 	// name whatever.
 	ExternalNames bool `yaml:"externalNames"`
+	// SharedHosts lets Ingresses of several namespaces have paths of one host; else it is that
+	// of its oldest Ingress only.
+	SharedHosts bool `yaml:"sharedHosts"`
 	// PathParametersAsSent takes paths with a semicolon as they are sent, though backends
 	// may read another path of them, for which there is another rule.
 	PathParametersAsSent bool `yaml:"pathParametersAsSent"`
@@ -93,6 +96,12 @@ type Gateway struct {
 	// have been revoked: public (those on the Internet), any (also those on private
 	// addresses, which whoever writes a Secret then has asked), or none.
 	OCSPStapling string `yaml:"ocspStapling"`
+	// NginxConfigMap, TCPServices and UDPServices are NAMESPACE/NAME of ConfigMaps as
+	// ingress-nginx has them: its settings, and the ports that are passed on to Services.
+	// Empty: with migration.ingressNginx those that ingress-nginx has by default, else none.
+	NginxConfigMap string `yaml:"nginxConfigMap"`
+	TCPServices    string `yaml:"tcpServices"`
+	UDPServices    string `yaml:"udpServices"`
 }
 
 // Migration says whose objects are served beside Fairlead's own.
@@ -197,7 +206,7 @@ func Default() Config {
 			External: External{Apex: "dns", TTL: 5}, // as CoreDNS's k8s_external
 		},
 		Status: Status{LeaseNamespace: "fairlead-system"},
-		Gateway: Gateway{ExternalNames: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute, OCSPStapling: "public",
+		Gateway: Gateway{ExternalNames: true, SharedHosts: true, HTTPPort: 80, HTTPSPort: 443, MaxConnections: 16384, Lameduck: 5 * time.Second, Drain: 4 * time.Minute, OCSPStapling: "public",
 			AccessLog: AccessLog{Format: "json"}, Tracing: Tracing{Sampler: "parentbased_traceidratio", Ratio: 0.01}},
 		ACME: defaultACME(),
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -91,6 +92,11 @@ func (g Gateway) validate(bad func(field, format string, args ...any)) {
 	if g.DefaultCertificate != "" && !isName(g.DefaultCertificate) {
 		bad("gateway.defaultCertificate", "%q is not of the form NAMESPACE/NAME", g.DefaultCertificate)
 	}
+	for field, name := range map[string]string{"nginxConfigMap": g.NginxConfigMap, "tcpServices": g.TCPServices, "udpServices": g.UDPServices} {
+		if name != "" && !isName(name) {
+			bad("gateway."+field, "%q is not of the form NAMESPACE/NAME", name)
+		}
+	}
 	service, port, ok := strings.Cut(g.DefaultBackend, ":")
 	if g.DefaultBackend != "" && (!ok || port == "" || !isName(service)) {
 		bad("gateway.defaultBackend", "%q is not of the form NAMESPACE/NAME:PORT", g.DefaultBackend)
@@ -101,4 +107,22 @@ func (g Gateway) validate(bad func(field, format string, args ...any)) {
 func isName(text string) bool {
 	namespace, name, ok := strings.Cut(text, "/")
 	return ok && namespace != "" && name != "" && !strings.Contains(name, "/")
+}
+
+// The ConfigMaps of ingress-nginx where nothing else is said, as its documentation has
+// them.
+const (
+	nginxConfigMap = "ingress-nginx/ingress-nginx-controller"
+	nginxTCP       = "ingress-nginx/tcp-services"
+	nginxUDP       = "ingress-nginx/udp-services"
+)
+
+// ConfigMaps returns NAMESPACE/NAME of the ConfigMaps that gateways follow: settings,
+// and ports of TCP and UDP; empty for those that there are none of.
+func (c Config) ConfigMaps() (settings, tcp, udp string) {
+	settings, tcp, udp = c.Gateway.NginxConfigMap, c.Gateway.TCPServices, c.Gateway.UDPServices
+	if c.Migration.IngressNginx {
+		settings, tcp, udp = cmp.Or(settings, nginxConfigMap), cmp.Or(tcp, nginxTCP), cmp.Or(udp, nginxUDP)
+	}
+	return settings, tcp, udp
 }

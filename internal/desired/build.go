@@ -58,7 +58,7 @@ func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 	next.Services, next.Namespaces, next.Statuses = b.services.of.Map(), o.Namespaces, b.statuses.Map()
 	next.Addressing, next.Pods = o.Addressing, o.Pods
 	next.Imports = b.imports.of.Map()
-	next.Ingresses, next.IngressClasses = o.Ingresses, o.IngressClasses
+	next.Ingresses, next.IngressClasses, next.ConfigMaps = o.Ingresses, o.IngressClasses, o.ConfigMaps
 	next.slicesOf, next.importsOf = b.services.slicesOf.Map(), b.imports.slicesOf.Map()
 	p := b.prev
 	next.ServiceCIDRs = p.ServiceCIDRs
@@ -72,7 +72,7 @@ func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 	}
 	if p.Revision == 0 || p.Node != n || p.Synced != o.Synced || next.Services != p.Services ||
 		next.Namespaces != p.Namespaces || next.Addressing != p.Addressing || next.Pods != p.Pods || next.Imports != p.Imports ||
-		next.Ingresses != p.Ingresses || next.IngressClasses != p.IngressClasses || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
+		next.Ingresses != p.Ingresses || next.IngressClasses != p.IngressClasses || next.ConfigMaps != p.ConfigMaps || next.Statuses != p.Statuses || !slices.Equal(next.ServiceCIDRs, p.ServiceCIDRs) {
 		next.Revision++
 	}
 	return &next, b.changed
@@ -80,7 +80,7 @@ func (b *builder) finish(o Objects, n Node) (*State, []Status) {
 
 func (o Objects) same(other Objects) bool {
 	return o.Services == other.Services && o.Slices == other.Slices && o.Namespaces == other.Namespaces && o.ServiceCIDRs == other.ServiceCIDRs && o.Addressing == other.Addressing && o.Pods == other.Pods && o.Imports == other.Imports &&
-		o.Ingresses == other.Ingresses && o.IngressClasses == other.IngressClasses
+		o.Ingresses == other.Ingresses && o.IngressClasses == other.IngressClasses && o.ConfigMaps == other.ConfigMaps
 }
 
 // slice takes in one added, changed or removed EndpointSlice and marks the

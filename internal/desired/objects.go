@@ -46,6 +46,8 @@ type Objects struct {
 	// Ingresses and IngressClasses are empty unless a feature asks for them.
 	Ingresses      pmap.Map[Name, *Ingress]
 	IngressClasses pmap.Map[string, *IngressClass]
+	// ConfigMaps are those that the configuration names, of a folder of manifests all.
+	ConfigMaps pmap.Map[Name, *ConfigMap]
 	// Synced is true once every kind was listed in full. Before that an absent
 	// object may merely not have arrived, so nothing may be concluded from it.
 	Synced bool

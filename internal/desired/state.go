@@ -26,6 +26,7 @@ type State struct {
 	// Ingresses are of every class; features choose those that they serve.
 	Ingresses      pmap.Map[Name, *Ingress]
 	IngressClasses pmap.Map[string, *IngressClass]
+	ConfigMaps     pmap.Map[Name, *ConfigMap]
 	// ServiceCIDRs are the ranges that ClusterIPs come from, sorted.
 	ServiceCIDRs []netip.Prefix
 	// Statuses holds every object that has at least one Reason against it.

@@ -2,10 +2,7 @@ package dns
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,48 +13,28 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/testkit"
 )
-
-var update = flag.Bool("update", false, "rewrite the answers in testdata")
 
 // TestStories compiles the manifests of each story and compares what every
 // question in its file "answers" gets. A question is a line "? NAME TYPE"; a
 // line "! SETTING; SETTING..." changes how the following ones are asked, and
 // "! rest" goes back. A line "*" lists all records.
-func TestStories(t *testing.T) {
-	stories, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(stories) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, story := range stories {
-		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
-	}
-}
+func TestStories(t *testing.T) { testkit.Stories(t, tell) }
 
-func tell(t *testing.T, path string) {
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+func tell(t *testing.T, story *txtar.Archive) []txtar.File {
 	var objects desired.Objects
 	objects.Synced = true
-	for i, file := range archive.Files {
+	var files []txtar.File
+	for _, file := range story.Files {
 		if strings.HasSuffix(file.Name, ".yaml") {
 			read(t, file.Data, &objects)
-			continue
+		} else {
+			file.Data = []byte(ask(t, objects, string(file.Data)))
 		}
-		got := ask(t, objects, string(file.Data))
-		if *update {
-			archive.Files[i].Data = []byte(got)
-		} else if diff := cmp.Diff(string(file.Data), got); diff != "" {
-			t.Errorf("%s: run with -update if this is meant (-want +got):\n%s", file.Name, diff)
-		}
+		files = append(files, file)
 	}
-	if *update {
-		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return files
 }
 
 // ask returns the text with every answer as it is now.

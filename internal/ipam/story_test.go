@@ -2,55 +2,32 @@ package ipam
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead-net/fairlead/api/metallb"
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/testkit"
 )
-
-var update = flag.Bool("update", false, "rewrite the tables in testdata")
 
 // TestStories applies the objects of each file of a story to an API server and
 // compares what comes of them with the file of the same name that ends in .table:
 // what is new in the Table and among the Reasons, the Effects, and again until there
 // are no Effects. Besides the kinds of Kubernetes and MetalLB there are Options, Claim
 // and Delete.
-func TestStories(t *testing.T) {
-	stories, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(stories) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, story := range stories {
-		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
-	}
-}
+func TestStories(t *testing.T) { testkit.Stories(t, tell) }
 
-func tell(t *testing.T, path string) {
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+func tell(t *testing.T, story *txtar.Archive) []txtar.File {
 	w := &telling{server: newServer(), options: Options{Default: true}}
 	var files []txtar.File
-	tables := map[string]string{}
-	for _, file := range archive.Files {
-		if strings.HasSuffix(file.Name, ".table") {
-			tables[file.Name] = string(file.Data)
-		}
-	}
-	for _, file := range archive.Files {
+	for _, file := range story.Files {
 		name, isYAML := strings.CutSuffix(file.Name, ".yaml")
 		if !isYAML {
 			continue
@@ -58,22 +35,9 @@ func tell(t *testing.T, path string) {
 		for _, document := range bytes.Split(file.Data, []byte("---\n")) {
 			w.read(t, document)
 		}
-		got := w.settle(t)
-		files = append(files, file, txtar.File{Name: name + ".table", Data: []byte(got)})
-		if diff := cmp.Diff(tables[name+".table"], got); diff != "" && !*update {
-			t.Errorf("%s: run with -update if this is meant (-want +got):\n%s", file.Name, diff)
-		}
-		delete(tables, name+".table")
+		files = append(files, file, testkit.File(name+".table", w.settle(t)))
 	}
-	if len(tables) > 0 && !*update {
-		t.Errorf("tables without objects: %v", tables)
-	}
-	if *update {
-		archive.Files = files
-		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return files
 }
 
 // telling is a story that is being told.

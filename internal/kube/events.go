@@ -67,6 +67,8 @@ func (w *EventWriter) write(ctx context.Context, status desired.Status, kind str
 	switch ref.Kind {
 	case "Service":
 		object, err = w.client.clientset.CoreV1().Services(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	case "ConfigMap":
+		object, err = w.client.clientset.CoreV1().ConfigMaps(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	case "EndpointSlice":
 		ref.APIVersion = "discovery.k8s.io/v1"
 		object, err = w.client.clientset.DiscoveryV1().EndpointSlices(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})

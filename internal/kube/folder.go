@@ -121,7 +121,7 @@ func (m *Manifests) keep(before Manifests) (changed bool) {
 	for _, differs := range []bool{
 		same(&o.Services, old.Services), same(&o.Slices, old.Slices), same(&o.Namespaces, old.Namespaces),
 		same(&o.ServiceCIDRs, old.ServiceCIDRs), same(&o.Pods, old.Pods), same(&o.Imports, old.Imports),
-		same(&o.Ingresses, old.Ingresses), same(&o.IngressClasses, old.IngressClasses), same(&m.Data, before.Data),
+		same(&o.Ingresses, old.Ingresses), same(&o.IngressClasses, old.IngressClasses), same(&o.ConfigMaps, old.ConfigMaps), same(&m.Data, before.Data),
 	} {
 		changed = changed || differs
 	}

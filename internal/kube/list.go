@@ -57,6 +57,9 @@ func (c *Client) List(ctx context.Context, node string, what Reads, log *slog.Lo
 			return v, err
 		}
 	}
+	if err := c.listConfigMaps(ctx, what.ConfigMaps, &v.Objects); err != nil {
+		return v, err
+	}
 	if v.Objects.Addressing, err = c.listAddressing(ctx, what.Addressing, log); err != nil || node == "" {
 		return v, err
 	}

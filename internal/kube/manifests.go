@@ -135,6 +135,7 @@ func (m *Manifests) add(object runtime.Object) error {
 	case *corev1.ConfigMap:
 		o.Namespace = m.namespace(o.Namespace)
 		m.Data = m.Data.Set(DataName{ConfigMap: true, Name: namespacedName(o)}, parseConfigMap(o))
+		m.Objects.ConfigMaps = m.Objects.ConfigMaps.Set(namespacedName(o), desired.ParseConfigMap(o))
 	case *networkingv1.Ingress:
 		o.Namespace = m.namespace(o.Namespace)
 		m.Objects.Ingresses = m.Objects.Ingresses.Set(namespacedName(o), desired.ParseIngress(o))

@@ -26,6 +26,8 @@ type Reads struct {
 	Ingresses bool
 	// IngressStatus: also what the status of Ingresses says.
 	IngressStatus bool
+	// ConfigMaps are those that are read, by name; zero values are none.
+	ConfigMaps [3]desired.Name
 }
 
 // Names says what is read for names in DNS. The zero value means nothing more.

@@ -53,6 +53,7 @@ type Watcher struct {
 	pods       *store[desired.PodID, *corev1.Pod, desired.Pod]
 	imports    *store[desired.Name, *unstructured.Unstructured, *desired.Service]
 	ingresses  ingresses
+	configMaps *configMaps
 	addressing *addressing
 	names      Names
 
@@ -75,6 +76,7 @@ func NewWatcher(client *Client, node string, what Reads, log *slog.Logger) *Watc
 	w.pods = newPods(w.names, changed)
 	w.imports = newImports(w.names, changed, w.log)
 	w.ingresses = newIngresses(what, changed)
+	w.configMaps = newConfigMaps(what.ConfigMaps, changed)
 	return w
 }
 
@@ -102,6 +104,7 @@ func (w *Watcher) Run(ctx context.Context, out chan<- View) error {
 	w.followAddressing(ctx, &running)
 	w.followNames(ctx, &running)
 	w.followIngresses(ctx, &running)
+	w.followConfigMaps(ctx, &running)
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,7 +132,7 @@ func (w *Watcher) send(ctx context.Context, out chan<- View) {
 
 func (w *Watcher) view() View {
 	var v View
-	var synced [9]bool
+	var synced [10]bool
 	v.Objects.Services, synced[0] = w.services.snapshot()
 	v.Objects.Slices, synced[1] = w.slices.snapshot()
 	v.Objects.Namespaces, synced[2] = w.namespaces.snapshot()
@@ -140,6 +143,7 @@ func (w *Watcher) view() View {
 	v.Objects.Pods, synced[6] = w.pods.snapshot()
 	v.Objects.Imports, synced[7] = w.imports.snapshot()
 	synced[8] = w.ingresses.snapshot(&v.Objects)
+	v.Objects.ConfigMaps, synced[9] = w.configMaps.snapshot()
 	v.Objects.Synced = !slices.Contains(synced[:], false)
 	v.Node.Name = w.node
 	if node, ok := nodes.Get(w.node); ok {

@@ -54,7 +54,7 @@ func (b *builder) addPort(id BackendID) {
 
 func (b *builder) removePort(id BackendID) {
 	list, _ := b.ports.Get(id.Service)
-	if list == nil || id == b.config.DefaultBackend {
+	if list == nil || id == b.config.DefaultBackend || b.listed.has(id) {
 		return
 	}
 	at, has := slices.BinarySearchFunc(list.ids, id, BackendID.Compare)
@@ -71,7 +71,7 @@ func (b *builder) removePort(id BackendID) {
 func (b *builder) backend(id BackendID) {
 	from := origin{fromBackend, id.String()}
 	users, used := b.users.Get(id)
-	if !used && id != b.config.DefaultBackend {
+	if !used && id != b.config.DefaultBackend && !b.listed.has(id) {
 		b.backends.Delete(id)
 		b.say(from, nil)
 		return
@@ -81,7 +81,7 @@ func (b *builder) backend(id BackendID) {
 	if old, _ := b.backends.Get(id); old == nil || !old.equal(now) {
 		b.backends.Set(id, now)
 	}
-	b.say(from, append(problemsOf(now, users), now.notices...))
+	b.say(from, slices.Concat(problemsOf(now, users), b.listed.problems(now), now.notices))
 }
 
 // problemsOf returns a Reason for each Ingress that names a Backend with a problem.
@@ -126,9 +126,13 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 		made.Host, made.HostPort = s.ExternalName, uint16(number)
 		return made
 	}
-	port, ok := findPort(s, id.Port)
+	protocol := desired.TCP
+	if id.UDP {
+		protocol = desired.UDP
+	}
+	port, ok := findPort(s, id.Port, protocol)
 	if !ok {
-		return wrong("PortNotFound", "Service %s has no TCP port %q, so its requests get 503; it has %s", id.Service, id.Port, portsOf(s))
+		return wrong("PortNotFound", "Service %s has no %s port %q, so its requests get 503; it has %s", id.Service, protocol, id.Port, portsOf(s))
 	}
 	made.Endpoints = endpointsOf(s, port, nearness{b.state.Node, made.Balance.zones()})
 	if id.Virtual && len(s.Addresses) > 0 { // a headless Service has none
@@ -139,9 +143,9 @@ func (b *builder) makeBackend(id BackendID, s *desired.Service) *Backend {
 
 // findPort returns the port that has a name or a number. ingress-nginx finds it also
 // by its targetPort, which comes last here.
-func findPort(s *desired.Service, want string) (desired.Port, bool) {
+func findPort(s *desired.Service, want string, protocol desired.Protocol) (desired.Port, bool) {
 	if want == "" { // the first one, of a Service that is named without a port
-		if i := slices.IndexFunc(s.Ports, func(p desired.Port) bool { return p.Protocol == desired.TCP }); i >= 0 {
+		if i := slices.IndexFunc(s.Ports, func(p desired.Port) bool { return p.Protocol == protocol }); i >= 0 {
 			return s.Ports[i], true
 		}
 	}
@@ -150,7 +154,7 @@ func findPort(s *desired.Service, want string) (desired.Port, bool) {
 		func(p desired.Port) bool { return p.Target == want },
 	} {
 		for _, p := range s.Ports {
-			if p.Protocol == desired.TCP && is(p) {
+			if p.Protocol == protocol && is(p) {
 				return p, true
 			}
 		}

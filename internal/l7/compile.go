@@ -15,6 +15,10 @@ import (
 // Table; what did not change since is taken from it. A changed Ingress costs its
 // hosts, a changed Service its Backends; a change of endpoints makes no Route anew.
 func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
+	said := readSettings(s, last, c)
+	if c.Nginx == nil {
+		c.Nginx = said.settings
+	}
 	if last.config != c {
 		last = Table{}
 	}
@@ -23,10 +27,13 @@ func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
 		known = &desired.State{}
 	}
 	b := newBuilder(s, last, c)
+	b.settings, b.listed = said, last.index.listed
+	b.say(origin{part: fromSettings}, said.reasons)
 	b.readIngresses(known)
 	b.hosts.each(b.host)
 	b.secrets.each(b.secret)
 	b.defaults(last.state == nil)
+	b.readListed(last.index.listed)
 	for change := range pmap.Diff(known.Services, s.Services) {
 		if ports, _ := b.ports.Get(change.Key); ports != nil {
 			for _, id := range ports.ids {
@@ -69,6 +76,9 @@ type builder struct {
 	standard         *Route
 	certificates     *pmap.Editor[string, CertificateID]
 	streams          streamsEditor
+
+	settings *settings
+	listed   *listed
 }
 
 func newBuilder(s *desired.State, last Table, c Config) *builder {
@@ -215,8 +225,9 @@ func (b *builder) table(last Table) Table {
 		config: b.config, state: b.state,
 		index: index{
 			classes: b.classes, ingresses: b.ingresses.Map(), hosts: b.hosts.of.Map(), secrets: b.secrets.of.Map(),
-			users: b.users.Map(), ports: b.ports.Map(), reasons: b.reasons.Map(),
+			users: b.users.Map(), ports: b.ports.Map(), reasons: b.reasons.Map(), settings: b.settings, listed: b.listed,
 		},
+		Engine: b.settings.engine,
 	}
 	t.reasons = last.reasons
 	if t.index.reasons != last.index.reasons {
@@ -224,7 +235,7 @@ func (b *builder) table(last Table) Table {
 	}
 	routes := &Routes{names: b.names.Map(), wildcards: b.wildcards.Map(), others: b.others, standard: b.standard, parametersAsSent: b.config.ParametersAsSent}
 	certificates, streams := b.certificates.Map(), b.streams.streams()
-	if l := last.Listeners[ListenerHTTPS]; l != nil && *l.Routes == *routes && l.Certificates == certificates && l.Streams.same(streams) {
+	if l := last.Listeners[ListenerHTTPS]; l != nil && *l.Routes == *routes && l.Certificates == certificates && l.Streams.same(streams) && last.index.listed == b.listed {
 		t.Listeners = last.Listeners
 		return t
 	}
@@ -232,6 +243,7 @@ func (b *builder) table(last Table) Table {
 		ListenerHTTP:  {Name: ListenerHTTP, Port: or(b.config.HTTPPort, 80), Protocol: HTTP, Routes: routes},
 		ListenerHTTPS: {Name: ListenerHTTPS, Port: or(b.config.HTTPSPort, 443), Protocol: HTTPS, Routes: routes, Certificates: certificates, Streams: streams},
 	}
+	b.listed.listen(t.Listeners)
 	return t
 }
 

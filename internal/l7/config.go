@@ -1,6 +1,9 @@
 package l7
 
-import "github.com/fairlead-net/fairlead/internal/l7/nginx"
+import (
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
+)
 
 // The controllers of IngressClasses whose Ingresses are served.
 const (
@@ -18,6 +21,9 @@ type Config struct {
 	NoExternalNames bool
 	// Passthrough lets Ingresses have TLS passed through to their backends.
 	Passthrough bool
+	// OwnHosts gives each host to one namespace, that of its oldest Ingress: others' rules
+	// for it are left out. Else they add what paths it has not, as with ingress-nginx.
+	OwnHosts bool
 	// ParametersAsSent takes paths with a semicolon as they are sent, though backends
 	// that take what follows for a parameter read another path, for which there may be
 	// another rule.
@@ -28,6 +34,15 @@ type Config struct {
 	// Nginx are the settings of ingress-nginx's ConfigMap, for Ingresses of its classes; nil
 	// for none.
 	Nginx *nginx.Settings
+	// NginxConfigMap is the ConfigMap that the settings are read from where Nginx is nil.
+	// TCPServices and UDPServices list ports that are passed on to Services. The zero value:
+	// there is none.
+	NginxConfigMap, TCPServices, UDPServices desired.Name
+	// Service is that by which clients reach the gateways; the zero value: it is not known.
+	Service desired.Name
+	// HTTP3: HTTPS Listeners also take the UDP port of their number. NoAccessLog: requests
+	// are not written down, whatever is said of how.
+	HTTP3, NoAccessLog bool
 	// HTTPPort and HTTPSPort are those of the Listeners; 0 means 80 and 443.
 	HTTPPort, HTTPSPort uint16
 	// DefaultCertificate is for clients that no certificate is for; the zero value:

@@ -77,6 +77,10 @@ func (b *builder) host(name string, by []*ingress) {
 			canaries = append(canaries, i)
 			continue
 		}
+		if b.config.OwnHosts && len(m.by) > 0 && m.owners() != i.source.Name.Namespace {
+			m.reasons = append(m.reasons, i.reason("HostTaken", "host %s belongs to namespace %s, as its Ingress %s is older, and the configuration lets namespaces share no host; the rules for it are left out", hostText(name), m.owners(), m.by[0].source.Name))
+			continue
+		}
 		m.by = append(m.by, i)
 		m.secured[i.source.Name.Namespace] = m.secured[i.source.Name.Namespace] || i.secures(name)
 		if f := i.filters; f != nil && f.ClientTLS != nil && m.clientTLS[i.source.Name.Namespace] == nil {

@@ -20,6 +20,9 @@ type index struct {
 	ports pmap.Map[desired.Name, *portList]
 	// reasons are by what they come from, each with all that there are.
 	reasons pmap.Map[origin, *reasonList]
+	// settings and listed are what ConfigMaps say of ingress-nginx's settings, and of ports.
+	settings *settings
+	listed   *listed
 }
 
 // claims are the Ingresses that name a host, the oldest first.
@@ -44,6 +47,8 @@ const (
 	fromHost
 	fromSecrets
 	fromBackend
+	fromSettings
+	fromListed
 )
 
 type reasonList struct{ reasons []desired.Reason }

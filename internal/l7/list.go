@@ -75,4 +75,6 @@ func (t Table) ClassOf(i *desired.Ingress) (served, nginx bool, why string) {
 }
 
 // ServicePort returns the port of a Service that a Backend names.
-func ServicePort(s *desired.Service, id BackendID) (desired.Port, bool) { return findPort(s, id.Port) }
+func ServicePort(s *desired.Service, id BackendID) (desired.Port, bool) {
+	return findPort(s, id.Port, desired.TCP)
+}

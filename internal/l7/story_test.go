@@ -1,65 +1,34 @@
 package l7
 
 import (
-	"flag"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
+	"github.com/fairlead-net/fairlead/internal/testkit"
 )
-
-var update = flag.Bool("update", false, "rewrite what the stories in testdata expect")
 
 // TestStories compiles the manifests of each story and compares what becomes of
 // every request in its file "requests", and its file "reasons". A request is a line
 // "? METHOD URL", with lines "+ NAME: VALUE" for headers; "??" also shows the rules that lost.
 // A line "! SETTING..." changes the configuration for all that follows.
-func TestStories(t *testing.T) {
-	stories, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(stories) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, story := range stories {
-		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
-	}
-}
+func TestStories(t *testing.T) { testkit.Stories(t, tell) }
 
-func tell(t *testing.T, path string) {
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := map[string]string{}
-	for _, file := range archive.Files {
-		parts[file.Name] = string(file.Data)
-	}
+func tell(t *testing.T, story *txtar.Archive) []txtar.File {
+	parts := testkit.Parts(story.Files)
 	m, err := kube.ParseManifests([]byte(parts["manifests.yaml"]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	state, _ := desired.Build(m.Objects, desired.Node{}, nil)
 	requests, reasons := ask(t, state, parts["requests"])
-	if *update {
-		archive.Files = []txtar.File{{Name: "manifests.yaml", Data: []byte(parts["manifests.yaml"])}, {Name: "requests", Data: []byte(requests)}, {Name: "reasons", Data: []byte(reasons)}}
-		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	for name, got := range map[string]string{"requests": requests, "reasons": reasons} {
-		if diff := cmp.Diff(parts[name], got); diff != "" {
-			t.Errorf("%s: run with -update if this is meant (-want +got):\n%s", name, diff)
-		}
-	}
+	return []txtar.File{testkit.File("manifests.yaml", parts["manifests.yaml"]), testkit.File("requests", requests), testkit.File("reasons", reasons)}
 }
 
 // ask returns the text with every answer as it is now, and all reasons.
@@ -101,6 +70,8 @@ func set(t *testing.T, words []string, config *Config) {
 		config.IngressNginx = true
 	case "modSecurity":
 		config.ModSecurity = true
+	case "ownHosts":
+		config.OwnHosts = true
 	case "parametersAsSent":
 		config.ParametersAsSent = true
 	case "configMap": // KEY=VALUE...

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
+	"github.com/fairlead-net/fairlead/internal/l7/nginx"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 )
 
@@ -30,6 +31,9 @@ type Table struct {
 	// References are the Secrets and ConfigMaps that Filters name, with who names them.
 	// A Filter whose object is not there lets nothing through.
 	References pmap.Map[filter.Reference, Users]
+	// Engine are settings of the engine, at the same pointer as long as they are the same;
+	// nil: nothing is said.
+	Engine *nginx.Engine
 
 	config  Config
 	state   *desired.State
@@ -45,6 +49,7 @@ const (
 	HTTP  Protocol = iota + 1 // HTTP/1.1, and HTTP/2 with prior knowledge
 	HTTPS                     // the same within TLS, but for what Streams say
 	TCP                       // anything; Streams say where it goes
+	UDP                       // datagrams; Streams say where they go
 )
 
 // Listener is where clients connect to.
@@ -56,6 +61,8 @@ type Listener struct {
 	// Streams are what is passed on as it is, by the name that clients ask for; nil: nothing.
 	// What Streams have does not get to the Routes.
 	Streams *Streams
+	// Preambles: each connection of TCP begins with a header of the PROXY protocol.
+	Preambles bool
 	// Certificates are of HTTPS: by host name, exact or *.example.com; "" is what
 	// clients get that name no host, or another one. Values name what a store of
 	// certificates holds.
@@ -89,11 +96,16 @@ type BackendID struct {
 	Port string
 	// Virtual: the only endpoint is the Service's own address, behind which others choose.
 	Virtual bool
+	// UDP: the port is of UDP, not of TCP.
+	UDP bool
 }
 
 // String returns NAMESPACE/NAME:PORT.
 func (id BackendID) String() string {
 	text := id.Service.String() + ":" + id.Port
+	if id.UDP {
+		text += "/UDP"
+	}
 	if id.Virtual {
 		text += " at its own address"
 	}
@@ -105,7 +117,7 @@ func (id BackendID) Compare(other BackendID) int {
 	if c := id.Service.Compare(other.Service); c != 0 {
 		return c
 	}
-	return cmp.Or(strings.Compare(id.Port, other.Port), cmp.Compare(boolean(id.Virtual), boolean(other.Virtual)))
+	return cmp.Or(strings.Compare(id.Port, other.Port), cmp.Compare(boolean(id.Virtual), boolean(other.Virtual)), cmp.Compare(boolean(id.UDP), boolean(other.UDP)))
 }
 
 // Backend is what there is of a BackendID at the moment. Without Endpoints and Host

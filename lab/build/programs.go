@@ -78,9 +78,10 @@ func Pods(l layout.Layout) []Program {
 	}
 }
 
-// Product is the program this repository is about.
+// Product is the program this repository is about. The tag keeps its rules of ModSecurity
+// from files.
 func Product(l layout.Layout) Program {
-	return Program{Name: "fairlead", Module: l.Root, Output: l.Bin("fairlead"), Packages: []string{"."}}
+	return Program{Name: "fairlead", Module: l.Root, Output: l.Bin("fairlead"), Packages: []string{"."}, Tags: "no_fs_access"}
 }
 
 // HasProduct says whether the repository's main program exists.

@@ -41,6 +41,12 @@ fairlead.yaml: the value `config`, with what depends on the release or the clust
 {{- if and .Values.gateway.enabled (not $config.gateway.service) }}
 {{- $_ := set $config.gateway "service" (printf "%s/fairlead-gateway" .Release.Namespace) }}
 {{- end }}
+{{- range $protocol := list "tcp" "udp" }}
+{{- $key := printf "%sServices" $protocol }}
+{{- if and $.Values.gateway.enabled (index $.Values.gateway $protocol) (not (index $config.gateway $key)) }}
+{{- $_ := set $config.gateway $key (printf "%s/fairlead-gateway-%s" $.Release.Namespace $protocol) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.controller.acmeCA (not $config.acme.caFile) }}
 {{- $_ := set $config.acme "caFile" "/etc/fairlead-acme/ca.crt" }}
 {{- end }}
@@ -94,4 +100,24 @@ Tolerations of pods that every node needs, whatever its state.
   valueFrom:
     fieldRef:
       fieldPath: spec.nodeName
+{{- end }}
+
+
+{{/*
+The names of the ConfigMaps that the controller reads for gateways, as JSON: those that the configuration names,
+else those that ingress-nginx has by default.
+*/}}
+{{- define "fairlead.gatewayConfigMaps" -}}
+{{- $gateway := (include "fairlead.config" . | fromYaml).gateway }}
+{{- $names := list }}
+{{- range $key, $default := dict "nginxConfigMap" "ingress-nginx-controller" "tcpServices" "tcp-services" "udpServices" "udp-services" }}
+{{- with index $gateway $key }}
+{{- $names = append $names (splitList "/" . | last) }}
+{{- else }}
+{{- if $.Values.config.migration.ingressNginx }}
+{{- $names = append $names $default }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson (uniq (sortAlpha $names)) }}
 {{- end }}

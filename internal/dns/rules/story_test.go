@@ -3,49 +3,30 @@ package rules
 import (
 	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	wire "github.com/miekg/dns"
 	"golang.org/x/tools/txtar"
 
 	"github.com/fairlead-net/fairlead/internal/dns/corefile"
+	"github.com/fairlead-net/fairlead/internal/testkit"
 )
-
-var update = flag.Bool("update", false, "rewrite the outcomes in testdata")
 
 // TestStories reads the Corefile of each story and compares what becomes of each
 // query in its file "queries". A query is a line "? NAME TYPE [CLASS] [ADDRESS]
 // [CODE=HEX]...", the latter options; a line "< RECORD" after it is in the reply that
 // others give. Other files of a story are those that the Corefile names.
-func TestStories(t *testing.T) {
-	stories, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(stories) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, story := range stories {
-		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
-	}
-}
+func TestStories(t *testing.T) { testkit.Stories(t, tell) }
 
-func tell(t *testing.T, path string) {
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]string{}
-	for _, f := range archive.Files {
-		files[f.Name] = string(f.Data)
-	}
-	r, err := read(t, files["Corefile"], func(name string) ([]byte, error) {
-		if text, ok := files[name]; ok {
+func tell(t *testing.T, story *txtar.Archive) []txtar.File {
+	parts := testkit.Parts(story.Files)
+	r, err := read(t, parts["Corefile"], func(name string) ([]byte, error) {
+		if text, ok := parts[name]; ok {
 			return []byte(text), nil
 		}
 		return nil, os.ErrNotExist
@@ -53,22 +34,14 @@ func tell(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, f := range archive.Files {
-		if f.Name != "queries" {
-			continue
+	var files []txtar.File
+	for _, f := range story.Files {
+		if f.Name == "queries" {
+			f.Data = []byte(outcomes(t, r, string(f.Data)))
 		}
-		got := outcomes(t, r, string(f.Data))
-		if *update {
-			archive.Files[i].Data = []byte(got)
-		} else if diff := cmp.Diff(string(f.Data), got); diff != "" {
-			t.Errorf("run with -update if this is meant (-want +got):\n%s", diff)
-		}
+		files = append(files, f)
 	}
-	if *update {
-		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return files
 }
 
 // read makes Rules of the first server block.

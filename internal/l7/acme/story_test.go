@@ -1,45 +1,25 @@
 package acme
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/l7"
+	"github.com/fairlead-net/fairlead/internal/testkit"
 )
-
-var rewrite = flag.Bool("update", false, "rewrite what the stories in testdata expect")
 
 // TestStories compares what each story's manifests want, and what is said of them. A
 // line of its file "settings" is a word: "default", "dnsWebhook", or "foreign
 // NAMESPACE/NAME", a Secret that somebody else made.
-func TestStories(t *testing.T) {
-	stories, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(stories) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, story := range stories {
-		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) { tell(t, story) })
-	}
-}
+func TestStories(t *testing.T) { testkit.Stories(t, tell) }
 
-func tell(t *testing.T, path string) {
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := map[string]string{}
-	for _, file := range archive.Files {
-		parts[file.Name] = string(file.Data)
-	}
+func tell(t *testing.T, story *txtar.Archive) []txtar.File {
+	parts := testkit.Parts(story.Files)
 	config, foreign := Config{Challenge: HTTP01}, map[string]bool{}
 	for line := range strings.Lines(parts["settings"]) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -68,19 +48,8 @@ func tell(t *testing.T, path string) {
 	for _, r := range said {
 		fmt.Fprintf(&reasons, "%s: %s: %s\n", r.Object, r.Code, r.Message)
 	}
-	if *rewrite {
-		archive.Files = []txtar.File{
-			{Name: "settings", Data: []byte(parts["settings"])}, {Name: "manifests.yaml", Data: []byte(parts["manifests.yaml"])},
-			{Name: "wanted", Data: []byte(wanted.String())}, {Name: "reasons", Data: []byte(reasons.String())},
-		}
-		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	for name, got := range map[string]string{"wanted": wanted.String(), "reasons": reasons.String()} {
-		if diff := cmp.Diff(parts[name], got); diff != "" {
-			t.Errorf("%s: run with -update if this is meant (-want +got):\n%s", name, diff)
-		}
+	return []txtar.File{
+		testkit.File("settings", parts["settings"]), testkit.File("manifests.yaml", parts["manifests.yaml"]),
+		testkit.File("wanted", wanted.String()), testkit.File("reasons", reasons.String()),
 	}
 }

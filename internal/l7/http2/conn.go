@@ -9,6 +9,8 @@ type Limits struct {
 	// Head is the largest header list in bytes, as RFC 9113 counts it, and Fields how
 	// many fields it may have.
 	Head, Fields int
+	// Connect: clients may have a stream carry another protocol (RFC 8441, RFC 9220).
+	Connect bool
 	// Streams is how many streams a client may have at a time.
 	Streams int
 	// StreamWindow and ConnWindow are how many bytes of bodies are held, of a stream and
@@ -86,8 +88,11 @@ func NewServer(limits Limits) *Conn {
 	c := newConn(limits)
 	c.server = true
 	c.unread = limits.ConnWindow
-	c.Out = appendSettings(c.Out, settingMaxStreams, uint32(limits.Streams), settingInitialWindow, uint32(limits.StreamWindow),
-		settingMaxHeaderList, uint32(limits.Head))
+	settings := []uint32{settingMaxStreams, uint32(limits.Streams), settingInitialWindow, uint32(limits.StreamWindow), settingMaxHeaderList, uint32(limits.Head)}
+	if limits.Connect {
+		settings = append(settings, settingConnect, 1)
+	}
+	c.Out = appendSettings(c.Out, settings...)
 	if more := limits.ConnWindow - standardWindow; more > 0 {
 		c.Out = appendWindowUpdate(c.Out, 0, more)
 	}

@@ -35,6 +35,7 @@ const (
 	settingInitialWindow  = 4
 	settingMaxFrame       = 5
 	settingMaxHeaderList  = 6
+	settingConnect        = 8 // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441, section 3)
 	standardWindow        = 65535
 	maxWindow             = 1<<31 - 1
 	maxStreamID           = 1<<31 - 1

@@ -70,7 +70,7 @@ func (c *Conn) place() error {
 		b.refuse = codeOf(StreamClosed)
 	case s.final:
 		b.kind = ofTrailer
-		if !b.end {
+		if !b.end || s.Carries { // nothing but DATA: RFC 9113, section 8.5
 			b.refuse = codeOf(Protocol)
 		}
 	default:
@@ -144,7 +144,7 @@ func (c *Conn) accept(b *block) error {
 	s, l := b.stream, &c.list
 	switch b.kind {
 	case ofRequest:
-		s.final, s.length, s.TooLarge = true, l.length, l.tooLong
+		s.final, s.length, s.TooLarge, s.Carries = true, l.length, l.tooLong, l.carries()
 		c.streams[b.id], c.taken = s, b.id
 		c.active++
 	case ofResponse:

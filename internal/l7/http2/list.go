@@ -14,7 +14,7 @@ type list struct {
 	size, fields int
 	limits       *Limits
 
-	pseudo struct{ method, scheme, authority, path, status string }
+	pseudo struct{ method, scheme, authority, path, status, protocol string }
 	// seen are the pseudo-fields, begun is set after the first other field.
 	seen         uint8
 	begun        bool
@@ -38,6 +38,7 @@ const (
 	hasAuthority
 	hasPath
 	hasStatus
+	hasProtocol
 )
 
 // begin prepares for another list, whose text is appended to text.
@@ -82,6 +83,10 @@ func (l *list) addPseudo(name, value string) bool {
 		to, bit = &l.pseudo.authority, hasAuthority
 	case ":path":
 		to, bit = &l.pseudo.path, hasPath
+	case ":protocol":
+		if to, bit = &l.pseudo.protocol, hasProtocol; !l.limits.Connect || !isToken(value) {
+			return false
+		}
 	case ":status":
 		to, bit, kind = &l.pseudo.status, hasStatus, ofResponse
 	default:
@@ -114,17 +119,26 @@ func (l *list) start() {
 	}
 }
 
+// carries reports whether the stream is to carry another protocol.
+func (l *list) carries() bool { return l.seen&hasProtocol != 0 }
+
 // startRequest writes METHOD SP TARGET and Host. Of CONNECT the target is the
-// authority (RFC 9113, section 8.5); http1 refuses it.
+// authority (RFC 9113, section 8.5); http1 refuses it. That which names a protocol (RFC
+// 8441, section 4) becomes what asks for it in HTTP/1.1.
 func (l *list) startRequest() bool {
 	p := &l.pseudo
-	target := p.path
-	if p.method == "CONNECT" {
+	method, target := p.method, p.path
+	if l.carries() {
+		if method = "GET"; p.method != "CONNECT" || l.seen != hasMethod|hasScheme|hasAuthority|hasPath|hasProtocol {
+			return false
+		}
+	}
+	if method == "CONNECT" {
 		if target = p.authority; l.seen != hasMethod|hasAuthority {
 			return false
 		}
 	} else {
-		if l.seen|hasAuthority != hasMethod|hasScheme|hasAuthority|hasPath || p.scheme != "http" && p.scheme != "https" {
+		if l.seen&^hasProtocol|hasAuthority != hasMethod|hasScheme|hasAuthority|hasPath || p.scheme != "http" && p.scheme != "https" {
 			return false
 		}
 		// Another form would be read as a URL with another host.
@@ -135,9 +149,13 @@ func (l *list) startRequest() bool {
 	if !isToken(p.method) || target == "" || l.seen&hasAuthority != 0 && p.authority == "" {
 		return false
 	}
-	l.text = append(append(append(append(l.text, p.method...), ' '), target...), " HTTP/1.1\r\n"...)
+	l.text = append(append(append(append(l.text, method...), ' '), target...), " HTTP/1.1\r\n"...)
 	if l.seen&hasAuthority != 0 {
 		l.line("Host", p.authority)
+	}
+	if l.carries() {
+		l.line("Connection", "Upgrade")
+		l.line("Upgrade", p.protocol)
 	}
 	return true
 }
@@ -152,6 +170,10 @@ func (l *list) addField(name, value string) bool {
 	switch name {
 	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
 		return false
+	case "sec-websocket-key":
+		if l.carries() {
+			return true // it has no meaning here: RFC 8441, section 5
+		}
 	case "te":
 		return value == "trailers"
 	case "host":
@@ -166,6 +188,9 @@ func (l *list) addField(name, value string) bool {
 		l.cookies = append(l.cookies, value...)
 		return true
 	case "content-length":
+		if l.carries() {
+			return false
+		}
 		length, ok := parseLength(value)
 		if ok = ok && l.length < 0; ok {
 			l.length = length

@@ -12,6 +12,10 @@ type Stream struct {
 	Head []byte
 	// TooLarge is set if the header list was too large; Head is not whole then.
 	TooLarge bool
+	// Carries is set if the client wants the stream to carry another protocol (RFC 8441):
+	// Head then asks for an upgrade to it, without what is only so in HTTP/1.1, and what
+	// follows is of that protocol.
+	Carries bool
 	// Trailer is the text of the fields after the body.
 	Trailer []byte
 	// Ended is set when all has come, Err when the stream has ended otherwise. An answer

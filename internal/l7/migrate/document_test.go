@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
+	"github.com/fairlead-net/fairlead/internal/testkit"
 )
 
 const document = "../../../docs/migration-ingress-nginx.md"
@@ -30,13 +31,13 @@ func TestDocument(t *testing.T) {
 		if !ok || !closed {
 			t.Fatalf("%s has no table %s", document, name)
 		}
-		if *update {
+		if testkit.Update() {
 			text = before + begin + table + end + after
 		} else if diff := cmp.Diff(has, table); diff != "" {
 			t.Errorf("table %s: run with -update if this is meant (-want +got):\n%s", name, diff)
 		}
 	}
-	if *update {
+	if testkit.Update() {
 		if err := os.WriteFile(document, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

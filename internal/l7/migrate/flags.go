@@ -8,8 +8,8 @@ func flags() map[string]setting {
 		"default-ssl-certificate":         {verdict: Differs, text: "set gateway.defaultCertificate to it"},
 		"default-backend-service":         {verdict: Differs, text: "set gateway.defaultBackend to it, with :PORT"},
 		"enable-ssl-passthrough":          {verdict: Differs, text: "set gateway.tlsPassthrough: true", usual: no, boolean: true},
-		"tcp-services-configmap":          {verdict: Differs, text: "what the ConfigMap lists needs Services of type LoadBalancer of their own"},
-		"udp-services-configmap":          {verdict: Differs, text: "what the ConfigMap lists needs Services of type LoadBalancer of their own"},
+		"tcp-services-configmap":          {verdict: Differs, text: "set gateway.tcpServices to it", usual: []string{"ingress-nginx/tcp-services"}},
+		"udp-services-configmap":          {verdict: Differs, text: "set gateway.udpServices to it", usual: []string{"ingress-nginx/udp-services"}},
 		"ingress-class":                   {verdict: Differs, text: "annotation kubernetes.io/ingress.class: of names without IngressClass only nginx is taken over; make an IngressClass of this name with controller k8s.io/ingress-nginx", usual: []string{"nginx"}},
 		"controller-class":                {verdict: Differs, text: "only IngressClasses with controller k8s.io/ingress-nginx are taken over; make one with that controller for its Ingresses", usual: []string{"k8s.io/ingress-nginx"}},
 		"ingress-class-by-name":           {verdict: Differs, text: "classes go by their controller; see that the IngressClass has k8s.io/ingress-nginx", usual: no, boolean: true},
@@ -30,7 +30,7 @@ func flags() map[string]setting {
 		"deep-inspect":                    {verdict: Same, text: "nothing is made of texts that could be inspected", boolean: true},
 		"enable-annotation-validation":    {verdict: Same, text: "annotations are always checked", boolean: true},
 		"maxmind-license-key":             {verdict: Differs, text: "where clients are is not found out"},
-		"configmap":                       {verdict: Same, text: "its keys are listed at the ConfigMap"},
+		"configmap":                       {verdict: Differs, text: "set gateway.nginxConfigMap to it; its keys are listed at the ConfigMap", usual: []string{"ingress-nginx/ingress-nginx-controller"}},
 	}
 	for text, names := range map[string][]string{
 		"nothing waits in front of the API server for Ingresses here: what is wrong is said at the object": {"validating-webhook", "validating-webhook-certificate", "validating-webhook-key"},

@@ -3,26 +3,22 @@ package migrate
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
+	"github.com/fairlead-net/fairlead/internal/testkit"
 )
-
-var update = flag.Bool("update", false, "rewrite what the stories in testdata expect")
 
 // input compiles manifests as the command does.
 func input(t *testing.T, manifests string) Input {
@@ -63,44 +59,20 @@ func written(t *testing.T, in Input) string {
 
 // TestStories holds the report on the manifests of each story, and the objects of
 // Gateway API, which the API server has to take.
-func TestStories(t *testing.T) {
-	stories, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(stories) == 0 {
-		t.Fatalf("no stories: %v", err)
+func TestStories(t *testing.T) { testkit.Stories(t, tell) }
+
+func tell(t *testing.T, story *txtar.Archive) []txtar.File {
+	manifests := testkit.Parts(story.Files)["manifests.yaml"]
+	in := input(t, manifests)
+	report := Build(in)
+	report.Always, report.Next = nil, nil
+	data, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, story := range stories {
-		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(story)
-			if err != nil {
-				t.Fatal(err)
-			}
-			parts := map[string]string{}
-			for _, file := range archive.Files {
-				parts[file.Name] = string(file.Data)
-			}
-			in := input(t, parts["manifests.yaml"])
-			report := Build(in)
-			report.Always, report.Next = nil, nil
-			data, err := json.MarshalIndent(report, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			made := map[string]string{"report.json": string(data) + "\n", "gateway.yaml": written(t, in)}
-			accepted(t, made["gateway.yaml"])
-			if *update {
-				archive.Files = []txtar.File{{Name: "manifests.yaml", Data: []byte(parts["manifests.yaml"])}, {Name: "report.json", Data: []byte(made["report.json"])}, {Name: "gateway.yaml", Data: []byte(made["gateway.yaml"])}}
-				if err := os.WriteFile(story, txtar.Format(archive), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			for name, got := range made {
-				if diff := cmp.Diff(parts[name], got); diff != "" {
-					t.Errorf("%s: run with -update if this is meant (-want +got):\n%s", name, diff)
-				}
-			}
-		})
-	}
+	gateway := written(t, in)
+	accepted(t, gateway)
+	return []txtar.File{testkit.File("manifests.yaml", manifests), testkit.File("report.json", string(data)+"\n"), testkit.File("gateway.yaml", gateway)}
 }
 
 // TestVerdicts holds that every code of a Reason has a verdict, and no other.

@@ -221,7 +221,7 @@ func verdicts() map[string]Verdict {
 	all := map[string]Verdict{}
 	for v, codes := range map[Verdict][]string{
 		Same:    {"ServiceNotFound", "PortNotFound", "ExternalNameInvalid", "PathTaken", "PathDuplicate", "CertificateTaken", "CanaryWithoutMain", "NothingToServe", "RuleWithoutPaths", "PathNotNormal"},
-		Differs: {"AliasTaken", "AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported", "ProxyProtocolWithoutEffect"},
+		Differs: {"AliasTaken", "AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported", "ProxyProtocolWithoutEffect", "AnnotationInvalid"},
 		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused", "PassthroughDisabled", "ModSecurityDisabled", "RulesInvalid", "PassthroughImpossible", "ProxyProtocolInvalid"},
 	} {
 		for _, code := range codes {

@@ -114,7 +114,7 @@ func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 			if flag == "configmap" {
 				o.Findings = append(o.Findings, in.rules(keyOf(key, data[key], problems)))
 			} else {
-				o.Findings = append(o.Findings, Finding{What: key, Value: data[key], Verdict: Refused, Text: "ports of TCP and UDP are not served by gateways; have a Service of type LoadBalancer of their own for them"})
+				o.Findings = append(o.Findings, portOf(flag, key, data[key]))
 			}
 		}
 		all = append(all, o)
@@ -132,6 +132,19 @@ func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.String(), b.Object.String()))
 	})
 	return all
+}
+
+// portOf says what becomes of a port in a ConfigMap that a flag names.
+func portOf(flag, key, value string) Finding {
+	protocol, list := desired.TCP, "tcp"
+	if flag == "udp-services-configmap" {
+		protocol, list = desired.UDP, "udp"
+	}
+	f := Finding{What: key, Value: value, Verdict: Same, Text: "the gateways' Service has to have the port: list it in gateway." + list + " of the chart's values"}
+	if _, _, err := l7.ParseStreamEntry(protocol, key, value); err != nil {
+		f.Verdict, f.Text = Refused, err.Error()
+	}
+	return f
 }
 
 // setting says what becomes of a flag.

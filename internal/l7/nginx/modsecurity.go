@@ -24,8 +24,8 @@ func modSecurityReaders() map[string]reader {
 // enable-modsecurity, there or in the ConfigMap, and false takes the ConfigMap's away; a
 // snippet replaces modsecurity.conf, or comes after what the ConfigMap has.
 func (r *report) modSecurity(given map[string]string, shared *ModSecurity) {
-	enable, said := r.truth(given, "enable-modsecurity")
-	core, _ := r.truth(given, "enable-owasp-core-rules")
+	enable, said := r.boolean(given, "enable-modsecurity")
+	core, _ := r.boolean(given, "enable-owasp-core-rules")
 	if !enable && (said || !shared.Enable) {
 		return
 	}
@@ -44,8 +44,8 @@ func (r *report) modSecurity(given map[string]string, shared *ModSecurity) {
 	r.options.Filters.ModSecurity = m
 }
 
-// truth reads true or false; a wrong value closes the Ingress.
-func (r *report) truth(given map[string]string, name string) (is, said bool) {
+// boolean reads true or false; a wrong value closes the Ingress.
+func (r *report) boolean(given map[string]string, name string) (is, said bool) {
 	text, said := given[name]
 	if !said {
 		return false, false

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
 )
@@ -40,16 +39,6 @@ type Settings struct {
 	ModSecurity ModSecurity
 }
 
-// Engine are settings of the engine; 0 is its own default.
-type Engine struct {
-	// Trusted are proxies whose word about clients counts.
-	Trusted                                             []netip.Prefix
-	IdleTimeout, HeadTimeout, BodyTimeout, UpstreamIdle time.Duration
-	MaxIdle                                             int
-	// TLS13: no earlier version is spoken with clients.
-	TLS13 bool
-}
-
 // ACME is what is neither redirected to HTTPS nor closed to strangers by default.
 const ACME = "/.well-known/acme-challenge"
 
@@ -78,7 +67,10 @@ func ReadSettings(data map[string]string) (*Settings, []Problem) {
 		case isAuth:
 			s.GlobalAuth["auth-"+auth] = value
 		case read != nil:
-			if err := read(value, s); err != nil {
+			var part *partly
+			if err := read(value, s); errors.As(err, &part) {
+				r.add("SettingUnsupported", "ConfigMap key %s: %v", key, part)
+			} else if err != nil {
 				r.add("SettingInvalid", "ConfigMap key %s: %q %v; it is left out", key, value, err)
 			}
 		case settingsWithoutEffect()[key] != "":
@@ -88,6 +80,7 @@ func ReadSettings(data map[string]string) (*Settings, []Problem) {
 		}
 	}
 	s.hsts(data, &r)
+	s.engine(data, &r)
 	s.check(&r)
 	return s, r.problems
 }
@@ -137,7 +130,13 @@ func (s *Settings) check(r *report) {
 }
 
 // hsts reads how long browsers are to come by HTTPS only.
-func (s *Settings) hsts(data map[string]string, r *report) {
+func (s *Settings) hsts(data map[string]string, all *report) {
+	r := report{options: all.options}
+	defer func() { // values are read as those of annotations are
+		for _, p := range r.problems {
+			all.add("SettingInvalid", "ConfigMap key %s", strings.TrimPrefix(p.Message, "annotation "+Prefix))
+		}
+	}()
 	given := map[string]string{}
 	for _, name := range []string{"hsts", "hsts-include-subdomains", "hsts-preload", "hsts-max-age"} {
 		given[name] = data[name]
@@ -161,38 +160,22 @@ func (s *Settings) hsts(data map[string]string, r *report) {
 // settingReaders are the keys that have a meaning of their own.
 func settingReaders() map[string]func(string, *Settings) error {
 	noted := func(string, *Settings) error { return nil }
-	return map[string]func(string, *Settings) error{
+	all := map[string]func(string, *Settings) error{
 		"hsts": noted, "hsts-max-age": noted, "hsts-include-subdomains": noted, "hsts-preload": noted,
-		"http-redirect-code":         status(func(s *Settings) *int { return &s.RedirectStatus }, 301, 308),
-		"limit-req-status-code":      status(func(s *Settings) *int { return &s.LimitStatus }, 400, 599),
-		"limit-conn-status-code":     status(func(s *Settings) *int { return &s.ConnectionStatus }, 400, 599),
-		"no-tls-redirect-locations":  paths(func(s *Settings) *[]string { return &s.NoTLSRedirect }),
-		"no-auth-locations":          paths(func(s *Settings) *[]string { return &s.NoAuth }),
-		"proxy-set-headers":          object(filter.RequestFields, func(s *Settings) *filter.Reference { return &s.RequestFields }),
-		"add-headers":                object(filter.AnswerFields, func(s *Settings) *filter.Reference { return &s.AnswerFields }),
-		"hide-headers":               readHide,
-		"block-cidrs":                func(v string, s *Settings) (err error) { s.Deny, err = readRanges(v); return err },
-		"block-user-agents":          blocks(filter.Header, "user-agent"),
-		"block-referers":             blocks(filter.Header, "referer"),
-		"use-forwarded-headers":      readTrust,
-		"proxy-real-ip-cidr":         readTrusted,
-		"keep-alive":                 period(func(s *Settings) *time.Duration { return &s.Engine.IdleTimeout }),
-		"client-header-timeout":      period(func(s *Settings) *time.Duration { return &s.Engine.HeadTimeout }),
-		"client-body-timeout":        period(func(s *Settings) *time.Duration { return &s.Engine.BodyTimeout }),
-		"upstream-keepalive-timeout": period(func(s *Settings) *time.Duration { return &s.Engine.UpstreamIdle }),
-		"upstream-keepalive-connections": func(v string, s *Settings) error {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < 0 || n > 100_000 {
-				return errors.New("is no number of connections")
-			}
-			s.Engine.MaxIdle = n
-			return nil
-		},
-		"ssl-protocols": func(v string, s *Settings) error {
-			s.Engine.TLS13 = strings.Contains(v, "TLSv1.3") && !strings.Contains(v, "TLSv1.2")
-			return nil
-		},
+		"http-redirect-code":        status(func(s *Settings) *int { return &s.RedirectStatus }, 301, 308),
+		"limit-req-status-code":     status(func(s *Settings) *int { return &s.LimitStatus }, 400, 599),
+		"limit-conn-status-code":    status(func(s *Settings) *int { return &s.ConnectionStatus }, 400, 599),
+		"no-tls-redirect-locations": paths(func(s *Settings) *[]string { return &s.NoTLSRedirect }),
+		"no-auth-locations":         paths(func(s *Settings) *[]string { return &s.NoAuth }),
+		"proxy-set-headers":         object(filter.RequestFields, func(s *Settings) *filter.Reference { return &s.RequestFields }),
+		"add-headers":               object(filter.AnswerFields, func(s *Settings) *filter.Reference { return &s.AnswerFields }),
+		"hide-headers":              readHide,
+		"block-cidrs":               func(v string, s *Settings) (err error) { s.Deny, err = readRanges(v); return err },
+		"block-user-agents":         blocks(filter.Header, "user-agent"),
+		"block-referers":            blocks(filter.Header, "referer"),
 	}
+	maps.Copy(all, engineReaders())
+	return all
 }
 
 func status(of func(*Settings) *int, least, most int) func(string, *Settings) error {
@@ -270,36 +253,6 @@ func blocks(v filter.Variable, argument string) func(string, *Settings) error {
 	}
 }
 
-func readTrust(value string, s *Settings) error {
-	trust, err := strconv.ParseBool(value)
-	if err != nil {
-		return errors.New("is not true or false")
-	}
-	if trust && s.Engine.Trusted == nil { // ingress-nginx's default of proxy-real-ip-cidr
-		s.Engine.Trusted = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	}
-	if !trust {
-		s.Engine.Trusted = nil
-	}
-	return nil
-}
-
-// readTrusted comes before use-forwarded-headers by name, which decides whether it counts.
-func readTrusted(value string, s *Settings) (err error) {
-	s.Engine.Trusted, err = readRanges(value)
-	return err
-}
-
-func period(of func(*Settings) *time.Duration) func(string, *Settings) error {
-	return func(value string, s *Settings) error {
-		d, err := nginxTime(strings.TrimSpace(value))
-		if err == nil {
-			*of(s) = d
-		}
-		return err
-	}
-}
-
 // settingsWithoutEffect says of keys that are known why there is nothing to do for them.
 func settingsWithoutEffect() map[string]string {
 	all := map[string]string{}
@@ -307,8 +260,12 @@ func settingsWithoutEffect() map[string]string {
 		"snippets are read as data, never run, so they are always allowed; cross-namespace names never are": {"allow-snippet-annotations", "allow-cross-namespace-resources", "annotations-risk-level", "annotation-value-word-blocklist", "strict-validate-path-type"},
 		"Fairlead has no workers, and changes nothing by reloading":                                         {"worker-processes", "worker-shutdown-timeout", "max-worker-connections", "max-worker-open-files", "worker-cpu-affinity", "reuse-port", "enable-multi-accept"},
 		"requests and answers are passed on while they come":                                                {"proxy-buffering", "proxy-request-buffering", "proxy-buffer-size", "proxy-buffers-number", "client-body-buffer-size", "proxy-max-temp-file-size", "proxy-busy-buffers-size"},
-		"gateway.accessLog and gateway.tracing say what is logged and traced":                               {"log-format-upstream", "log-format-escape-json", "access-log-path", "error-log-path", "error-log-level", "disable-access-log", "skip-access-log-urls", "enable-opentelemetry", "otlp-collector-host", "otlp-collector-port", "otel-sampler", "otel-sampler-ratio", "otel-service-name", "http-access-log-path"},
-		"it is always so here": {"generate-request-id", "enable-real-ip", "use-http2", "ignore-invalid-headers", "proxy-add-original-uri-header", "ssl-session-tickets", "ssl-session-cache", "ssl-early-data", "server-tokens", "allow-backend-server-header", "enable-underscores-in-headers"},
+		"gateway.accessLog.output says where requests are written down, logLevel what else":                 {"access-log-path", "http-access-log-path", "error-log-path", "error-log-level", "access-log-params"},
+		"gateway.tracing says what is traced, and where to":                                                 {"enable-opentelemetry", "opentelemetry-config", "opentelemetry-operation-name", "otel-max-queuesize", "otel-max-export-batch-size", "otel-schedule-delay-millis", "opentelemetry-trust-incoming-span", "otlp-collector-host", "otlp-collector-port", "otel-sampler", "otel-sampler-ratio", "otel-service-name"},
+		"connections are used for as many requests as come":                                                 {"keep-alive-requests", "upstream-keepalive-requests", "upstream-keepalive-time", "upstream-max-fails"},
+		"it is one of the times for a request's header (client-header-timeout)":                             {"proxy-protocol-header-timeout"},
+		"connections of tcp-services are written down as requests are, sessions of udp-services are not":    {"log-format-stream", "disable-stream-access-log", "stream-access-log-path"},
+		"it is always so here": {"use-http2", "generate-request-id", "enable-real-ip", "ignore-invalid-headers", "proxy-add-original-uri-header", "ssl-session-tickets", "ssl-session-cache", "ssl-early-data", "server-tokens", "allow-backend-server-header", "enable-underscores-in-headers"},
 		"the ciphers are those of Go, all of which are safe, in its order": {"ssl-ciphers", "ssl-ecdh-curve", "ssl-dh-param", "ssl-prefer-server-ciphers"},
 	} {
 		for _, name := range names {

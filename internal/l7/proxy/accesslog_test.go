@@ -183,7 +183,7 @@ func TestAccessLogNeverBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	b := newLogbook(&AccessLog{Output: writer}, start(t, Config{}, tableFor(), toBackend()).config.Log)
+	b := newLogbook(&AccessLog{Output: writer}, new(lineCounts), start(t, Config{}, tableFor(), toBackend()).config.Log)
 	stop := make(chan struct{})
 	go b.run(stop)
 	line := bytes.Repeat([]byte("x"), 1000)
@@ -207,7 +207,7 @@ func TestAccessLogNeverBlocks(t *testing.T) {
 // which cannot be written are counted.
 func TestAccessLogFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")
-	b := newLogbook(&AccessLog{Path: path}, start(t, Config{}, tableFor(), toBackend()).config.Log)
+	b := newLogbook(&AccessLog{Path: path}, new(lineCounts), start(t, Config{}, tableFor(), toBackend()).config.Log)
 	b.add([]byte("one\n"))
 	b.flush()
 	if err := os.Rename(path, path+".1"); err != nil {
@@ -221,7 +221,7 @@ func TestAccessLogFile(t *testing.T) {
 		}
 	}
 	b.file.Close()
-	b = newLogbook(&AccessLog{Path: filepath.Join(path, "no")}, b.log)
+	b = newLogbook(&AccessLog{Path: filepath.Join(path, "no")}, new(lineCounts), b.log)
 	b.add([]byte("three\n"))
 	b.flush()
 	if b.failed.Load() != 1 || b.written.Load() != 0 {

@@ -37,7 +37,7 @@ func (p *Proxy) algorithm(b *backend) filter.Algorithm {
 	if b.balance.How != 0 {
 		return b.balance.How
 	}
-	return p.config.Balancing.algorithm()
+	return p.settings().Balancing.algorithm()
 }
 
 // choose returns the endpoint for the request, another one after one has failed; nil

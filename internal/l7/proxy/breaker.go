@@ -129,7 +129,7 @@ func (x *exchange) enter(b *backend) error {
 	if most == 0 {
 		return nil
 	}
-	patience := orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout)
+	patience := orDefault(x.route.Upstream.Connect, x.proxy.settings().ConnectTimeout)
 	may, why := b.shared.enter(int64(most), limits.Pending, patience, x.proxy.ctx.Done())
 	if !may {
 		b.meter.refused[why].Add(1)
@@ -162,7 +162,7 @@ func (p *passage) enter() bool {
 	if most == 0 {
 		return true
 	}
-	may, why := p.from.shared.enter(int64(most), limits.Pending, orDefault(p.stream.Connect, p.proxy.config.ConnectTimeout), p.proxy.ctx.Done())
+	may, why := p.from.shared.enter(int64(most), limits.Pending, orDefault(p.stream.Connect, p.proxy.settings().ConnectTimeout), p.proxy.ctx.Done())
 	if p.entered = may; !may {
 		p.from.meter.refused[why].Add(1)
 	}
@@ -199,7 +199,7 @@ func (x *exchange) affords(sent bool) bool {
 
 // dial makes a connection to an endpoint, if there may be one more.
 func (x *exchange) dial(e *endpoint, secure *securePool) (*upstream, error) {
-	patience := orDefault(x.route.Upstream.Connect, x.proxy.config.ConnectTimeout)
+	patience := orDefault(x.route.Upstream.Connect, x.proxy.settings().ConnectTimeout)
 	b := x.on
 	most := int64(b.balance.Limits.Connections)
 	if most == 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
@@ -86,6 +87,13 @@ type Config struct {
 	UpstreamIdleTimeout time.Duration
 	// TunnelTimeout closes an upgraded connection on which nothing moves: 1 h.
 	TunnelTimeout time.Duration
+	// StreamTimeout closes connections of TCP Listeners, and sessions of UDP ones, on which
+	// nothing moves: 10 min. StreamTries is how many endpoints are tried for one: 3.
+	// MaxSessions bounds those of all UDP Listeners: 8192.
+	StreamTimeout            time.Duration
+	StreamTries, MaxSessions int
+	// TLS13: clients are spoken with in no earlier version of TLS than 1.3; else 1.2.
+	TLS13 bool
 	// Lameduck is how long Close goes on accepting after readiness is withdrawn, so that
 	// clients find another proxy first. DrainTimeout is how long it then waits for
 	// connections: 30 s. In the meantime every answer says that it is the last.
@@ -102,14 +110,14 @@ type Config struct {
 }
 
 func (c Config) complete() (Config, error) {
-	for _, n := range []int{c.MaxConnections, c.MaxClientConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries, c.MaxStreams} {
+	for _, n := range []int{c.MaxConnections, c.MaxClientConnections, c.MaxLine, c.MaxHead, c.MaxFields, c.MaxIdle, c.Tries, c.MaxStreams, c.StreamTries, c.MaxSessions} {
 		if n < 0 {
 			return c, fmt.Errorf("limits of the proxy must not be negative: %+v", c)
 		}
 	}
 	for _, d := range []*time.Duration{
 		&c.HeadTimeout, &c.BodyTimeout, &c.ReadTimeout, &c.WriteTimeout, &c.UpstreamIdleTimeout, &c.IdleTimeout,
-		&c.ConnectTimeout, &c.ContinueTimeout, &c.TunnelTimeout, &c.DrainTimeout, &c.Lameduck,
+		&c.ConnectTimeout, &c.ContinueTimeout, &c.TunnelTimeout, &c.DrainTimeout, &c.Lameduck, &c.StreamTimeout,
 	} {
 		if *d < 0 {
 			return c, fmt.Errorf("times of the proxy must not be negative: %+v", c)
@@ -121,6 +129,9 @@ func (c Config) complete() (Config, error) {
 	c.IdleTimeout = orDefault(c.IdleTimeout, 75*time.Second)
 	c.ConnectTimeout = orDefault(c.ConnectTimeout, 5*time.Second)
 	c.ContinueTimeout = orDefault(c.ContinueTimeout, time.Second)
+	c.StreamTimeout = orDefault(c.StreamTimeout, 10*time.Minute)
+	c.StreamTries = orDefault(c.StreamTries, 3)
+	c.MaxSessions = orDefault(c.MaxSessions, 8192)
 	c.TunnelTimeout = orDefault(c.TunnelTimeout, time.Hour)
 	c.DrainTimeout = orDefault(c.DrainTimeout, 30*time.Second)
 	c.MaxConnections = orDefault(c.MaxConnections, 16384)
@@ -132,6 +143,11 @@ func (c Config) complete() (Config, error) {
 	c.MaxIdle = orDefault(c.MaxIdle, 320)
 	c.Tries = orDefault(c.Tries, 3)
 	c.MinRate = orDefault(c.MinRate, 500)
+	if a := c.AccessLog; a != nil && (a.Format == nil || a.Skips == nil) {
+		log := *a
+		log.Format, log.Skips = orDefault(a.Format, accesslog.JSON()), orDefault(a.Skips, new(accesslog.Skips))
+		c.AccessLog = &log
+	}
 	if c.Upgrades == nil {
 		c.Upgrades = []string{"websocket", "SPDY/3.1"}
 	}

@@ -79,14 +79,14 @@ func (c *conn) meet(client netip.AddrPort, port uint16) {
 	if c.listener.tls != nil {
 		scheme = "https"
 	}
-	c.hop = http1.NewHop(client.Addr(), scheme, port, c.proxy.config.trusts)
+	c.hop = http1.NewHop(client.Addr(), scheme, port, c.proxy.settings().trusts)
 }
 
 // run serves the connection until its end.
 func (c *conn) run() {
 	defer c.release()
 	defer c.rescue()
-	c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.HeadTimeout))
+	c.socket.arm(after(c.proxy.clock.now(), c.proxy.settings().HeadTimeout))
 	if !c.introduce() || c.passed() {
 		return
 	}
@@ -166,7 +166,7 @@ func (c *conn) rest() {
 	if !c.idle.Load() {
 		c.idle.Store(true)
 	}
-	c.until = after(c.at, c.proxy.config.IdleTimeout)
+	c.until = after(c.at, c.proxy.settings().IdleTimeout)
 	c.socket.arm(min(c.until, after(c.at, lookAgain)))
 }
 
@@ -202,7 +202,7 @@ func (c *conn) release() {
 func (c *conn) serve() bool {
 	for c.requests() {
 		if c.work == nil {
-			c.work = c.proxy.works.Get().(*work)
+			c.work = c.proxy.take()
 		}
 		w := c.work
 		space := w.in.space(w.limits.Head)
@@ -244,7 +244,7 @@ func (c *conn) requests() bool {
 	if c.work != nil && c.work.in.len() > 0 && c.idle.Load() {
 		// A part of a request: its header has to be complete in time.
 		c.idle.Store(false)
-		c.socket.arm(after(c.tick(), c.proxy.config.HeadTimeout))
+		c.socket.arm(after(c.tick(), c.proxy.settings().HeadTimeout))
 	}
 	return !c.done
 }
@@ -335,7 +335,7 @@ func (c *conn) lingering() {
 	}
 	c.socket.arm(after(c.proxy.clock.now(), lingerTimeout))
 	if c.work == nil {
-		c.work = c.proxy.works.Get().(*work)
+		c.work = c.proxy.take()
 	}
 	for {
 		if _, err := c.in.Read(c.work.in.b); err != nil {

@@ -32,13 +32,19 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 	}
 	x.heard()
 	if x.response.Status == 101 {
-		if !x.upgrade || x.early {
+		if !x.upgrade || x.early || !x.carriedAsAsked() {
 			return false, errAnswer
 		}
-		x.tunnel(up)
+		if x.carries {
+			x.carryOn(up)
+		} else {
+			x.tunnel(up)
+		}
 		return false, nil
 	}
 	switch status := x.response.Status; {
+	case x.carries && status < 300:
+		return false, errAnswer // the client would take it for leave to go on
 	case x.tries > 0 && x.retries(status):
 		return false, errors.Join(errRetry, errNext)
 	case x.replaces(status):

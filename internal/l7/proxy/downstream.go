@@ -132,7 +132,7 @@ func (c *conn) flush() bool {
 // send writes to the client, and ends the connection if it does not take it in time.
 func (c *conn) send(b []byte) bool {
 	c.pace.waited = c.socket.stalled
-	c.socket.arm(after(c.proxy.clock.now(), c.pace.patience(c.proxy.config.WriteTimeout, c.proxy.config.MinRate)))
+	c.socket.arm(after(c.proxy.clock.now(), c.pace.patience(c.proxy.settings().WriteTimeout, c.proxy.settings().MinRate)))
 	n, err := c.in.Write(b)
 	c.pace.add(n, 0)
 	if c.work != nil {
@@ -153,7 +153,7 @@ func (c *conn) receive(dst []byte, b *body) (out []byte, done bool, err error) {
 			return dst, done, err
 		}
 		now := c.proxy.clock.now()
-		c.socket.arm(after(now, b.pace.patience(c.proxy.config.BodyTimeout, b.least(c.proxy.config.MinRate))))
+		c.socket.arm(after(now, b.pace.patience(c.proxy.settings().BodyTimeout, b.least(c.proxy.settings().MinRate))))
 		n, err := c.in.Read(w.in.space(bufferSize))
 		b.pace.add(n, c.proxy.clock.now()-now)
 		if err != nil {

@@ -37,6 +37,10 @@ type exchange struct {
 	linger, aborted bool
 	// upgrade is set if the connection may change to another protocol.
 	upgrade bool
+	// carries is set if a stream of the client's is to carry another protocol, nonce what the
+	// endpoint has to answer to then.
+	carries bool
+	nonce   string
 	// early is set if the answer came before the upstream had all of the request.
 	early bool
 	// backend is set where a session may be with it, stuck once the client has been given
@@ -176,7 +180,7 @@ func (x *exchange) mayUpgrade() bool {
 	if len(wanted) == 0 || !x.request.Bodyless() || x.request.Minor == 0 {
 		return false
 	}
-	for _, name := range x.proxy.config.Upgrades {
+	for _, name := range x.proxy.settings().Upgrades {
 		if strings.EqualFold(name, text(wanted)) {
 			return true
 		}
@@ -264,7 +268,9 @@ var (
 
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
-	if overHTTP2(x.route) {
+	if overHTTP2(x.route) && x.carries {
+		return errAnswer // of the endpoint nothing of the kind is asked
+	} else if overHTTP2(x.route) {
 		return x.call(e)
 	}
 	secure, err := x.secure(e)
@@ -325,7 +331,7 @@ func (x *exchange) over(up *upstream) error {
 		_ = up.Close()
 		return err
 	}
-	up.pool.put(up, x.shard, x.proxy.config.MaxIdle, x.at)
+	up.pool.put(up, x.shard, x.proxy.settings().MaxIdle, x.at)
 	return nil
 }
 

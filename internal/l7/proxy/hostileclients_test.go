@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -97,7 +98,8 @@ func flood(write func(f *http2.Framer) error) func(context.Context, net.Conn) {
 
 const evilHead = "GET / HTTP/1.1\r\nHost: evil.example\r\n"
 
-func sieges() map[string]siege {
+// sieges1 are those of HTTP/1.1 and of connections.
+func sieges1() map[string]siege {
 	large := strings.Repeat("x", 1<<20)
 	password := map[string]string{"auth-type": "basic", "auth-secret": "users"}
 	return map[string]siege{
@@ -120,6 +122,13 @@ func sieges() map[string]siege {
 			io.WriteString(conn, evilHead+"\r\n")
 			conn.(*net.TCPConn).SetLinger(0)
 		}, times: 100},
+	}
+}
+
+// sieges2 are those of HTTP/2: of requests.
+func sieges2() map[string]siege {
+	large := strings.Repeat("x", 1<<20)
+	return map[string]siege{
 		"rapid reset": {listener: "http", times: 5, once: frames(func(f *http2.Framer, e *hpack.Encoder, block *strings.Builder) (err error) {
 			for id := uint32(1); err == nil; id += 2 {
 				if err = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: headerList(e, block), EndHeaders: true, EndStream: true}); err == nil {
@@ -166,6 +175,12 @@ func sieges() map[string]siege {
 			}
 			return err
 		})},
+	}
+}
+
+// sieges3 are those of HTTP/2: of other frames.
+func sieges3() map[string]siege {
+	return map[string]siege{
 		"no window": {listener: "http", clients: 30, times: 25, once: func(ctx context.Context, conn net.Conn) {
 			io.WriteString(conn, http2.ClientPreface)
 			f := http2.NewFramer(conn, nil)
@@ -194,7 +209,10 @@ func sieges() map[string]siege {
 // TestHostileClients has clients do to the tenant's own host, and to the proxy, what they
 // can, all the time: the victim's requests are answered meanwhile.
 func TestHostileClients(t *testing.T) {
-	for name, s := range sieges() {
+	all := sieges1()
+	maps.Copy(all, sieges2())
+	maps.Copy(all, sieges3())
+	for name, s := range all {
 		t.Run(name, func(t *testing.T) {
 			w := startTenants(t, Config{MaxConnections: 64, MaxStreams: 16, HeadTimeout: 2 * time.Second, BodyTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}, func(w *tenants) string {
 				up := serveHTTP(t, func(rw http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,30 +10,39 @@ import (
 	"time"
 )
 
-// TestHostileObjects has a tenant with full rights in his own namespace write what he likes
-// into it. For each: the victim's requests go on being answered by the victim, and those to
-// the tenant's own host get a status of those given, and nothing that is the victim's.
-func TestHostileObjects(t *testing.T) {
-	own := func(annotations map[string]string) func(w *tenants) string {
-		return func(w *tenants) string {
-			return evil("own", "evil.example", "/", "Prefix", annotations) + evilService(w.up, "")
-		}
+// attack is what objects of the tenant are, and the statuses that requests to his own host
+// may get.
+type attack struct {
+	objects func(w *tenants) string
+	want    []int
+}
+
+type attacks map[string]attack
+
+// own is an Ingress for the tenant's host, with annotations.
+func own(annotations map[string]string) func(w *tenants) string {
+	return func(w *tenants) string {
+		return evil("own", "evil.example", "/", "Prefix", annotations) + evilService(w.up, "")
 	}
-	named := func(name string) func(w *tenants) string {
-		return func(w *tenants) string {
-			return strings.ReplaceAll(evil("own", "evil.example", "/", "Prefix", nil), `"number":80`, fmt.Sprintf(`"number":%d`, w.internal.Port())) + evilService(netip.AddrPort{}, name)
-		}
+}
+
+// leadsTo has the tenant's host lead to a name, at the port that nobody may reach.
+func leadsTo(name string) func(w *tenants) string {
+	return func(w *tenants) string {
+		return strings.ReplaceAll(evil("own", "evil.example", "/", "Prefix", nil), `"number":80`, fmt.Sprintf(`"number":%d`, w.internal.Port())) + evilService(netip.AddrPort{}, name)
 	}
-	asks := func(annotation, url string) func(w *tenants) string {
-		return func(w *tenants) string {
-			return own(map[string]string{annotation: strings.ReplaceAll(url, "PORT", fmt.Sprint(w.internal.Port()))})(w)
-		}
+}
+
+// asks has a URL in an annotation, in which PORT is that port.
+func asks(annotation, url string) func(w *tenants) string {
+	return func(w *tenants) string {
+		return own(map[string]string{annotation: strings.ReplaceAll(url, "PORT", fmt.Sprint(w.internal.Port()))})(w)
 	}
-	type attack struct {
-		objects func(w *tenants) string
-		want    []int
-	}
-	attacks := map[string]attack{
+}
+
+// hosts claims those of the victim, or too many, or has what takes long.
+func (a attacks) hosts() {
+	maps.Copy(a, attacks{
 		"host, same path": {func(w *tenants) string {
 			return evil("a", "plain.victim.example", "/", "Prefix", nil) + evil("b", "plain.victim.example", "/", "Exact", nil) +
 				evil("c", "plain.victim.example", "/admin/", "ImplementationSpecific", nil) + evilService(w.up, "")
@@ -70,43 +80,66 @@ func TestHostileObjects(t *testing.T) {
 			}
 			return b.String() + evilService(w.up, "")
 		}, []int{404, 414}},
-	}
-	for _, at := range []string{"127.0.0.2", "169.254.169.254", "0.0.0.0", "224.0.0.1"} {
-		attacks["EndpointSlice "+at] = attack{func(w *tenants) string {
-			return evil("own", "evil.example", "/", "Prefix", nil) + evilService(netip.AddrPortFrom(netip.MustParseAddr(at), w.internal.Port()), "")
-		}, []int{503}}
-	}
+	})
+}
+
+// references names objects of the victim.
+func (a attacks) references() {
 	for _, secret := range []string{"victim/users", "../victim/users", "victim%2Fusers", "/victim/users", "victim/users\n", "evil/../victim/users"} {
 		for _, with := range []map[string]string{
 			{"auth-type": "basic", "auth-secret": secret}, {"auth-tls-secret": secret}, {"auth-tls-secret": secret, "auth-tls-verify-client": "optional_no_ca"},
 			{"proxy-ssl-secret": secret, "backend-protocol": "HTTPS"}, {"auth-url": "http://loop.evil.example/", "auth-proxy-set-headers": secret},
 		} {
-			attacks[fmt.Sprintf("Secret %q", with)] = attack{own(with), []int{503}}
+			a[fmt.Sprintf("Secret %q", with)] = attack{own(with), []int{503}}
 		}
 	}
 	for _, name := range []string{"victim/fields", "victim/users"} {
-		attacks["ConfigMap "+name] = attack{own(map[string]string{"custom-headers": name}), []int{503}}
+		a["ConfigMap "+name] = attack{own(map[string]string{"custom-headers": name}), []int{503}}
+	}
+}
+
+// addresses leads to those that nobody may reach.
+func (a attacks) addresses() {
+	for _, at := range []string{"127.0.0.2", "169.254.169.254", "0.0.0.0", "224.0.0.1"} {
+		a["EndpointSlice "+at] = attack{func(w *tenants) string {
+			return evil("own", "evil.example", "/", "Prefix", nil) + evilService(netip.AddrPortFrom(netip.MustParseAddr(at), w.internal.Port()), "")
+		}, []int{503}}
 	}
 	for _, name := range []string{"lo", "meta", "own", "node", "link", "mapped", "any"} {
-		attacks["ExternalName "+name] = attack{named(name + ".evil.example"), []int{502}}
-		attacks["auth-url "+name] = attack{asks("auth-url", "http://"+name+".evil.example:PORT/"), []int{500}}
-		attacks["mirror "+name] = attack{asks("mirror-target", "http://"+name+".evil.example:PORT$request_uri"), []int{200}}
+		a["ExternalName "+name] = attack{leadsTo(name + ".evil.example"), []int{502}}
+		a["auth-url "+name] = attack{asks("auth-url", "http://"+name+".evil.example:PORT/"), []int{500}}
+		a["mirror "+name] = attack{asks("mirror-target", "http://"+name+".evil.example:PORT$request_uri"), []int{200}}
 	}
 	for _, host := range []string{"127.0.0.1", "localhost", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "127.1", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "169.254.169.254", "[fe80::1%25lo]", "198.51.100.7", "192.0.2.1"} {
-		attacks["ExternalName "+host] = attack{named(strings.Trim(host, "[]")), []int{502, 503}}
-		attacks["auth-url "+host] = attack{asks("auth-url", "http://"+host+":PORT/"), []int{500, 503}}
-		attacks["mirror "+host] = attack{asks("mirror-target", "http://"+host+":PORT/"), []int{200}}
+		a["ExternalName "+host] = attack{leadsTo(strings.Trim(host, "[]")), []int{502, 503}}
+		a["auth-url "+host] = attack{asks("auth-url", "http://"+host+":PORT/"), []int{500, 503}}
+		a["mirror "+host] = attack{asks("mirror-target", "http://"+host+":PORT/"), []int{200}}
 	}
+}
+
+// texts are written to be taken for something else.
+func (a attacks) texts() {
 	for _, text := range []string{"x\r\nX-Evil: 1", "/x; } location / { return 200; }", "/x\"; lua_need_request_body on;", "$(id)", "\x00", "{{ .Secrets }}", "/\u2028\u0085", strings.Repeat("/x", 100_000)} {
 		for _, annotation := range []string{"rewrite-target", "configuration-snippet", "server-snippet", "auth-realm", "upstream-vhost", "x-forwarded-prefix", "permanent-redirect", "server-alias", "proxy-redirect-to", "upstream-hash-by", "session-cookie-name", "cors-allow-origin", "auth-signin"} {
 			with := map[string]string{annotation: text, "affinity": "cookie", "enable-cors": "true"}
 			if strings.HasPrefix(annotation, "auth-") {
 				with["auth-type"], with["auth-secret"], with["auth-url"] = "basic", "users", "http://lo.evil.example/"
 			}
-			attacks[fmt.Sprintf("%s %.20q", annotation, text)] = attack{own(with), []int{200, 302, 301, 401, 500, 503}}
+			a[fmt.Sprintf("%s %.20q", annotation, text)] = attack{own(with), []int{200, 302, 301, 401, 500, 503}}
 		}
 	}
-	for name, a := range attacks {
+}
+
+// TestHostileObjects has a tenant with full rights in his own namespace write what he likes
+// into it. For each: the victim's requests go on being answered by the victim, and those to
+// the tenant's own host get a status of those given, and nothing that is the victim's.
+func TestHostileObjects(t *testing.T) {
+	all := attacks{}
+	all.hosts()
+	all.references()
+	all.addresses()
+	all.texts()
+	for name, a := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := startTenants(t, Config{ConnectTimeout: time.Second}, a.objects)

@@ -116,7 +116,7 @@ func TestHTTP3Wrong(t *testing.T) {
 		"dots":              {headers(append(get[:6:6], ":path", "/%2e%2e/../x%00")...), "400"},
 		"authority":         {headers(":method", "GET", ":scheme", "https", ":authority", "a b", ":path", "/"), malformed},
 		"CONNECT":           {headers(":method", "CONNECT", ":authority", "a:1"), "501"},
-		"extended CONNECT":  {with(append([]string{":method", "CONNECT", ":protocol", "websocket"}, get[2:]...)), malformed},
+		"extended CONNECT":  {with(append([]string{":method", "CONNECT", ":protocol", "connect-udp"}, get[2:]...)), "501"},
 		"large":             {with(get, "x", strings.Repeat("x", 40<<10)), "431"},
 		"many fields":       {with(get, strings.Split(strings.Repeat("a|b|", 150)+"a|b", "|")...), "431"},
 	} {

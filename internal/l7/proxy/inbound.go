@@ -32,7 +32,7 @@ func (m *session) answer(s *http2.Stream) {
 	defer p.serving.Done()
 	defer p.answered(m.conn.guest)
 	defer m.rescue()
-	w := p.works.Get().(*work)
+	w := p.take()
 	d := &w.inbound
 	*d = inbound{session: m, s: s, work: w, interest: interest{version: http20, guard: &m.mu, body: d}}
 	m.mu.Lock()
@@ -51,6 +51,8 @@ func (m *session) answer(s *http2.Stream) {
 		fallthrough
 	case err != nil:
 		m.conn.refuseOne(w, d, err)
+	case s.Carries && !x.carry():
+		m.conn.refuseOne(w, d, errProtocol)
 	default:
 		d.gather()
 		x.run()
@@ -136,8 +138,11 @@ func (d *inbound) data(b []byte, how part) bool {
 		d.h2.SendHeader(d.s, block, end && len(before)+len(b) == 0)
 	}
 	if !d.waits || len(before)+len(b) > 0 {
-		timeout := d.proxy.config.WriteTimeout
-		if !d.send(d.s, before, end && len(b) == 0, timeout, &d.pace) || len(b) > 0 && !d.send(d.s, b, end, timeout, &d.pace) {
+		timeout, pace := d.proxy.settings().WriteTimeout, &d.pace
+		if d.carries {
+			timeout, pace = d.proxy.settings().TunnelTimeout, nil
+		}
+		if !d.send(d.s, before, end && len(b) == 0, timeout, pace) || len(b) > 0 && !d.send(d.s, b, end, timeout, pace) {
 			return false
 		}
 	}
@@ -181,7 +186,7 @@ func (d *inbound) receive(dst []byte, b *body) (out []byte, done bool, err error
 			return dst, false, errClient
 		}
 		now := d.proxy.clock.now()
-		s.GotBy = after(now, b.pace.patience(d.proxy.config.BodyTimeout, b.least(d.proxy.config.MinRate)))
+		s.GotBy = after(now, d.patience(b, d.proxy.settings()))
 		d.wait(s.Got)
 		then := d.proxy.clock.now()
 		b.pace.add(len(s.Body()), then-now)

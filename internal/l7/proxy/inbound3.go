@@ -42,7 +42,7 @@ type inbound3 struct {
 }
 
 func newInbound3(c *conn, w http.ResponseWriter, r *http.Request) *inbound3 {
-	d := &inbound3{conn: c, work: c.proxy.works.Get().(*work), to: w, control: http.NewResponseController(w), from: r.Body}
+	d := &inbound3{conn: c, work: c.proxy.take(), to: w, control: http.NewResponseController(w), from: r.Body}
 	d.version, d.guard, d.body = http30, &d.mu, d
 	return d
 }
@@ -78,7 +78,7 @@ func (d *inbound3) guarded(r *http.Request) (code http3.ErrCode) {
 func (d *inbound3) answer(r *http.Request) http3.ErrCode {
 	w := d.work
 	end := d.first(r)
-	head, tooLarge, ok := http2.AppendHead(nil, fieldsOf(r), http2.Limits{Head: w.limits.Head, Fields: w.limits.Fields}, end)
+	head, tooLarge, ok := http2.AppendHead(nil, fieldsOf(r), http2.Limits{Head: w.limits.Head, Fields: w.limits.Fields, Connect: true}, end)
 	if !ok {
 		d.conn.proxy.tally.refuse(400)
 		return http3.ErrCodeMessageError
@@ -93,6 +93,8 @@ func (d *inbound3) answer(r *http.Request) http3.ErrCode {
 		d.conn.refuseOne(w, d, &http1.Error{Status: 431, Reason: "the header is too large"})
 	case err != nil:
 		d.conn.refuseOne(w, d, err)
+	case r.Method == http.MethodConnect && !x.carry(): // http1 has refused any other
+		d.conn.refuseOne(w, d, errProtocol)
 	default:
 		d.gather()
 		x.run()
@@ -113,6 +115,8 @@ func fieldsOf(r *http.Request) iter.Seq2[string, string] {
 				return
 			}
 		} else if !yield(":method", r.Method) || !yield(":scheme", "https") || !yield(":authority", r.Host) || !yield(":path", r.RequestURI) {
+			return
+		} else if r.Method == http.MethodConnect && !yield(":protocol", r.Proto) {
 			return
 		}
 		for name, values := range r.Header {
@@ -160,14 +164,14 @@ func (d *inbound3) gather() {
 
 // fill reads a part of the body into the buffer.
 func (d *inbound3) fill(b *body) error {
-	config, clock := &d.conn.proxy.config, d.conn.proxy.clock
+	config, clock := d.conn.proxy.settings(), d.conn.proxy.clock
 	now := clock.now()
 	d.mu.Lock()
 	if d.stopped {
 		d.mu.Unlock()
 		return errStopped
 	}
-	_ = d.control.SetReadDeadline(time.Now().Add(b.pace.patience(config.BodyTimeout, b.least(config.MinRate))))
+	_ = d.control.SetReadDeadline(time.Now().Add(d.patience(b, config)))
 	d.mu.Unlock()
 	in := &d.work.in
 	n, err := d.from.Read(in.space(bufferSize))
@@ -295,8 +299,12 @@ func (d *inbound3) data(b []byte, how part) bool {
 
 // patient sets until when the client has to take what comes next.
 func (d *inbound3) patient() {
-	config := &d.conn.proxy.config
-	_ = d.control.SetWriteDeadline(time.Now().Add(d.pace.patience(config.WriteTimeout, config.MinRate)))
+	config := d.conn.proxy.settings()
+	patience := d.pace.patience(config.WriteTimeout, config.MinRate)
+	if d.carries {
+		patience = config.TunnelTimeout
+	}
+	_ = d.control.SetWriteDeadline(time.Now().Add(patience))
 }
 
 // write writes a part of the answer.

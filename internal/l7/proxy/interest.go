@@ -23,6 +23,9 @@ type interest struct {
 	// left, if it is not nil, tells an exchange that waits for its time that the client is
 	// gone. It can be called more than once.
 	left func()
+	// carries is set once the stream carries another protocol: it may then be quiet for as
+	// long as a tunnel may.
+	carries bool
 	// body is the request's.
 	body requestBody
 }

@@ -177,12 +177,12 @@ func (l *listener) serve() {
 // admit takes in a connection, or returns nil if there are too many.
 func (l *listener) admit(open *net.TCPConn) *conn {
 	p := l.proxy
-	if p.connections.Add(1) > int64(p.config.MaxConnections) {
+	if p.connections.Add(1) > int64(p.settings().MaxConnections) {
 		p.connections.Add(-1)
 		return nil
 	}
 	from, of := peerOf(open), (*guest)(nil)
-	if !within(p.config.ProxyProtocol, from.Addr()) { // else it says first who the client is
+	if _, believed := l.announces(from.Addr()); !believed { // else it says first who the client is
 		var may bool
 		if of, may = p.join(from.Addr()); !may {
 			p.connections.Add(-1)

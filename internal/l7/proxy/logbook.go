@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,35 +50,46 @@ type logbook struct {
 	buffer, spare []byte
 	lines         uint64
 	wake          chan struct{}
-	// written, full and failed count lines: those that were dropped had no room, or could
-	// not be written.
-	written, full, failed atomic.Uint64
+	*lineCounts
+	// ended is set once nothing is written any more; retired is closed for that.
+	ended   bool
+	retired chan struct{}
 
 	file       *os.File
 	complained time.Time
 	done       chan struct{}
 }
 
-func newLogbook(a *AccessLog, log *slog.Logger) *logbook {
-	b := &logbook{AccessLog: *a, log: log, mourn: func(any) {}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+// lineCounts count lines: those that were dropped had no room, or could not be written.
+type lineCounts struct{ written, full, failed atomic.Uint64 }
+
+func newLogbook(a *AccessLog, counts *lineCounts, log *slog.Logger) *logbook {
+	b := &logbook{
+		AccessLog: *a, log: log, lineCounts: counts, mourn: func(any) {},
+		wake: make(chan struct{}, 1), done: make(chan struct{}), retired: make(chan struct{}),
+	}
 	// Memory that is not touched costs nothing.
 	b.buffer, b.spare = make([]byte, 0, maxBook), make([]byte, 0, maxBook)
-	if b.Format == nil {
-		b.Format = accesslog.JSON()
-	}
-	if b.Skips == nil {
-		b.Skips = new(accesslog.Skips)
-	}
 	return b
 }
 
-// add takes a line in, or drops it.
-func (b *logbook) add(line []byte) {
+// is tells whether lines are written as a says.
+func (b *logbook) is(a *AccessLog) bool {
+	comparable := func(w io.Writer) bool { return w == nil || reflect.TypeOf(w).Comparable() }
+	return comparable(b.Output) && comparable(a.Output) && b.Output == a.Output && b.Path == a.Path && b.Format == a.Format && b.Skips == a.Skips
+}
+
+// add takes a line in, or drops it. It returns false if it is too late for that.
+func (b *logbook) add(line []byte) bool {
 	b.mu.Lock()
+	if b.ended {
+		b.mu.Unlock()
+		return false
+	}
 	if len(b.buffer)+len(line) > cap(b.buffer) {
 		b.mu.Unlock()
 		b.full.Add(1)
-		return
+		return true
 	}
 	b.buffer = append(b.buffer, line...)
 	b.lines++
@@ -89,9 +101,10 @@ func (b *logbook) add(line []byte) {
 		default:
 		}
 	}
+	return true
 }
 
-// run writes until stop is closed, and then what is left.
+// run writes until stop is closed, or retired, and then what is left.
 func (b *logbook) run(stop <-chan struct{}) {
 	defer close(b.done)
 	ticker := time.NewTicker(bookInterval)
@@ -99,15 +112,26 @@ func (b *logbook) run(stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
-			b.flush()
-			if b.file != nil {
-				_ = b.file.Close()
-			}
+			b.end()
+			return
+		case <-b.retired:
+			b.end()
 			return
 		case <-ticker.C:
 		case <-b.wake:
 		}
 		b.flush()
+	}
+}
+
+// end writes what is left, after which nothing is.
+func (b *logbook) end() {
+	b.mu.Lock()
+	b.ended = true
+	b.mu.Unlock()
+	b.flush()
+	if b.file != nil {
+		_ = b.file.Close()
 	}
 }
 

@@ -115,7 +115,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		m.backend(out, b.meter, id.String())
 		m.health(out, b, id.String())
 	}
-	if b := m.proxy.book; b != nil {
+	if b := &m.proxy.lines; m.proxy.book.Load() != nil || b.written.Load() > 0 {
 		out.counter(m.logged, b.written.Load())
 		out.counter(m.unlogged, b.full.Load(), "full")
 		out.counter(m.unlogged, b.failed.Load(), "failed")

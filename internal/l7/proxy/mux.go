@@ -126,7 +126,7 @@ func (m *mux) flushLater() {
 // not while writing.
 func (m *mux) writePiece(b []byte) (rest []byte) {
 	piece := b[:min(len(b), outPiece)]
-	m.until = after(m.proxy.clock.now(), m.proxy.config.WriteTimeout)
+	m.until = after(m.proxy.clock.now(), m.proxy.settings().WriteTimeout)
 	var err error
 	m.unlocked(func() { _, err = m.write(piece) })
 	if m.until = 0; err != nil {
@@ -178,7 +178,7 @@ func (m *mux) send(s *http2.Stream, b []byte, end bool, timeout time.Duration, p
 		m.flush()
 		now, patience := m.proxy.clock.now(), timeout
 		if p != nil {
-			patience = p.patience(timeout, m.proxy.config.MinRate)
+			patience = p.patience(timeout, m.proxy.settings().MinRate)
 		}
 		s.RoomierBy = after(now, patience)
 		m.wait(s.Roomier)

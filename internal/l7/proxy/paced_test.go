@@ -22,6 +22,22 @@ func slowly(protocol l7.UpstreamProtocol) router {
 	return to(&route)
 }
 
+// leaving returns a client of HTTP/1.1 that takes the beginning of an answer and goes away.
+func leaving(t *testing.T, dial func(string) (net.Conn, error)) func(*Proxy) {
+	return func(p *Proxy) {
+		conn, err := dial(p.Addresses("web")[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if n, err := io.ReadFull(conn, make([]byte, 300)); err != nil {
+			t.Errorf("%d octets, error %v", n, err)
+		}
+	}
+}
+
 // TestPacedClientLeaves holds that an endpoint is let go of as soon as the client of an
 // answer goes away that has to come slowly, not when the next part of it is due.
 func TestPacedClientLeaves(t *testing.T) {
@@ -33,20 +49,6 @@ func TestPacedClientLeaves(t *testing.T) {
 		freed <- true
 	}
 	one, two := serveHTTP(t, handler), serveHTTP2(t, handler)
-	raw := func(dial func(string) (net.Conn, error)) func(*Proxy) {
-		return func(p *Proxy) {
-			conn, err := dial(p.Addresses("web")[0].String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-			conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-			if n, err := io.ReadFull(conn, make([]byte, 300)); err != nil {
-				t.Errorf("%d octets, error %v", n, err)
-			}
-		}
-	}
 	through := func(c *http.Client, scheme string) func(*Proxy) {
 		return func(p *Proxy) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -61,8 +63,8 @@ func TestPacedClientLeaves(t *testing.T) {
 			}
 		}
 	}
-	plain := raw(func(a string) (net.Conn, error) { return net.Dial("tcp", a) })
-	secure := raw(func(a string) (net.Conn, error) { return tls.Dial("tcp", a, &tls.Config{InsecureSkipVerify: true}) })
+	plain := leaving(t, func(a string) (net.Conn, error) { return net.Dial("tcp", a) })
+	secure := leaving(t, func(a string) (net.Conn, error) { return tls.Dial("tcp", a, &tls.Config{InsecureSkipVerify: true}) })
 	for name, c := range map[string]struct {
 		tls      bool
 		up       netip.AddrPort

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
 // errPreamble is that a connection does not begin with the PROXY protocol as it has to.
@@ -154,10 +156,25 @@ func (c *conn) ends() (client, local netip.AddrPort) {
 	return c.from, netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 }
 
+// announces tells whether the connections of a peer begin with a header of the PROXY
+// protocol, and whether its word is taken. A Listener of TCP demands one of everybody or of
+// nobody; then it counts of peers in Config.ProxyProtocol, or of all if there are none.
+func (l *listener) announces(peer netip.Addr) (has, believed bool) {
+	ranges := l.proxy.settings().ProxyProtocol
+	if l.protocol != l7.TCP {
+		has = within(ranges, peer)
+		return has, has
+	}
+	_, spec := l.current()
+	has = spec != nil && spec.Preambles
+	return has, has && (len(ranges) == 0 || within(ranges, peer))
+}
+
 // introduce finds out who the client is, and reports whether the connection can be
 // served. Peers in Config.ProxyProtocol have to say it first.
 func (c *conn) introduce() bool {
-	if !within(c.proxy.config.ProxyProtocol, c.from.Addr()) {
+	has, believed := c.listener.announces(c.from.Addr())
+	if !has {
 		return true
 	}
 	client, local, err := readPreamble(c.socket)
@@ -165,11 +182,12 @@ func (c *conn) introduce() bool {
 		c.proxy.tally.refuse(400)
 		return false
 	}
-	if !client.IsValid() {
+	if !client.IsValid() || !believed {
 		return true
 	}
 	c.said = &[2]netip.AddrPort{client, local}
 	c.meet(client, local.Port())
+	c.proxy.part(c.guest)
 	var may bool
 	if c.guest, may = c.proxy.join(client.Addr()); !may {
 		c.proxy.tally.shed.Add(1)

@@ -26,14 +26,18 @@ import (
 // Proxy serves Tables. Make one with New, begin with Start, give it Tables with
 // Apply, and end it with Close.
 type Proxy struct {
-	config Config
-	clock  *clock
-	shards int
-	works  sync.Pool
-	bulks  sync.Pool
-	tally  *tallies
-	// book is where requests are written down; nil: nowhere.
-	book *logbook
+	// config is that of the start, wanted the last one that was set, and inForce that one
+	// with what the Table says.
+	config, wanted Config
+	inForce        atomic.Pointer[Config]
+	clock          *clock
+	shards         int
+	works          sync.Pool
+	bulks          sync.Pool
+	tally          *tallies
+	// book is where requests are written down; nil: nowhere. lines counts for all there were.
+	book  atomic.Pointer[logbook]
+	lines lineCounts
 	// match is l7.Routes.Match.
 	match func(*l7.Routes, *l7.Request) *l7.Route
 	// asks is l7.Routes.AsksCertificate.
@@ -90,7 +94,10 @@ type Proxy struct {
 	// mu guards Start, Apply and Close, and listeners.
 	mu        sync.Mutex
 	listeners map[string]*listener
-	closed    bool
+	// udp are the listeners of UDP, flows the places for their sessions.
+	udp    map[string]*datagrams
+	flows  *portions[netip.Addr]
+	closed bool
 }
 
 // state is what a Table becomes. It is never changed.
@@ -112,23 +119,18 @@ func New(config Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
-		listeners: map[string]*listener{}, match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
+		listeners: map[string]*listener{}, udp: map[string]*datagrams{}, flows: newPortions[netip.Addr](config.MaxSessions), match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
 		resolver: new(net.Resolver), own: &ownAddresses{list: net.InterfaceAddrs}, jobs: make(chan job), today: time.Now,
 		guests: guests{of: map[netip.Addr]*guest{}},
 	}
-	p.forbidden = (&reach{allowed: config.AllowedRanges, denied: config.DeniedRanges, own: p.own}).forbids
-	if config.AccessLog != nil {
-		p.book = newLogbook(config.AccessLog, config.Log)
-		p.book.mourn = p.mourn
+	p.wanted = config
+	p.inForce.Store(&config)
+	p.forbidden = func(a netip.Addr) bool {
+		now := p.settings()
+		return (&reach{allowed: now.AllowedRanges, denied: now.DeniedRanges, own: p.own}).forbids(a)
 	}
 	limits := config.limits()
-	p.works.New = func() any {
-		w := newWork(limits)
-		if p.book != nil {
-			w.format = p.book.Format
-		}
-		return w
-	}
+	p.works.New = func() any { return newWork(limits) }
 	p.bulks.New = func() any { return new([bulkSize]byte) }
 	p.state.Store(new(state))
 	p.certificates.Store(new(Certificates))
@@ -171,9 +173,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 		return errors.New("the proxy has been started or closed already")
 	}
 	p.started.Store(true)
-	if p.book != nil {
-		go p.book.run(p.ctx.Done())
-	}
+	p.settle()
 	p.background.Go(func() { p.clock.run(p.ctx, p.everyTick(), p.shield) })
 	return p.listen(ctx)
 }
@@ -182,19 +182,18 @@ func (p *Proxy) Start(ctx context.Context) error {
 // needs are closed, and counters of routes that are gone forgotten.
 func (p *Proxy) everyTick() func(now int64) {
 	next := int64(0)
-	interval := min(time.Second, p.config.UpstreamIdleTimeout)
 	return func(now int64) {
 		if now < next {
 			return
 		}
-		next = after(now, interval)
+		next = after(now, min(time.Second, p.settings().UpstreamIdleTimeout))
 		for _, b := range p.state.Load().backends.All() {
 			p.shield(func() {
 				b.look(now)
 				p.check(b, now)
 			})
 			for _, e := range b.all {
-				p.shield(func() { e.prune(now - int64(p.config.UpstreamIdleTimeout)) })
+				p.shield(func() { e.prune(now - int64(p.settings().UpstreamIdleTimeout)) })
 			}
 		}
 		p.shield(func() { p.tally.prune(now) })
@@ -224,6 +223,9 @@ func (p *Proxy) Apply(ctx context.Context, want l7.Table) error {
 		}
 	}
 	p.state.Store(&state{table: want, backends: edit.Map()})
+	if before.table.Engine != want.Engine {
+		p.settle()
+	}
 	p.tally.turn()
 	for _, b := range gone {
 		b.close()
@@ -251,7 +253,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 	}
 	var failures []error
 	for name, spec := range now.table.Listeners {
-		if p.listeners[name] != nil {
+		if p.listeners[name] != nil || spec.Protocol == l7.UDP {
 			continue
 		}
 		l, err := p.newListener(ctx, name, spec)
@@ -265,7 +267,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 			p.serving.Go(l.quic.serve)
 		}
 	}
-	return errors.Join(failures...)
+	return errors.Join(append(failures, p.listenUDP(ctx, now)...)...)
 }
 
 // Addresses returns where a listener accepts connections; none if it does not.
@@ -275,11 +277,14 @@ func (p *Proxy) Addresses(name string) []netip.AddrPort {
 	if l := p.listeners[name]; l != nil {
 		return []netip.AddrPort{l.address()}
 	}
+	if l := p.udp[name]; l != nil {
+		return []netip.AddrPort{l.address()}
+	}
 	return nil
 }
 
-// Ready reports whether the proxy serves all listeners of a Table; if not, reasons
-// say why.
+// Ready reports whether the proxy serves all listeners of a Table, but for those of TCP
+// and UDP: a port that is taken must not keep requests away. If not, reasons say why.
 func (p *Proxy) Ready() (ready bool, reasons []string) {
 	if p.closing.Load() {
 		return false, []string{"the proxy is closing"}
@@ -293,8 +298,8 @@ func (p *Proxy) Ready() (ready bool, reasons []string) {
 	if want.Listeners == nil {
 		return false, []string{"no routes have arrived yet"}
 	}
-	for name := range want.Listeners {
-		if p.listeners[name] == nil {
+	for name, spec := range want.Listeners {
+		if p.listeners[name] == nil && (spec.Protocol == l7.HTTP || spec.Protocol == l7.HTTPS) {
 			reasons = append(reasons, fmt.Sprintf("listener %s is not open", name))
 		}
 	}
@@ -312,22 +317,25 @@ func (p *Proxy) Close() error {
 		return nil
 	}
 	p.closed = true
-	listeners := p.listeners
-	p.listeners = map[string]*listener{}
+	listeners, udp := p.listeners, p.udp
+	p.listeners, p.udp = map[string]*listener{}, map[string]*datagrams{}
 	p.mu.Unlock()
 	if p.started.Load() {
-		p.config.Log.Info("proxy is closing", "lameduck", p.config.Lameduck, "drain", p.config.DrainTimeout)
-		time.Sleep(p.config.Lameduck)
+		p.config.Log.Info("proxy is closing", "lameduck", p.settings().Lameduck, "drain", p.settings().DrainTimeout)
+		time.Sleep(p.settings().Lameduck)
 	}
 	p.draining.Store(true)
 	for _, l := range listeners {
 		l.drain()
 	}
+	for _, l := range udp {
+		l.drain()
+	}
 	p.wait()
 	p.cancel()
 	p.background.Wait()
-	if p.book != nil && p.started.Load() {
-		p.book.wait()
+	if book := p.book.Load(); book != nil {
+		book.wait()
 	}
 	for _, b := range p.state.Load().backends.All() {
 		b.close()
@@ -344,7 +352,7 @@ func (p *Proxy) wait() {
 		p.serving.Wait()
 		close(done)
 	}()
-	timeout := time.NewTimer(p.config.DrainTimeout)
+	timeout := time.NewTimer(p.settings().DrainTimeout)
 	defer timeout.Stop()
 	select {
 	case <-done:

@@ -85,7 +85,7 @@ func (l *listener) openQUIC(ctx context.Context) (*quicListener, error) {
 	}
 	q := &quicListener{listener: l, socket: socket, sessions: map[*session3]struct{}{}, pendingOf: map[netip.Addr]int{}}
 	q.transport = &quic.Transport{Conn: socket, VerifySourceAddress: func(net.Addr) bool { return q.doubts() }, ConnContext: q.greet}
-	if q.accepting, err = q.transport.Listen(http3.ConfigureTLSConfig(l.quicTLS()), l.proxy.config.quic()); err != nil {
+	if q.accepting, err = q.transport.Listen(http3.ConfigureTLSConfig(l.quicTLS()), l.proxy.quic()); err != nil {
 		_ = socket.Close()
 		return nil, fmt.Errorf("cannot serve HTTP/3 at %s: %w", address, err)
 	}
@@ -101,6 +101,12 @@ func (l *listener) quicTLS() *tls.Config {
 }
 
 // quic are the bounds of a connection. Clients that wait for a slow answer are kept.
+func (p *Proxy) quic() *quic.Config {
+	c := p.settings().quic()
+	c.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) { return p.settings().quic(), nil }
+	return c
+}
+
 func (c *Config) quic() *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout: min(c.HeadTimeout, quicHandshake), MaxIdleTimeout: c.IdleTimeout, KeepAlivePeriod: c.IdleTimeout / 3,
@@ -131,10 +137,10 @@ type greetingKey struct{}
 // too many. The context ends with the connection.
 func (q *quicListener) greet(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
 	p, from := q.proxy, addressOfUDP(client.RemoteAddr).Addr()
-	if within(p.config.ProxyProtocol, from) {
+	if within(p.settings().ProxyProtocol, from) {
 		return nil, errUnknown
 	}
-	if p.connections.Add(1) > int64(p.config.MaxConnections) {
+	if p.connections.Add(1) > int64(p.settings().MaxConnections) {
 		p.connections.Add(-1)
 		p.tally.shed.Add(1)
 		return nil, errTooMany
@@ -227,9 +233,9 @@ func (q *quicListener) admit(open *quic.Conn) *session3 {
 	q.meter.shaken(open.ConnectionState().TLS)
 	s.server = &http3.Server{
 		Handler: s, Logger: q.proxy.config.Log,
-		MaxHeaderBytes: 2 * q.proxy.config.MaxHead, // what exceeds MaxHead is answered as elsewhere
+		MaxHeaderBytes: 2 * q.proxy.settings().MaxHead, // what exceeds MaxHead is answered as elsewhere
 	}
-	s.idle = time.AfterFunc(q.proxy.config.IdleTimeout, func() {
+	s.idle = time.AfterFunc(q.proxy.settings().IdleTimeout, func() {
 		if s.active.Load() == 0 {
 			s.close()
 		}

@@ -34,6 +34,8 @@ type record struct {
 	// of fields of the answer, which answers are.
 	kept, texts []byte
 	answers     [][]byte
+	// tracing says who records the request as a trace; nil: nobody.
+	tracing *Tracing
 	// trace is that of the request, spans those of the tries; lines says so to an endpoint.
 	trace tracing.Context
 	spans [filter.MaxTries]tracing.SpanID
@@ -53,7 +55,7 @@ func (r *record) begin(q *http1.Request) {
 
 // forget lets go of memory that is large, and of what belongs to a connection.
 func (r *record) forget() {
-	r.entry, r.method, r.target, r.route = accesslog.Entry{}, nil, nil, nil
+	r.entry, r.method, r.target, r.route, r.tracing = accesslog.Entry{}, nil, nil, nil, nil
 	if cap(r.kept) > bufferSize {
 		r.kept = nil
 	}
@@ -69,7 +71,7 @@ func (r *record) forget() {
 func (r *record) try() *accesslog.Try { return &r.tries[max(r.count-1, 0)] }
 
 // records reports whether anybody wants to know about requests.
-func (p *Proxy) records() bool { return p.book != nil || p.config.Tracing != nil }
+func (p *Proxy) records() bool { return p.book.Load() != nil || p.settings().Tracing != nil }
 
 // keep copies the header of the request that has just been parsed, as its body will be
 // read to where that is, and much still reads the header then: another endpoint is asked,
@@ -155,19 +157,19 @@ func (x *exchange) count() {
 
 // write writes the request down, and tells who records traces, if that is wanted.
 func (x *exchange) write() {
-	book, r := x.proxy.book, &x.record
-	writes := book != nil && (r.route == nil || r.route.Filters == nil || !r.route.Filters.NoAccessLog) && !book.Skips.Has(r.target)
-	records := x.proxy.config.Tracing != nil && r.trace.Sampled
+	book, r := x.proxy.book.Load(), &x.record
+	writes := book != nil && x.format != nil && (r.route == nil || r.route.Filters == nil || !r.route.Filters.NoAccessLog) && !book.Skips.Has(r.target)
+	records := r.tracing != nil && r.trace.Sampled
 	if !writes && !records {
 		return
 	}
 	x.describeEntry()
 	if writes {
-		r.line = book.Format.Append(r.line[:0], &r.entry)
-		book.add(r.line)
+		r.line = x.format.Append(r.line[:0], &r.entry)
+		x.proxy.note(book, r.line)
 	}
 	if records {
-		x.proxy.config.Tracing.Record(&Traced{Entry: &r.entry, Context: r.trace, Spans: r.spans[:r.count]})
+		r.tracing.Record(&Traced{Entry: &r.entry, Context: r.trace, Spans: r.spans[:r.count]})
 	}
 }
 
@@ -184,7 +186,7 @@ func (x *exchange) describeEntry() {
 		SentBody: max(record.sent-record.sentHead, 0), Tries: record.tries[:record.count], Answers: record.answers,
 		Connection: int64(x.shard), ConnectionRequests: x.served.Load(),
 	}
-	if x.proxy.book != nil && x.proxy.book.Format.User() {
+	if x.format != nil && x.format.User() {
 		e.User, _, _ = x.credentials()
 	}
 	if route := record.route; route != nil {
@@ -197,7 +199,7 @@ func (x *exchange) describeEntry() {
 			}
 		}
 	}
-	if x.proxy.config.Tracing != nil {
+	if record.tracing != nil {
 		hex.Encode(record.ids[:32], record.trace.Trace[:])
 		hex.Encode(record.ids[32:], record.trace.Span[:])
 		e.TraceID, e.SpanID = text(record.ids[:32]), text(record.ids[32:])
@@ -228,8 +230,8 @@ func (c *conn) peer() netip.Addr {
 
 // writeRefusal writes down a message that is no request. Nothing of it is known.
 func (c *conn) writeRefusal(w *work, status int, reason string) {
-	book := c.proxy.book
-	if book == nil {
+	book := c.proxy.book.Load()
+	if book == nil || w.format == nil {
 		return
 	}
 	now := c.proxy.clock.now()
@@ -242,8 +244,8 @@ func (c *conn) writeRefusal(w *work, status int, reason string) {
 	if f := c.facts; f != nil {
 		r.entry.TLSVersion, r.entry.Cipher, r.entry.ServerName = f.version, f.cipher, f.name
 	}
-	r.line = book.Format.Append(r.line[:0], &r.entry)
-	book.add(r.line)
+	r.line = w.format.Append(r.line[:0], &r.entry)
+	c.proxy.note(book, r.line)
 }
 
 // facts are what is written down of a connection within TLS, in nginx's words.

@@ -118,7 +118,7 @@ func (x *exchange) splice(up *upstream, remaining int64) error {
 	for remaining > 0 {
 		now := x.proxy.clock.now()
 		up.arm(after(now, x.readTimeout()))
-		x.socket.arm(after(now, x.proxy.config.WriteTimeout))
+		x.socket.arm(after(now, x.proxy.settings().WriteTimeout))
 		x.limited.R, x.limited.N = up.TCPConn, min(remaining, splicePiece)
 		n, err := x.socket.TCPConn.ReadFrom(&x.limited)
 		x.got(n)

@@ -70,7 +70,7 @@ func (c *conn) rescue() {
 	}
 	c.proxy.shield(func() {
 		c.socket.fd, c.socket.serve = -1, nil // it is not within Each any more
-		c.socket.arm(after(c.proxy.clock.now(), c.proxy.config.WriteTimeout))
+		c.socket.arm(after(c.proxy.clock.now(), c.proxy.settings().WriteTimeout))
 		if _, err := io.WriteString(c.in, answerOfBug); err == nil {
 			c.lingering()
 		}

@@ -23,7 +23,7 @@ func (x *exchange) maxTries() int {
 	case r.Tries > 0:
 		return r.Tries
 	}
-	return x.proxy.config.Tries
+	return x.proxy.settings().Tries
 }
 
 // mayRetry reports whether it is not too late to ask another endpoint.

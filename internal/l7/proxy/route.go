@@ -113,16 +113,16 @@ func hasBackend(route *l7.Route) bool {
 
 // maxBody is how many bytes the request's body may have: what the Route says, else
 // the Config; negative means any.
-func (x *exchange) maxBody() int64 { return orDefault(x.route.MaxBody, x.proxy.config.MaxBody) }
+func (x *exchange) maxBody() int64 { return orDefault(x.route.MaxBody, x.proxy.settings().MaxBody) }
 
 // readTimeout and sendTimeout are for the next part of an answer to come, and for a
 // part of the request to be taken.
 func (x *exchange) readTimeout() time.Duration {
-	return orDefault(x.route.Upstream.Read, x.proxy.config.ReadTimeout)
+	return orDefault(x.route.Upstream.Read, x.proxy.settings().ReadTimeout)
 }
 
 func (x *exchange) sendTimeout() time.Duration {
-	return orDefault(x.route.Upstream.Send, x.proxy.config.WriteTimeout)
+	return orDefault(x.route.Upstream.Send, x.proxy.settings().WriteTimeout)
 }
 
 // redirect answers with where else to go.

@@ -45,9 +45,10 @@ func (c *conn) http2(first []byte) {
 	c.idle.Store(false)
 	c.socket.arm(0)
 	m := &session{conn: c}
-	config := &c.proxy.config
+	config := c.proxy.settings()
 	h2 := http2.NewServer(http2.Limits{
 		Head: config.MaxHead, Fields: config.MaxFields, Streams: config.MaxStreams, StreamWindow: streamWindow, ConnWindow: sessionWindow,
+		Connect: config.carries(),
 	})
 	h2.Opened = func(s *http2.Stream) { m.fresh = append(m.fresh, s) }
 	h2.Reset = func(s *http2.Stream) {
@@ -219,7 +220,7 @@ func (m *session) watch(now int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mux.watch(now)
-	c, config := m.conn, &m.proxy.config
+	c, config := m.conn, m.proxy.settings()
 	active := m.h2.Active() > 0
 	switch {
 	case active:

@@ -39,7 +39,7 @@ func (s *session3) close() {
 // rest notes that a request is over.
 func (s *session3) rest() {
 	if s.active.Add(-1) == 0 {
-		s.idle.Reset(s.proxy.config.IdleTimeout)
+		s.idle.Reset(s.proxy.settings().IdleTimeout)
 	}
 }
 
@@ -72,7 +72,7 @@ func (s *session3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := s.proxy
 	defer s.rest()
 	// A client that resets streams at once has more requests under way than streams.
-	if s.active.Add(1) > int64(p.config.MaxStreams) {
+	if s.active.Add(1) > int64(p.settings().MaxStreams) {
 		p.tally.shed.Add(1)
 		reject(w, http3.ErrCodeRequestRejected)
 		return

@@ -65,7 +65,7 @@ type guests struct {
 // join counts one more connection of a client, and reports whether that may be. Load
 // balancers that say who their clients are do not count.
 func (p *Proxy) join(client netip.Addr) (*guest, bool) {
-	if p.config.trusts(client) {
+	if p.settings().trusts(client) {
 		return nil, true
 	}
 	client = filter.Client(client)
@@ -112,10 +112,10 @@ func (g *guests) prune() {
 // share is how many connections, or requests of HTTP/2, one client may have while there
 // are so many.
 func (p *Proxy) share(used int64) int64 {
-	if fixed := int64(p.config.MaxClientConnections); fixed > 0 {
+	if fixed := int64(p.settings().MaxClientConnections); fixed > 0 {
 		return fixed
 	}
-	return int64(p.config.MaxConnections) - used
+	return int64(p.settings().MaxConnections) - used
 }
 
 // ask reports whether a client may have one more request of HTTP/2 or HTTP/3 under way;
@@ -126,7 +126,7 @@ func (p *Proxy) ask(one *guest) bool {
 	if one != nil {
 		own = one.streams.Add(1) - 1
 	}
-	if all <= int64(p.config.MaxConnections) && (one == nil || own < p.share(all-1)) {
+	if all <= int64(p.settings().MaxConnections) && (one == nil || own < p.share(all-1)) {
 		return true
 	}
 	p.answered(one)

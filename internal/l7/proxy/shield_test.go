@@ -160,7 +160,7 @@ func TestLogbookPanics(t *testing.T) {
 	})
 	p := start(t, Config{AccessLog: &AccessLog{Output: output}}, tableFor(up), toBackend())
 	ask(t, p, "GET", "/one")
-	until(t, func() bool { return p.tally.panics.Load() == 1 && p.book.failed.Load() == 1 })
+	until(t, func() bool { return p.tally.panics.Load() == 1 && p.lines.failed.Load() == 1 })
 	ask(t, p, "GET", "/two")
 	until(t, func() bool { return strings.Contains(got.String(), "/two") })
 }

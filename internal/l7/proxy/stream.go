@@ -39,7 +39,7 @@ func (c *conn) passed() bool {
 	}
 	p := &passage{conn: c, state: s, begin: c.proxy.clock.now()}
 	if spec.Protocol == l7.HTTPS {
-		c.work = c.proxy.works.Get().(*work)
+		c.work = c.proxy.take()
 		name, err := c.hello(&c.work.in)
 		p.name, p.first, p.stream = name, c.work.in.bytes(), spec.Stream(name)
 		if err != nil || p.stream == nil {
@@ -158,7 +158,11 @@ func (p *passage) connect() (status int, reason string) {
 	}
 	err := errAbsent
 	var failed *endpoint
-	for range p.proxy.config.Tries {
+	tries := p.proxy.settings().Tries
+	if p.listener.protocol == l7.TCP {
+		tries = p.proxy.settings().StreamTries
+	}
+	for range tries {
 		e := p.from.chooseFor(client.Addr(), p.proxy.algorithm(p.from), failed, p.proxy.clock.now())
 		if e == nil {
 			break
@@ -181,7 +185,7 @@ func (p *passage) connect() (status int, reason string) {
 	if v := p.stream.ProxyProtocol; v != 0 {
 		head = append(appendPreamble(nil, v, client, local), p.first...)
 	}
-	p.up.arm(after(p.proxy.clock.now(), p.proxy.config.WriteTimeout))
+	p.up.arm(after(p.proxy.clock.now(), p.proxy.settings().WriteTimeout))
 	if _, err := p.up.wait(head); err != nil {
 		return passedUnable, "the connection to the backend broke"
 	}
@@ -195,7 +199,7 @@ func (p *passage) connect() (status int, reason string) {
 func (p *passage) try(e *endpoint) error {
 	begin := p.proxy.clock.now()
 	t := accesslog.Try{Asked: time.Duration(begin - p.begin), Address: e.address, Host: e.host, Port: e.port, Connect: -1, Header: -1}
-	up, err := p.proxy.dial(e, nil, orDefault(p.stream.Connect, p.proxy.config.ConnectTimeout))
+	up, err := p.proxy.dial(e, nil, orDefault(p.stream.Connect, p.proxy.settings().ConnectTimeout))
 	t.Took = time.Duration(p.proxy.clock.now() - begin)
 	if err == nil {
 		p.up, t.Connect, t.Status = up.socket, t.Took, passedOn
@@ -231,7 +235,7 @@ func (p *passage) refuse(status int) {
 // by themselves.
 func (p *passage) carry() (reason string) {
 	defer p.up.Close()
-	p.idle = orDefault(p.stream.Idle, p.proxy.config.TunnelTimeout)
+	p.idle = orDefault(p.stream.Idle, p.patience())
 	done := make(chan error, 2)
 	go func() { done <- p.half(p.up, p.socket, &p.forth, &p.meter.received) }()
 	mine := p.half(p.socket, p.up, &p.back, &p.meter.sent)
@@ -268,10 +272,18 @@ func (p *passage) half(to, from *socket, moved *atomic.Int64, counted *atomic.Ui
 func (p *passage) moved(by *atomic.Int64, counted *atomic.Uint64, n int64) {
 	by.Add(n)
 	counted.Add(uint64(n))
-	idle := orDefault(p.idle, p.proxy.config.TunnelTimeout)
+	idle := orDefault(p.idle, p.patience())
 	at := after(p.proxy.clock.now(), idle)
 	p.socket.arm(at)
 	p.up.arm(at)
+}
+
+// patience is how long nothing may move if the Stream does not say.
+func (p *passage) patience() time.Duration {
+	if p.listener.protocol == l7.TCP {
+		return p.proxy.settings().StreamTimeout
+	}
+	return p.proxy.settings().TunnelTimeout
 }
 
 // flow is one direction.

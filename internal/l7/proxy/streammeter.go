@@ -56,7 +56,7 @@ func (m *metrics) stream(out output, s *streamMeter, source, rule, host string) 
 
 // write writes the connection down.
 func (p *passage) write(status int, reason string, now int64) {
-	book := p.proxy.book
+	book := p.proxy.book.Load()
 	if book == nil {
 		return
 	}
@@ -81,5 +81,5 @@ func (p *passage) write(status int, reason string, now int64) {
 			}
 		}
 	}
-	book.add(book.Format.Append(nil, &e))
+	p.proxy.note(book, book.Format.Append(nil, &e))
 }

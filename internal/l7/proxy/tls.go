@@ -21,13 +21,21 @@ func (l *listener) tlsConfig() *tls.Config {
 			return l.certificate(hello.ServerName)
 		},
 	}
-	ask := l.askClient(config)
+	strict := config.Clone()
+	strict.MinVersion = tls.VersionTLS13
+	ask, askStrictly := l.askClient(config), l.askClient(strict)
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		// An authority has no certificate to show.
 		if answer, err := l.proxy.answers.Load().TLSConfig(hello); answer != nil || err != nil {
 			return answer, err
 		}
-		return ask(hello)
+		if !l.proxy.settings().TLS13 {
+			return ask(hello)
+		}
+		if asking, err := askStrictly(hello); asking != nil || err != nil {
+			return asking, err
+		}
+		return strict, nil
 	}
 	return config
 }

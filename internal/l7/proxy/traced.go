@@ -25,7 +25,8 @@ type Traced struct {
 
 // trace finds out which trace the request belongs to.
 func (x *exchange) trace() {
-	if t := x.proxy.config.Tracing; t != nil {
+	t := x.proxy.settings().Tracing
+	if x.record.tracing = t; t != nil {
 		x.record.trace = tracing.Start(&x.request, t.Sampler, rand.Uint64)
 	}
 }
@@ -33,7 +34,7 @@ func (x *exchange) trace() {
 // traceOnward says to the endpoint that is asked which trace that is. If nothing is
 // traced, what the client says of it is passed on as it is.
 func (x *exchange) traceOnward() []byte {
-	if x.proxy.config.Tracing == nil {
+	if x.record.tracing == nil {
 		return nil
 	}
 	r := &x.record

@@ -150,7 +150,7 @@ func (p *Proxy) lay(up *upstream, among *trunks) error {
 		}
 	}
 	t.begin(p, up.socket, up.wait, http2.NewClient(http2.Limits{
-		Head: p.config.MaxHead, Fields: p.config.MaxFields, StreamWindow: trunkWindow,
+		Head: p.settings().MaxHead, Fields: p.settings().MaxFields, StreamWindow: trunkWindow,
 	}))
 	if !among.add(t) {
 		_ = up.Close()
@@ -204,7 +204,7 @@ func (t *trunk) watch(now int64) {
 	if t.h2.Active() > 0 || t.dead {
 		return
 	}
-	if t.h2.Draining || t.idle != 0 && now-t.idle > int64(t.proxy.config.UpstreamIdleTimeout) {
+	if t.h2.Draining || t.idle != 0 && now-t.idle > int64(t.proxy.settings().UpstreamIdleTimeout) {
 		t.die(errIdle)
 	}
 }

@@ -19,7 +19,7 @@ func (x *exchange) tunnel(up *upstream) {
 		return
 	}
 	if in.len() > 0 {
-		up.arm(after(x.proxy.clock.now(), x.proxy.config.WriteTimeout))
+		up.arm(after(x.proxy.clock.now(), x.proxy.settings().WriteTimeout))
 		if _, err := up.Write(in.bytes()); err != nil {
 			return
 		}
@@ -71,7 +71,7 @@ func (t *tunnel) cut() {
 
 // moved puts off the end of the tunnel.
 func (t *tunnel) moved() {
-	at := after(t.proxy.clock.now(), t.proxy.config.TunnelTimeout)
+	at := after(t.proxy.clock.now(), t.proxy.settings().TunnelTimeout)
 	t.socket.arm(at)
 	t.up.arm(at)
 }

@@ -48,7 +48,7 @@ func (x *exchange) await(up *upstream) error {
 		return x.broken(err, false)
 	}
 	x.out = x.out[:0]
-	up.arm(after(x.proxy.clock.now(), x.proxy.config.ContinueTimeout))
+	up.arm(after(x.proxy.clock.now(), x.proxy.settings().ContinueTimeout))
 	n, err := up.Read(x.up.space(x.limits.Head))
 	x.up.end += n
 	for waits := true; ; {

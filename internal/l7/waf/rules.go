@@ -52,11 +52,8 @@ type Rules struct {
 	request int
 }
 
-// Core reports whether the core rule set is among them, Own whether the Ingress has some.
+// Core reports whether the core rule set is among them.
 func (r *Rules) Core() bool { return r.wanted.Core }
-
-// Own reports whether an Ingress has some of its own.
-func (r *Rules) Own() bool { return r.wanted.Own != "" }
 
 // hardened has Coraza forget what no text may use, should the reader be mistaken: its
 // tables are the process'.
@@ -135,7 +132,7 @@ func locate(own *Text, err error) error {
 	n := sort.Search(len(own.first)+1, func(n int) bool { return fails(n) != nil })
 	text := err.Error()
 	if n > 0 && n <= len(own.first) {
-		text = "line " + strconv.Itoa(own.first[n-1].line) + ": " + fails(n).Error()
+		text = "line " + strconv.Itoa(own.first[n-1].line) + ": " + fails(n).Error() + "; it is " + short(own.first[n-1].text)
 	}
 	for _, noise := range []string{"invalid WAF config from string: ", "failed to compile the directive ", "failed to parse string: "} {
 		text = strings.ReplaceAll(text, noise, "")
