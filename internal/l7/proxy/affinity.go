@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -184,7 +185,7 @@ func (b *backend) unwell(key string, persistent bool) *endpoint {
 		return nil
 	}
 	for _, e := range b.all {
-		if !e.usable() && e.token() == key {
+		if !e.usable() && e.token() == key && !slices.Contains(now.endpoints, e) { // as where none is usable
 			return e
 		}
 	}

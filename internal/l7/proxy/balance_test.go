@@ -345,3 +345,37 @@ func TestByKey(t *testing.T) {
 		}
 	}
 }
+
+// TestSessionOfUnwell holds that a session leaves an endpoint which gets no requests, but
+// not one which gets some since none is well.
+func TestSessionOfUnwell(t *testing.T) {
+	for _, persistent := range []bool{true, false} {
+		b := made(3, nil, nil, 1)
+		e, key := b.endpoints[0], ""
+		if key = e.token(); !persistent {
+			for n := 0; preferred(b.endpoints, hashOf(key), 1, nil) != e; n++ {
+				key = fmt.Sprint(n)
+			}
+		}
+		if b.unwell(key, persistent) != nil {
+			t.Errorf("persistent %t: all are well", persistent)
+		}
+		e.sick.Store(true)
+		b.shared.changed.Store(true)
+		if b.look(second); b.unwell(key, persistent) != e {
+			t.Errorf("persistent %t: the endpoint is not well", persistent)
+		}
+		for range 100 {
+			if _, at := b.newKey(nil); at == e {
+				t.Errorf("persistent %t: a new session is at an endpoint that gets no requests", persistent)
+			}
+		}
+		for _, other := range b.endpoints {
+			other.sick.Store(true)
+		}
+		b.shared.changed.Store(true)
+		if b.look(second); b.unwell(key, persistent) != nil {
+			t.Errorf("persistent %t: none is well", persistent)
+		}
+	}
+}
