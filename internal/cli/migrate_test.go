@@ -12,7 +12,7 @@ import (
 // TestMigrate holds the report on the folder testdata/nginx, in which something is
 // refused, and the objects of Gateway API with what is said on standard error.
 func TestMigrate(t *testing.T) {
-	const said = "fairlead: 1 of 6 Ingresses and 2 settings would not be served as they are written; the report says why\n"
+	const said = "fairlead: 1 of 6 Ingresses and 1 settings would not be served as they are written; the report says why\n"
 	for name, line := range map[string]string{
 		"migrate-nginx.text": "-o text", "migrate-nginx.json": "-o json", "migrate-nginx.yaml": "-o yaml", "migrate-nginx-all.text": "--all",
 		"migrate-nginx-gateway.yaml": "--gateway-api --gateway-namespace gateways",
