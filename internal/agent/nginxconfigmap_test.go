@@ -111,10 +111,72 @@ func dials(network string, port uint16) bool {
 	return echoes(conn, "hello")
 }
 
-// TestNginxConfigMaps runs a gateway by a folder, and changes ingress-nginx's ConfigMaps
-// while connections are open: none of them ends, what is said counts, and of what is wrong
-// only itself is left out.
-func TestNginxConfigMaps(t *testing.T) {
+// nginxFolder is a gateway that a folder of manifests tells what to serve.
+type nginxFolder struct {
+	*testing.T
+	agent *Agent
+	dir   string
+	// ports are those of HTTP and HTTPS, streams some for TCP and UDP.
+	ports, streams [2]uint16
+}
+
+func (f *nginxFolder) write(name, text string) {
+	f.Helper()
+	// The folder is read at any time, so a file has to be there as a whole.
+	temporary := filepath.Join(f.TempDir(), name)
+	if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
+		f.Fatal(err)
+	}
+	if err := os.Rename(temporary, filepath.Join(f.dir, name)); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *nginxFolder) configMap(name, data string, args ...any) {
+	f.Helper()
+	f.write(name+".yaml", fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {namespace: ingress-nginx, name: %s}, data: {%s}}", name, fmt.Sprintf(data, args...)))
+}
+
+// run starts the gateway, and ends it with the test.
+func (f *nginxFolder) run() {
+	f.Helper()
+	c := config.Default()
+	c.Gateway.HTTPPort, c.Gateway.HTTPSPort, c.Gateway.Lameduck, c.Gateway.Drain, c.Migration.IngressNginx = f.ports[0], f.ports[1], 0, time.Second, true
+	kept := NewKept()
+	a, err := New(Options{Config: c, Dir: f.dir, Planes: []string{"gateway"}, HTTP: "127.0.0.1:0", Kept: kept, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.agent = a
+	ctx, cancel := context.WithCancel(f.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	f.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			f.Error(err)
+		}
+		if err := kept.Close(); err != nil {
+			f.Error(err)
+		}
+	})
+}
+
+// dial connects to a port that is served.
+func (f *nginxFolder) dial(port uint16) net.Conn {
+	f.Helper()
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// newNginxFolder returns one with a Service of HTTP and of two echoes.
+func newNginxFolder(t *testing.T) *nginxFolder {
+	t.Helper()
+	f := &nginxFolder{T: t, dir: t.TempDir(), ports: freePorts(t), streams: freePorts(t)}
 	at := ownAddress(t)
 	l, err := net.Listen("tcp", at+":0")
 	if err != nil {
@@ -124,59 +186,25 @@ func TestNginxConfigMaps(t *testing.T) {
 	go func() { _ = web.Serve(l) }()
 	t.Cleanup(func() { web.Close() })
 	tcp, udp := echo(t, at)
-	dir := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		// The folder is read at any time, so a file has to be there as a whole.
-		temporary := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(temporary, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	configMap := func(name, data string) {
-		t.Helper()
-		write(name+".yaml", fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {namespace: ingress-nginx, name: %s}, data: {%s}}", name, data))
-	}
-	ports, streams := freePorts(t), freePorts(t)
-	write("world.yaml", fmt.Sprintf(nginxWorld, at, l.Addr().(*net.TCPAddr).Port, tcp, udp))
-	configMap("ingress-nginx-controller", "")
-	configMap("tcp-services", fmt.Sprintf(`"%d": "demo/web:echo"`, streams[0]))
-	configMap("udp-services", fmt.Sprintf(`"%d": "demo/web:7"`, streams[0]))
+	f.write("world.yaml", fmt.Sprintf(nginxWorld, at, l.Addr().(*net.TCPAddr).Port, tcp, udp))
+	return f
+}
 
-	c := config.Default()
-	c.Gateway.HTTPPort, c.Gateway.HTTPSPort, c.Gateway.Lameduck, c.Gateway.Drain, c.Migration.IngressNginx = ports[0], ports[1], 0, time.Second, true
-	kept := NewKept()
-	a, err := New(Options{Config: c, Dir: dir, Planes: []string{"gateway"}, HTTP: "127.0.0.1:0", Kept: kept, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		if err := kept.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	eventually(t, "TCP and UDP are passed on", func() bool { return dials("tcp", streams[0]) && dials("udp", streams[0]) })
+// TestNginxConfigMaps runs a gateway by a folder, and changes ingress-nginx's ConfigMaps
+// while connections are open: none of them ends, what is said counts, and of what is wrong
+// only itself is left out.
+func TestNginxConfigMaps(t *testing.T) {
+	f := newNginxFolder(t)
+	f.configMap("ingress-nginx-controller", "")
+	f.configMap("tcp-services", `"%d": "demo/web:echo"`, f.streams[0])
+	f.configMap("udp-services", `"%d": "demo/web:7"`, f.streams[0])
+	f.run()
+	eventually(t, "TCP and UDP are passed on", func() bool { return dials("tcp", f.streams[0]) && dials("udp", f.streams[0]) })
 
-	held, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", streams[0]))
-	if err != nil || !echoes(held, "a") {
-		t.Fatal(err)
+	held, conn := f.dial(f.streams[0]), f.dial(f.ports[0])
+	if !echoes(held, "a") {
+		t.Fatal("a connection is not passed on")
 	}
-	defer held.Close()
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	answers := bufio.NewReader(conn)
 	ask := func(path string) *http.Response {
 		t.Helper()
@@ -193,9 +221,9 @@ func TestNginxConfigMaps(t *testing.T) {
 		t.Fatal(r.Status)
 	}
 
-	configMap("ingress-nginx-controller", `large-client-header-buffers: "4 1k", keep-alive: soon, block-user-agents: curl, block-cidrs: nowhere`)
-	configMap("tcp-services", fmt.Sprintf(`"%d": "demo/web:echo", "%d": "demo/web:80", "no": "demo/web:80"`, streams[1], ports[0]))
-	eventually(t, "another port is served, and the first one not", func() bool { return dials("tcp", streams[1]) && !dials("tcp", streams[0]) })
+	f.configMap("ingress-nginx-controller", `large-client-header-buffers: "4 1k", keep-alive: soon, block-user-agents: curl, block-cidrs: nowhere`)
+	f.configMap("tcp-services", `"%d": "demo/web:echo", "%d": "demo/web:80", "no": "demo/web:80"`, f.streams[1], f.ports[0])
+	eventually(t, "another port is served, and the first one not", func() bool { return dials("tcp", f.streams[1]) && !dials("tcp", f.streams[0]) })
 	for _, again := range []string{"b", "c"} {
 		if !echoes(held, again) {
 			t.Fatal("a connection ends with the entry that brought it")
@@ -204,7 +232,7 @@ func TestNginxConfigMaps(t *testing.T) {
 	if r := ask("/"); r.StatusCode != 200 {
 		t.Errorf("a connection that was open gets %s", r.Status)
 	}
-	notes := strings.Join(a.Status().Planes[0].Notes, "\n")
+	notes := strings.Join(f.agent.Status().Planes[0].Notes, "\n")
 	for _, want := range []string{"key keep-alive", "key block-cidrs", `"no" is no port`, "have HTTP at this port"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("nothing says %q:\n%s", want, notes)
@@ -213,7 +241,7 @@ func TestNginxConfigMaps(t *testing.T) {
 	if r := ask("/" + strings.Repeat("a", 2000)); r.StatusCode != 414 {
 		t.Errorf("a line of 2000 bytes gets %s", r.Status)
 	}
-	if !dials("udp", streams[0]) {
+	if !dials("udp", f.streams[0]) {
 		t.Error("UDP is not passed on any more")
 	}
 }

@@ -155,22 +155,13 @@ func testBrowser(t *testing.T, addresses []string) {
 	password := map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte("guest:let me in"))}
 	wrong := map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte("guest:let us in"))}
 	canary := map[string]string{"Authorization": password["Authorization"], "X-Canary": "always"}
-	asks := []struct {
-		what, path string
-		header     map[string]string
-		status     int
-		by         string
-	}{
+	asks := []asked{
 		{"the shop", "/?ticket=e2e", password, 200, "front "},
 		{"without a password", "/?ticket=e2e", nil, 401, ""},
 		{"with a wrong one", "/?ticket=e2e", wrong, 401, ""},
 		{"without a ticket", "/", password, 401, ""},
 		{"the canary", "/items?ticket=e2e", canary, 200, "catalogue "},
 		{"the canary without a ticket", "/items", canary, 401, ""},
-	}
-	var list []map[string]any
-	for _, a := range asks {
-		list = append(list, map[string]any{"path": a.path, "headers": a.header})
 	}
 	for _, p := range []struct {
 		protocol string
@@ -181,28 +172,45 @@ func testBrowser(t *testing.T, addresses []string) {
 		{"h3", []string{"--enable-quic", "--origin-to-force-quic-on=guarded.example.test:443"}},
 	} {
 		t.Run(strings.ReplaceAll(p.protocol, "/", ""), func(t *testing.T) {
-			b := newBrowser(t, addresses[0], certificate, p.flags...)
-			page := b.open(t, "https://guest:let%20me%20in@guarded.example.test/?ticket=e2e")
-			if !strings.Contains(page, "The chandler's shop") || !strings.Contains(page, "brass fairlead: 32.50") {
-				t.Errorf("the shop's page:\n%s", page)
-			}
-			got := b.look(t, "guarded.example.test", list...)
-			if got.Page != p.protocol || len(got.Seen) != len(asks) {
-				t.Fatalf("want %d answers by %s: %+v", len(asks), p.protocol, got)
-			}
-			for _, used := range got.Protocols {
-				if used != p.protocol {
-					t.Errorf("a request went by %q, want %s", used, p.protocol)
-				}
-			}
-			if len(got.Protocols) == 0 {
-				t.Error("no request is known to the browser")
-			}
-			for i, a := range asks {
-				if s := got.Seen[i]; s.Status != a.status || !strings.HasPrefix(s.By, a.by) || a.by == "" && s.By != "" {
-					t.Errorf("%s: %+v, want %d by %q", a.what, s, a.status, a.by)
-				}
-			}
+			testProtocol(t, newBrowser(t, addresses[0], certificate, p.flags...), p.protocol, asks)
 		})
+	}
+}
+
+// asked is what a page asks for, and what it is to get: a status, by a Service.
+type asked struct {
+	what, path string
+	header     map[string]string
+	status     int
+	by         string
+}
+
+// testProtocol has a browser open the shop and ask, all by one version of HTTP.
+func testProtocol(t *testing.T, b browser, protocol string, asks []asked) {
+	t.Helper()
+	var list []map[string]any
+	for _, a := range asks {
+		list = append(list, map[string]any{"path": a.path, "headers": a.header})
+	}
+	page := b.open(t, "https://guest:let%20me%20in@guarded.example.test/?ticket=e2e")
+	if !strings.Contains(page, "The chandler's shop") || !strings.Contains(page, "brass fairlead: 32.50") {
+		t.Errorf("the shop's page:\n%s", page)
+	}
+	got := b.look(t, "guarded.example.test", list...)
+	if got.Page != protocol || len(got.Seen) != len(asks) {
+		t.Fatalf("want %d answers by %s: %+v", len(asks), protocol, got)
+	}
+	for _, used := range got.Protocols {
+		if used != protocol {
+			t.Errorf("a request went by %q, want %s", used, protocol)
+		}
+	}
+	if len(got.Protocols) == 0 {
+		t.Error("no request is known to the browser")
+	}
+	for i, a := range asks {
+		if s := got.Seen[i]; s.Status != a.status || !strings.HasPrefix(s.By, a.by) || a.by == "" && s.By != "" {
+			t.Errorf("%s: %+v, want %d by %q", a.what, s, a.status, a.by)
+		}
 	}
 }

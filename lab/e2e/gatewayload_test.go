@@ -101,30 +101,7 @@ func testUnderLoad(t *testing.T, addresses []string) {
 		return nil
 	})
 	here, elsewhere, at := replicas(t, addresses[0])
-	changes := []struct {
-		name string
-		took time.Duration
-		make func()
-	}{
-		{"routes", 10 * time.Second, func() {
-			for range 5 {
-				kubectl(t, "annotate", "ingress", "-n", "demo", "e2e-loaded", "--overwrite", "nginx.ingress.kubernetes.io/proxy-body-size=8m")
-				kubectl(t, "annotate", "ingress", "-n", "demo", "e2e-loaded", "nginx.ingress.kubernetes.io/proxy-body-size-")
-			}
-		}},
-		{"endpoints", 25 * time.Second, func() {
-			kubectl(t, "rollout", "restart", "-n", "demo", "deployment/catalogue")
-			kubectl(t, "rollout", "status", "-n", "demo", "deployment/catalogue", "--timeout", "60s")
-		}},
-		{"certificates", 10 * time.Second, func() { tlsSecret(t, "e2e-loaded", "loaded.example.test") }},
-		{"replica", 20 * time.Second, func() {
-			kubectl(t, "delete", "pod", "-n", here.namespace, here.name, "--wait=false")
-		}},
-		{"gateways", 45 * time.Second, func() {
-			kubectl(t, "rollout", "restart", "-n", "fairlead-system", "deployment/fairlead-gateway")
-			kubectl(t, "rollout", "status", "-n", "fairlead-system", "deployment/fairlead-gateway", "--timeout", "70s")
-		}},
-	}
+	changes := changesUnderLoad(t, here)
 	// At the replica that will go until then, and for a while of its leave; at the one
 	// that stays throughout.
 	before := changes[0].took + changes[1].took + changes[2].took
@@ -149,4 +126,36 @@ func testUnderLoad(t *testing.T, addresses []string) {
 		figure(t, "l7-change-errors-"+change.name, fmt.Sprint(r.Failures), "count", fmt.Sprintf("of %d requests over TLS, %d a second on %d connections that are kept; the slowest took %d ms", r.Attempts, r.Attempts/int(change.took.Seconds()), conns, r.SlowestMillis))
 	}
 	figure(t, "l7-change-errors-websockets", fmt.Sprint(broken), "count", fmt.Sprintf("of %d with a message a second: at each replica while routes, endpoints and certificates change, at the other one while a replica is replaced, and at that for 13 s of its leave", 3*sockets))
+}
+
+// changeUnderLoad is made while requests come.
+type changeUnderLoad struct {
+	name string
+	took time.Duration
+	make func()
+}
+
+// changesUnderLoad are what gateways go through; here is the replica that is replaced.
+func changesUnderLoad(t *testing.T, here pod) []changeUnderLoad {
+	t.Helper()
+	return []changeUnderLoad{
+		{"routes", 10 * time.Second, func() {
+			for range 5 {
+				kubectl(t, "annotate", "ingress", "-n", "demo", "e2e-loaded", "--overwrite", "nginx.ingress.kubernetes.io/proxy-body-size=8m")
+				kubectl(t, "annotate", "ingress", "-n", "demo", "e2e-loaded", "nginx.ingress.kubernetes.io/proxy-body-size-")
+			}
+		}},
+		{"endpoints", 25 * time.Second, func() {
+			kubectl(t, "rollout", "restart", "-n", "demo", "deployment/catalogue")
+			kubectl(t, "rollout", "status", "-n", "demo", "deployment/catalogue", "--timeout", "60s")
+		}},
+		{"certificates", 10 * time.Second, func() { tlsSecret(t, "e2e-loaded", "loaded.example.test") }},
+		{"replica", 20 * time.Second, func() {
+			kubectl(t, "delete", "pod", "-n", here.namespace, here.name, "--wait=false")
+		}},
+		{"gateways", 45 * time.Second, func() {
+			kubectl(t, "rollout", "restart", "-n", "fairlead-system", "deployment/fairlead-gateway")
+			kubectl(t, "rollout", "status", "-n", "fairlead-system", "deployment/fairlead-gateway", "--timeout", "70s")
+		}},
+	}
 }

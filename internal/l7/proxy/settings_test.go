@@ -27,12 +27,7 @@ func TestSettings(t *testing.T) {
 		fmt.Fprint(w, r.Header.Get("X-Real-Ip"))
 	})
 	p := start(t, Config{}, tableFor(up), toBackend())
-	conn, err := net.Dial("tcp", p.Addresses("web")[0].String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn := dialWeb(t, p)
 	answers := bufio.NewReader(conn)
 	ask := func(path string) int {
 		t.Helper()

@@ -154,7 +154,9 @@ func TestStreamTells(t *testing.T) {
 			if preamble != "" {
 				config.ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 			}
-			p := start(t, config, streamTable(l7.TCP, anyStream(s), up), toBackend())
+			table := streamTable(l7.TCP, anyStream(s), up)
+			table.Listeners["web"].Preambles = preamble != ""
+			p := start(t, config, table, toBackend())
 			conn := dialWeb(t, p)
 			io.WriteString(conn, preamble+"hello")
 			conn.CloseWrite()

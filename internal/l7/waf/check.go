@@ -142,7 +142,8 @@ func (c *Check) End() *Report {
 	c.tx.ProcessLogging()
 	r := &Report{ID: c.tx.ID(), Verdict: c.verdict}
 	for _, m := range c.tx.MatchedRules() {
-		if m.Message() == "" {
+		// Of a rule that says nolog nothing is to be said; types.MatchedRule does not tell yet.
+		if silent, ok := m.(interface{ Log() bool }); m.Message() == "" || ok && !silent.Log() {
 			continue
 		}
 		if len(r.Matches) == maxMatches {

@@ -106,6 +106,11 @@ func (r *recorder) note(at time.Time, err error) {
 	}
 }
 
+func usage(text string) {
+	fmt.Fprintln(os.Stderr, text)
+	os.Exit(2)
+}
+
 func main() {
 	var to target
 	var with holding
@@ -128,8 +133,7 @@ func main() {
 	duration := flag.Duration("duration", 10*time.Second, "how long")
 	flag.Parse()
 	if *address == "" && *name == "" && *serve == 0 && !*each || *rate < 0 || *rate == 0 && with.count == 0 || *duration > 10*time.Minute {
-		fmt.Fprintln(os.Stderr, "load: needs --connect HOST:PORT, --resolve NAME, --each or --serve PORT, a rate of at least 1 or --hold, a duration of at most 10m")
-		os.Exit(2)
+		usage("load: needs --connect HOST:PORT, --resolve NAME, --each or --serve PORT, a rate of at least 1 or --hold, a duration of at most 10m")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *duration)
 	defer cancel()
