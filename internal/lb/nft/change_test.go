@@ -303,7 +303,12 @@ func TestRefused(t *testing.T) {
 		}
 		entries[lb.Frontend{Address: netip.AddrFrom4([4]byte{10, 97, 0, byte(round)}), Port: 1000, Protocol: desired.TCP}] = good
 	}
-	if lines := p.Describe(); len(lines) < 2 {
+	// While the plane is at work in the background, that is all it says.
+	lines := p.Describe()
+	for start := time.Now(); len(lines) < 2 && time.Since(start) < 10*time.Second; lines = p.Describe() {
+		time.Sleep(time.Millisecond)
+	}
+	if len(lines) < 2 {
 		t.Errorf("Describe says only %q", lines)
 	}
 	p.mu.Lock()
