@@ -54,6 +54,9 @@ func (p *gatewayPlane) objectReasons() []desired.Reason {
 		}
 		if code != "" {
 			for by := range users.All() {
+				if r.Namespace != by.Namespace {
+					continue // the administrator's, which is no matter of this Ingress's owner
+				}
 				say(by, kind+code, "%s", problem)
 			}
 		}
@@ -73,6 +76,9 @@ const (
 	objectGrace = time.Minute
 	// objectAgain is how often what stays wrong is said, since Events expire.
 	objectAgain = 30 * time.Minute
+	// objectFailed is after what time one that could not be written is tried again, so that
+	// it leaves room for others.
+	objectFailed = 5 * time.Minute
 )
 
 // objectWarner says what is wrong, after a while and once in a while.
@@ -84,8 +90,8 @@ type objectWarner struct {
 }
 
 // saidAt is since when something is wrong, and when that was last said; the zero time:
-// never.
-type saidAt struct{ since, said time.Time }
+// never. failed is when it could not be.
+type saidAt struct{ since, said, failed time.Time }
 
 // look says what is to be said at a time.
 func (w *objectWarner) look(ctx context.Context, now time.Time) {
@@ -96,10 +102,12 @@ func (w *objectWarner) look(ctx context.Context, now time.Time) {
 		if !known {
 			at.since = now
 		}
-		due := now.Sub(at.since) >= objectGrace && (at.said.IsZero() || now.Sub(at.said) >= objectAgain)
+		due := now.Sub(at.since) >= objectGrace && (at.said.IsZero() || now.Sub(at.said) >= objectAgain) &&
+			(at.failed.IsZero() || now.Sub(at.failed) >= objectFailed)
 		if due && left > 0 {
 			left--
 			if err := w.warn(ctx, r); err != nil {
+				at.failed = now
 				w.failed(err)
 			} else {
 				at.said = now

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -81,6 +82,9 @@ func (s *served) options() (agent.Options, error) {
 	if s.acmeDir != "" && !c.ACME.AgreeToTerms {
 		return agent.Options{}, usageError{errors.New("--acme-dir is for certificates that are ordered, but nothing is without acme.agreeToTerms: true in the file of --config")}
 	}
+	if s.acmeDir != "" && (within(s.acmeDir, s.dir) || within(s.dir, s.acmeDir)) {
+		return agent.Options{}, usageError{errors.New("--acme-dir must be outside of the folder of manifests, where what is kept would be taken for somebody's manifests")}
+	}
 	c.Gateway.HTTPPort, c.Gateway.HTTPSPort = s.httpPort, s.httpsPort
 	c.Gateway.HTTP3 = c.Gateway.HTTP3 || s.http3
 	c.Gateway.Lameduck = 0 // nobody has to be told to go elsewhere
@@ -107,4 +111,19 @@ func (s *served) options() (agent.Options, error) {
 func withoutCluster(c config.Config) config.Config {
 	c.DNS.Corefile, c.DNS.Autopath = "", false
 	return c
+}
+
+// within reports whether a path is a directory, or in it.
+func within(path, dir string) bool {
+	absolute := func(p string) string {
+		if found, err := filepath.EvalSymlinks(p); err == nil {
+			p = found
+		}
+		if made, err := filepath.Abs(p); err == nil {
+			p = made
+		}
+		return p
+	}
+	to, err := filepath.Rel(absolute(dir), absolute(path))
+	return err == nil && filepath.IsLocal(to)
 }

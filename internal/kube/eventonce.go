@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -63,5 +64,5 @@ func eventName(of metav1.Object, what desired.Reason) string {
 	sum := sha256.Sum256([]byte(string(of.GetUID()) + "\x00" + what.Code + "\x00" + what.Message))
 	name := of.GetName()
 	const most = 253 - 1 - 16 // of a name, without what follows
-	return name[:min(len(name), most)] + "." + hex.EncodeToString(sum[:8])
+	return strings.TrimRight(name[:min(len(name), most)], "-.") + "." + hex.EncodeToString(sum[:8])
 }

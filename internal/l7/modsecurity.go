@@ -16,7 +16,8 @@ func (i *ingress) compileRules(allowed bool) {
 		return
 	}
 	filters, made := *i.filters, *i.filters.ModSecurity
-	if own, _ := strconv.ParseBool(strings.TrimSpace(i.source.Annotations[nginx.Prefix+"enable-modsecurity"])); !allowed && !own {
+	own, _ := strconv.ParseBool(strings.TrimSpace(i.source.Annotations[nginx.Prefix+"enable-modsecurity"]))
+	if !allowed && !own && i.source.Annotations[nginx.Prefix+"modsecurity-snippet"] == "" {
 		// The administrator's ConfigMap asks, and his configuration does not turn it on.
 		filters.ModSecurity = nil
 		if i.filters = &filters; filters == (filter.Filters{}) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
 // settings are what the ConfigMap of ingress-nginx says.
@@ -48,6 +49,7 @@ func readSettings(s *desired.State, last Table, c Config) *settings {
 	for _, p := range problems {
 		made.reasons = append(made.reasons, desired.Reason{Object: from.Ref(), Code: p.Code, Message: p.Message})
 	}
+	made.reasons = append(made.reasons, c.rulesOf(from, all)...)
 	if c.NoAccessLog && (engine.Format != nil || engine.Skips != nil) {
 		made.reasons = append(made.reasons, desired.Reason{
 			Object: from.Ref(), Code: "SettingWithoutEffect",
@@ -55,4 +57,21 @@ func readSettings(s *desired.State, last Table, c Config) *settings {
 		})
 	}
 	return made
+}
+
+// rulesOf says what becomes of the ConfigMap's rules of ModSecurity.
+func (c *Config) rulesOf(from *desired.ConfigMap, s *nginx.Settings) []desired.Reason {
+	switch _, err := waf.Read(s.ModSecurity.Snippet); {
+	case s.ModSecurity.Enable && !c.ModSecurity:
+		return []desired.Reason{{
+			Object: from.Ref(), Code: "SettingWithoutEffect",
+			Message: "ConfigMap key enable-modsecurity has no effect, so requests are not checked by rules; set gateway.modSecurity: true",
+		}}
+	case err != nil && c.ModSecurity:
+		return []desired.Reason{{
+			Object: from.Ref(), Code: "RulesInvalid",
+			Message: "ConfigMap key modsecurity-snippet: " + err.Error() + "; Ingresses that ask for rules get 503 until it is corrected, as their requests would not be checked",
+		}}
+	}
+	return nil
 }

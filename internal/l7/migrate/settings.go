@@ -140,7 +140,7 @@ func portOf(flag, key, value string) Finding {
 	if flag == "udp-services-configmap" {
 		protocol, list = desired.UDP, "udp"
 	}
-	f := Finding{What: key, Value: value, Verdict: Same, Text: "the gateways' Service has to have the port: list it in gateway." + list + " of the chart's values"}
+	f := Finding{What: key, Value: value, Verdict: Same, Text: "the gateways' Service has to have the port: list it in gateway." + list + " of the chart's values, and name this ConfigMap in config.gateway." + list + "Services, else the chart makes one of those values"}
 	if _, _, err := l7.ParseStreamEntry(protocol, key, value); err != nil {
 		f.Verdict, f.Text = Refused, err.Error()
 	}

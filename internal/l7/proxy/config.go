@@ -21,6 +21,8 @@ type Config struct {
 	// TrustedProxies are clients whose word about earlier hops is taken (X-Forwarded-For
 	// and the like): none.
 	TrustedProxies []netip.Prefix
+	// unbounded are those of them that the Config names, not a Table.
+	unbounded []netip.Prefix
 	// ProxyProtocol are peers, load balancers, whose connections begin with a header of the
 	// PROXY protocol, of version 1 or 2, which says who the client is: none. Connections of
 	// theirs without one are closed; from others such a header is no request.

@@ -44,7 +44,7 @@ func (x *exchange) converse(up *upstream) (reusable bool, err error) {
 	}
 	switch status := x.response.Status; {
 	case x.carries && status < 300:
-		return false, errAnswer // the client would take it for leave to go on
+		return false, errNotCarried // the client would take it for leave to go on
 	case x.tries > 0 && x.retries(status):
 		return false, errors.Join(errRetry, errNext)
 	case x.replaces(status):

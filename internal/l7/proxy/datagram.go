@@ -140,12 +140,16 @@ func (l *datagrams) serve() {
 	defer l.close()
 	control := make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo))
 	b := make([]byte, bulkSize)
-	next := int64(0)
+	next, ends := int64(0), int64(0)
 	for {
 		if now := l.proxy.clock.now(); now >= next {
 			next = after(now, lookAround)
-			if left := l.prune(now); left == 0 && l.draining.Load() {
-				return
+			left := l.prune(now)
+			if l.draining.Load() {
+				// Another socket may have the port by now, which would lack what comes here.
+				if ends = orDefault(ends, after(now, drainMost)); left == 0 || now >= ends {
+					return
+				}
 			}
 			_ = l.socket.SetReadDeadline(time.Now().Add(lookAround))
 		}
@@ -156,7 +160,7 @@ func (l *datagrams) serve() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err == nil:
-			l.pass(flowKey{from, destinationOf(control[:m])}, b[:n])
+			l.proxy.shield(func() { l.pass(flowKey{from, destinationOf(control[:m])}, b[:n]) })
 		}
 	}
 }

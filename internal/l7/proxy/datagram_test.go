@@ -132,9 +132,11 @@ func TestDatagramsEnd(t *testing.T) {
 	exchanges(t, answered, "a")
 	exchanges(t, silent, "a")
 	l := p.udp["udp"]
+	l.mu.Lock()
 	for _, s := range l.sessions {
 		s.answered.Store(s.key.client.Port() != uint16(silent.LocalAddr().(*net.UDPAddr).Port))
 	}
+	l.mu.Unlock()
 	now := p.clock.now()
 	for _, step := range []struct {
 		later time.Duration

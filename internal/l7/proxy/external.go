@@ -69,7 +69,7 @@ func (x *exchange) decide(e *filter.External) (*decision, error) {
 	key := ""
 	if e.CacheKey.String() != "" {
 		// Decisions of one Ingress are not another's.
-		key = x.route.Source.String() + "\x00" + e.URL.String() + "\x00" + string(e.CacheKey.Append(nil, x.value))
+		key = x.route.Source.String() + "\x00" + e.URL.String() + "\x00" + string(e.CacheKey.Append(nil, x.decided))
 		if known := x.proxy.decisions.get(x.route.Source.Namespace, key, x.tick()); known != nil {
 			return known, nil
 		}
@@ -119,10 +119,22 @@ func (x *exchange) ask(e *filter.External) (*decision, time.Duration, error) {
 	return d, lasts, nil
 }
 
+// decided is value for what another server is asked: $request_uri there has to read as what
+// the backend gets, since what a client sends may lead elsewhere (/public/../admin).
+func (x *exchange) decided(what filter.Variable, argument string) string {
+	switch what {
+	case filter.RequestURI:
+		return text(x.request.Target)
+	case filter.EscapedRequestURI:
+		return string(filter.AppendEscaped(nil, text(x.request.Target)))
+	}
+	return x.value(what, argument)
+}
+
 // question returns the request that the other server gets: that of the client, without
 // its body, and what ingress-nginx adds.
 func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Request, error) {
-	v := x.value
+	v := x.decided
 	target, err := url.Parse(string(e.URL.AppendURL(nil, v)))
 	if err != nil || target.Host == "" {
 		return nil, errors.New("the URL is malformed once its variables are filled in")
@@ -139,8 +151,6 @@ func (x *exchange) question(ctx context.Context, e *filter.External) (*http.Requ
 		}
 	}
 	redirect := e.Redirect
-	// Not $request_uri: what it decides about has to read as what the backend gets, and what
-	// a client sends may lead elsewhere (/public/../admin).
 	uri := text(x.request.Target)
 	given := uri
 	if redirect.String() != "" {

@@ -20,6 +20,8 @@ const (
 	// an answer, drainIdle that of any while the listener drains.
 	answeredIdle = time.Minute
 	drainIdle    = 2 * time.Second
+	// drainMost is how long a listener goes on that is wanted no more, whatever moves.
+	drainMost = 10 * time.Second
 	// sampled is how many sessions are looked at for one that makes room for another, at
 	// most: of eligible ones sampledFor.
 	sampled, sampledFor = 64, 8
@@ -97,7 +99,7 @@ func (l *datagrams) begin(key flowKey, now *state, stream *l7.Stream) *flowSessi
 		return nil
 	}
 	e := from.ofClient(key.client)
-	if e == nil || e.host != "" {
+	if e == nil || e.host != "" || p.leadsBack(now, e.address) {
 		return nil
 	}
 	who := filter.Client(client)
@@ -122,7 +124,7 @@ func (l *datagrams) begin(key flowKey, now *state, stream *l7.Stream) *flowSessi
 	l.meter.accepted.Add(1)
 	l.meter.open.Add(1)
 	s.meter.open.Add(1)
-	p.serving.Go(s.answers)
+	p.serving.Go(func() { p.shield(s.answers) })
 	return s
 }
 
@@ -239,7 +241,7 @@ func (l *datagrams) makeRoom(who netip.Addr) bool {
 		}
 	}
 	l.mu.Unlock()
-	if own == nil {
+	if own == nil && !l.proxy.flows.has(who) { // else it has its share, at another listener
 		own = any
 	}
 	if own == nil {

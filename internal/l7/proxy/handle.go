@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -262,6 +263,9 @@ var (
 	errClient = errors.New("the client has failed")
 	// errAnswer is that an upstream answers what cannot be passed on.
 	errAnswer = errors.New("the answer of the endpoint is invalid")
+	// errNotCarried is that a client asks for a protocol that an endpoint does not speak: it
+	// is the client's choice, so nothing is held against the endpoint.
+	errNotCarried = fmt.Errorf("%w: it does not change to the protocol that the client asks for", errAnswer)
 	// errBody is that a body in chunks is larger than allowed.
 	errBody = errors.New("the body is larger than allowed")
 )
@@ -269,7 +273,7 @@ var (
 // try has one endpoint answer, over an idle connection or a new one.
 func (x *exchange) try(e *endpoint) error {
 	if overHTTP2(x.route) && x.carries {
-		return errAnswer // of the endpoint nothing of the kind is asked
+		return errNotCarried // of the endpoint nothing of the kind is asked
 	} else if overHTTP2(x.route) {
 		return x.call(e)
 	}

@@ -69,7 +69,7 @@ const forgiven = 10 * time.Second
 // note takes note of how an endpoint has answered: with a status, or not at all.
 // It reports whether the endpoint gets no requests for a while because of that.
 func (b *backend) note(e *endpoint, status int, err error, now int64) (out bool) {
-	if err != nil && !errors.Is(err, errNext) && !errors.Is(err, errReplaced) {
+	if err != nil && !isAnswer(err) {
 		return b.noteFailure(e, err, now)
 	}
 	if status < 500 {

@@ -183,7 +183,7 @@ func (l *listener) admit(open *net.TCPConn) *conn {
 		return nil
 	}
 	from, of := peerOf(open), (*guest)(nil)
-	if _, believed := l.announces(from.Addr()); !believed { // else it says first who the client is
+	if !l.vouches(from.Addr()) { // else it says first who the client is
 		var may bool
 		if of, may = p.join(from.Addr()); !may {
 			p.connections.Add(-1)

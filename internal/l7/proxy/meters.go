@@ -38,7 +38,7 @@ func kindOf(err error) (kind, bool) {
 		status, _ = unreachable(err)
 	}
 	switch {
-	case errors.Is(err, errClient), errors.Is(err, errBody), errors.Is(err, errStopped), errors.Is(err, errFull):
+	case errors.Is(err, errClient), errors.Is(err, errBody), errors.Is(err, errStopped), errors.Is(err, errFull), errors.Is(err, errNotCarried):
 		return 0, false
 	case errors.As(err, &untrusted), errors.Is(err, errHandshake), errors.Is(err, errAuthorities):
 		return failedTLS, true
@@ -56,6 +56,12 @@ func kindOf(err error) (kind, bool) {
 	return failedElsewhere, true
 }
 
+// isAnswer reports whether an error of an attempt means that the endpoint has answered, and
+// that the client is to get something else.
+func isAnswer(err error) bool {
+	return errors.Is(err, errNext) || errors.Is(err, errReplaced) || errors.Is(err, errWithheld)
+}
+
 // backendMeter counts what a backend does. It outlives changes of its endpoints.
 type backendMeter struct {
 	series
@@ -71,7 +77,7 @@ type backendMeter struct {
 
 // ask counts an endpoint that was asked, and what came of it.
 func (m *backendMeter) ask(status int, took, now int64, err error) {
-	if err != nil && !errors.Is(err, errNext) && !errors.Is(err, errReplaced) { // those are answers
+	if err != nil && !isAnswer(err) {
 		if k, blamed := kindOf(err); blamed {
 			m.failures[k].Add(1)
 		}

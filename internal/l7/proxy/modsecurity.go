@@ -193,9 +193,27 @@ func (x *exchange) answerPasses() bool {
 		x.refusal = &waf.Verdict{Status: 503}
 	}
 	if x.refusal == nil && x.check.WantsAnswer() && !overHTTP2(x.route) {
-		x.client = &guarded{downstream: x.client, exchange: x}
+		x.guard()
 	}
 	return x.refusal == nil
+}
+
+// guard has the body of the answer held back, behind what sends it bit by bit: of what is
+// held back nothing must be sent.
+func (x *exchange) guard() {
+	at := &x.client
+	for {
+		switch d := (*at).(type) {
+		case *replay:
+			at = &d.downstream
+			continue
+		case *paced:
+			at = &d.downstream
+			continue
+		}
+		*at = &guarded{downstream: *at, exchange: x}
+		return
+	}
 }
 
 // guarded is a downstream that gets an answer once rules have looked at its body.

@@ -182,3 +182,23 @@ func TestModSecurityUnknown(t *testing.T) {
 		t.Errorf("without rules a request gets %d", got)
 	}
 }
+
+// TestModSecurityPaced holds that nothing is sent of an answer that rules refuse, also if
+// it is to be sent bit by bit.
+func TestModSecurityPaced(t *testing.T) {
+	rules, err := waf.Shared().Compile("shop", waf.Wanted{Own: "SecRuleEngine On\nSecRequestBodyAccess On\nSecResponseBodyAccess On\nSecResponseBodyMimeType text/plain\n" + `SecRule RESPONSE_BODY "@contains secret" "id:1,phase:4,deny,status:403"`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, strings.Repeat("x", 3000)+"secret")
+	})
+	filters := &filter.Filters{ModSecurity: &filter.ModSecurity{Rules: rules, ID: template(t, "$request_id")}, Limits: &filter.Limits{Rate: 8000}}
+	p := startFiltered(t, Config{}, up, l7.Route{Filters: filters}, nil)
+	for _, request := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na=b"} {
+		if got := talk(t, p, request); !strings.HasPrefix(got, "HTTP/1.1 403") || strings.Contains(got, "xxx") {
+			t.Errorf("%.10s: %.200q", request, got)
+		}
+	}
+}

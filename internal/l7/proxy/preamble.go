@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -168,6 +169,14 @@ func (l *listener) announces(peer netip.Addr) (has, believed bool) {
 	_, spec := l.current()
 	has = spec != nil && spec.Preambles
 	return has, has && (len(ranges) == 0 || within(ranges, peer))
+}
+
+// vouches reports whether a peer is one that an administrator names, whose connections do
+// not count for itself until it has said who the client is. Where everybody may say so, it
+// does: else who says nothing would have what places there are.
+func (l *listener) vouches(peer netip.Addr) bool {
+	_, believed := l.announces(peer)
+	return believed && slices.ContainsFunc(l.proxy.settings().ProxyProtocol, func(r netip.Prefix) bool { return r.Bits() > 0 && r.Contains(peer) })
 }
 
 // introduce finds out who the client is, and reports whether the connection can be

@@ -125,6 +125,7 @@ func New(config Config) (*Proxy, error) {
 		guests: guests{of: map[netip.Addr]*guest{}},
 	}
 	p.wanted = config
+	config.unbounded = config.TrustedProxies
 	p.inForce.Store(&config)
 	p.forbidden = func(a netip.Addr) bool {
 		now := p.settings()

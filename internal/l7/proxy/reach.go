@@ -73,3 +73,14 @@ func (p *Proxy) reserved(at netip.AddrPort) bool {
 	}
 	return false
 }
+
+// leadsBack tells an endpoint that is a port which the proxy itself listens on: what is
+// passed on as it is would go round, as nothing in it says where it has been.
+func (p *Proxy) leadsBack(s *state, at netip.AddrPort) bool {
+	for _, spec := range s.table.Listeners {
+		if spec.Port != 0 && spec.Port == at.Port() {
+			return p.own.has(at.Addr().Unmap().WithZone(""))
+		}
+	}
+	return false
+}

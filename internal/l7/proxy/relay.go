@@ -127,10 +127,26 @@ func (x *exchange) splice(up *upstream, remaining int64) error {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return err
+			return x.whose(err, up)
 		}
 	}
 	return nil
+}
+
+// whose tells an error of the client's side of a splice from the endpoint's, which the
+// kernel does not: as long as that is open and in time, it is the client's.
+func (x *exchange) whose(err error, up *upstream) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	var one [1]byte
+	if _, now := up.Try(one[:]); now != nil && !errors.Is(now, errNothing) {
+		return err
+	}
+	if at := up.deadline.Load(); timedOut(err) && at != 0 && at <= x.proxy.clock.now() {
+		return err
+	}
+	return errors.Join(errClient, err)
 }
 
 // relayStream passes on a body that ends with its last chunk, or with the

@@ -115,7 +115,7 @@ func TestRequestLimit(t *testing.T) {
 // trace.
 func TestRequestLimitGone(t *testing.T) {
 	up, come, release := detained(t)
-	p := start(t, Config{ConnectTimeout: time.Millisecond}, balanced(func(by *l7.Balance) { by.Limits = l7.Limits{Requests: 1, Pending: 5} }, up), toBackend())
+	p := start(t, Config{ConnectTimeout: 200 * time.Millisecond}, balanced(func(by *l7.Balance) { by.Limits = l7.Limits{Requests: 1, Pending: 5} }, up), toBackend())
 	done := make(chan string)
 	go func() {
 		body, _ := answers(t, p, "/")
@@ -129,6 +129,7 @@ func TestRequestLimitGone(t *testing.T) {
 	}
 	release <- true
 	<-done
+	until(t, func() bool { return backendOf(p).shared.requests.Load() == 0 })
 	counters(t, p, "upstream_refused_total shop/web:http wait", 3)
 	release <- true
 	if body, _ := answers(t, p, "/"); body != "ok" {

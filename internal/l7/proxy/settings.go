@@ -43,6 +43,7 @@ func (p *Proxy) settle() {
 	if p.started.Load() && !p.closed {
 		p.log(config.AccessLog)
 	}
+	config.unbounded = p.wanted.TrustedProxies
 	p.inForce.Store(&config)
 }
 

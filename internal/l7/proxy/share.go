@@ -37,6 +37,13 @@ func (p *portions[K]) take(who K) bool {
 	return true
 }
 
+// has reports whether somebody has a place.
+func (p *portions[K]) has(who K) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.of[who] > 0
+}
+
 func (p *portions[K]) give(who K) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,9 +70,10 @@ type guests struct {
 }
 
 // join counts one more connection of a client, and reports whether that may be. Load
-// balancers that say who their clients are do not count.
+// balancers that say who their clients are do not count, if the Config itself trusts
+// them: that a Table trusts everybody is about what they say, not how much they may have.
 func (p *Proxy) join(client netip.Addr) (*guest, bool) {
-	if p.settings().trusts(client) {
+	if within(p.settings().unbounded, client.Unmap().WithZone("")) {
 		return nil, true
 	}
 	client = filter.Client(client)

@@ -122,13 +122,13 @@ func (p *passage) run() {
 	p.meter = p.proxy.tally.stream(p.stream)
 	p.meter.open.Add(1)
 	defer p.meter.open.Add(-1)
-	status, reason := p.connect()
 	defer func() {
 		p.exit()
 		if p.with != nil {
 			p.with.active.Add(-1)
 		}
 	}()
+	status, reason := p.connect()
 	if status == passedOn {
 		reason = p.carry()
 	} else {
@@ -165,6 +165,10 @@ func (p *passage) connect() (status int, reason string) {
 	for range tries {
 		e := p.from.chooseFor(client.Addr(), p.proxy.algorithm(p.from), failed, p.proxy.clock.now())
 		if e == nil {
+			break
+		}
+		if p.proxy.leadsBack(p.state, e.address) {
+			err = errForbidden
 			break
 		}
 		if err = p.try(e); err == nil {
@@ -352,5 +356,8 @@ func (f *flow) splice() error {
 	}
 	moved, err := f.to.TCPConn.ReadFrom(&io.LimitedReader{R: f.from.TCPConn, N: n})
 	f.passage.moved(f.moved, f.counted, moved)
+	if f.to.premature(err) || f.from.premature(err) {
+		return nil
+	}
 	return err
 }

@@ -273,12 +273,12 @@ func TestStreamHalfClose(t *testing.T) {
 // TestStreamIdle holds that a connection on which nothing moves ends, and not before.
 func TestStreamIdle(t *testing.T) {
 	s := streamTo("")
-	s.Idle = 300 * time.Millisecond
+	s.Idle = time.Second
 	p := start(t, Config{HeadTimeout: 100 * time.Millisecond, ReadTimeout: 100 * time.Millisecond}, streamTable(l7.TCP, anyStream(s), serveRaw(t, echo)), toBackend())
 	conn := dialWeb(t, p)
 	begin := time.Now()
 	for range 5 {
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond)
 		io.WriteString(conn, "x")
 		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 			t.Fatalf("after %v: %v", time.Since(begin), err)

@@ -70,7 +70,8 @@ func (c *Compiler) Compile(namespace string, want Wanted) (*Rules, error) {
 	return r, nil
 }
 
-// room reports, as an error, that a namespace gets no more.
+// room reports, as an error, that a namespace gets no more. While a text is changed, who
+// serves by the one before still has that: there may be twice as many for so long.
 func (c *Compiler) room(namespace string) error {
 	own := 0
 	for key, pointer := range c.sets {
@@ -83,9 +84,9 @@ func (c *Compiler) room(namespace string) error {
 	switch {
 	case namespace == "":
 		return nil // there are few of them
-	case own >= MaxOwn:
+	case own >= 2*MaxOwn:
 		return fmt.Errorf("namespace %s has %d distinct texts of rules already, as many as it may have", namespace, own)
-	case len(c.sets) >= MaxSets:
+	case len(c.sets) >= 2*MaxSets:
 		return fmt.Errorf("there are %d distinct texts of rules already, as many as may be", len(c.sets))
 	}
 	return nil

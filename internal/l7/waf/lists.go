@@ -7,6 +7,8 @@ const (
 	maxText         = 64 << 10
 	maxRules        = 100
 	maxTransforms   = 16
+	maxVariables    = 16  // of one rule
+	maxAllVariables = 200 // of all rules of a text
 	maxExpression   = 2 << 10
 	maxProgram      = 2000      // instructions of one expression
 	maxPrograms     = 10000     // of all of a text

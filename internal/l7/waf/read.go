@@ -24,6 +24,8 @@ type Text struct {
 	// request and response are how much of bodies is looked at; 0: not said.
 	request, response int
 	rules, programs   int
+	// variables are those that rules look at, each as often as it is named.
+	variables int
 }
 
 // Read reads a text as it stands in an annotation of ingress-nginx, which puts it into
@@ -178,6 +180,9 @@ func (r *reader) rule(rest string) error {
 	if strings.ContainsAny(variables, `"`) || rest == "" || rest[0] != '"' {
 		return errors.New("it is not VARIABLES \"OPERATOR\" \"ACTIONS\"")
 	}
+	if err := r.look(variables); err != nil {
+		return err
+	}
 	end := closing(rest)
 	if end < 0 {
 		return errors.New("a quote is not closed")
@@ -193,6 +198,19 @@ func (r *reader) rule(rest string) error {
 		return errors.New("its actions are not in quotes")
 	}
 	return r.act(list[1:len(list)-1], true)
+}
+
+// look bounds what a rule looks at: each variable is compared by itself, as often as it
+// is named.
+func (r *reader) look(variables string) error {
+	if strings.Contains(variables, "/") {
+		return errors.New("variables that a regular expression selects are not supported")
+	}
+	n := strings.Count(variables, "|") + 1
+	if r.text.variables += n; n > maxVariables || r.text.variables > maxAllVariables {
+		return fmt.Errorf("it looks at %d variables, and the rules of the text at %d; at most %d and %d are", n, r.text.variables, maxVariables, maxAllVariables)
+	}
+	return nil
 }
 
 // closing returns where the quote ends that a text begins with; -1 if it does not.

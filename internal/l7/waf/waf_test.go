@@ -151,7 +151,7 @@ func TestHardened(t *testing.T) {
 func TestRoom(t *testing.T) {
 	c := NewCompiler()
 	var kept []*Rules
-	for i := range MaxOwn {
+	for i := range 2 * MaxOwn { // MaxOwn that serve, and as many that take their place
 		r, err := c.Compile("a", Wanted{Own: fmt.Sprintf("SecAction \"id:%d,phase:1,pass,nolog\"", i+1)})
 		if err != nil {
 			t.Fatal(err)
@@ -189,3 +189,21 @@ func FuzzRead(f *testing.F) {
 }
 
 var errFine = fmt.Errorf("nothing is wrong")
+
+// TestLook holds that a rule looks at no more variables than can be afforded.
+func TestLook(t *testing.T) {
+	many := "SecRule " + strings.Repeat("ARGS|", maxVariables) + `ARGS "@rx a" "id:1,phase:2,deny"`
+	if _, err := Read(many); err == nil || !strings.Contains(err.Error(), "looks at 17 variables") {
+		t.Error(err)
+	}
+	var all strings.Builder
+	for i := range maxAllVariables/maxVariables + 1 {
+		fmt.Fprintf(&all, "SecRule %sARGS \"@rx a\" \"id:%d,phase:2,deny\"\n", strings.Repeat("ARGS|", maxVariables-1), i+1)
+	}
+	if _, err := Read(all.String()); err == nil || !strings.Contains(err.Error(), "line 13") {
+		t.Error(err)
+	}
+	if _, err := Read(`SecRule ARGS:/a/ "@rx a" "id:1,phase:2,deny"`); err == nil {
+		t.Error("a regular expression selects variables")
+	}
+}
