@@ -62,7 +62,7 @@ func TestObjectReasons(t *testing.T) {
 }
 
 // TestObjectWarner holds that what is wrong for a minute is said, again after a while, a
-// few things at a time, and that what could not be written is tried again.
+// few things at a time, and that what could not be written is tried again, but not at once.
 func TestObjectWarner(t *testing.T) {
 	reason := func(i int) desired.Reason { return desired.Reason{Code: fmt.Sprintf("R%02d", i)} }
 	var wrong []desired.Reason
@@ -97,7 +97,8 @@ func TestObjectWarner(t *testing.T) {
 	broken = errors.New("forbidden")
 	look(objectGrace)
 	broken = nil
-	look(time.Second, "R02")
+	look(time.Second) // it leaves room for others
+	look(objectFailed-time.Second, "R02")
 	wrong = nil
 	for i := range objectWarnings + 5 {
 		wrong = append(wrong, reason(10+i))
