@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures the L7 engine beside nginx, HAProxy, Traefik and Caddy, and writes
 # docs/benchmarks/l7.md. It takes about half an hour; run it as root on a machine that
-# does nothing else. With arguments, which lab/l7/l7bench gets (such as
+# does nothing else; ROUNDS and LENGTH in the environment make it shorter, or longer, than 5
+# rounds of 3s, which the report says. With arguments, which lab/l7/l7bench gets (such as
 # -rounds 1 -length 1s), it tries itself out, and writes nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +22,7 @@ lab/l7/traefik/build.sh "$traefik" || {
 # Figures of a busy machine mean little: the report says how busy it was.
 load=$(cut -d" " -f1 /proc/loadavg)
 PATH=$PATH:/usr/sbin
-"$out/l7bench" -nginx "$(command -v nginx)" -haproxy "$(command -v haproxy)" -traefik "$traefik" -caddy "$out/caddy" "$@" >"$out/figures"
+"$out/l7bench" -rounds "${ROUNDS:=5}" -length "${LENGTH:=3s}" -nginx "$(command -v nginx)" -haproxy "$(command -v haproxy)" -traefik "$traefik" -caddy "$out/caddy" "$@" >"$out/figures"
 if [ $# -gt 0 ]; then
 	cat "$out/figures"
 	exit
@@ -62,7 +63,7 @@ awk '/^figure l7-change-errors-/ { n += $3 } END { printf "figure l7-change-erro
 
 		A ratio above 1 means that Fairlead is better.
 
-		Made by \`make bench-l7\` on: $(machine). Processes that wanted to run before it: $load.
+		Made by \`make bench-l7 ROUNDS=$ROUNDS LENGTH=$LENGTH\` on: $(machine). Processes that wanted to run before it: $load.
 
 	TXT
 	cat "$out/figures" "$out/lab"
