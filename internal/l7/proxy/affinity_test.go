@@ -145,7 +145,7 @@ func TestHashBy(t *testing.T) {
 	for _, subset := range []int{0, 3} {
 		p := startBalanced(t, filter.Balance{HashBy: template(t, "$http_x_user$arg_user"), Subset: subset}, addresses...)
 		all := map[string]bool{}
-		for user := range 30 {
+		for user := range 90 { // so many that no endpoint is without one by chance
 			at := map[string]bool{}
 			for i := range 20 {
 				body := ""
