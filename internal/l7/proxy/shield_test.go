@@ -95,6 +95,15 @@ func TestTrunkPanics(t *testing.T) {
 			on.locked(func() { on.h2 = nil }) // the request that waits meets it too, when it lets go of its stream
 		}, "HTTP/1.1 500"},
 		"another request that writes": {func(p *Proxy, on *trunk) {
+			// One after another, so that it is this request whose goroutine writes, and not one
+			// that is still at its own or at the answer to the endpoint's settings.
+			if got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200") {
+				t.Errorf("before that %q", got)
+			}
+			until(t, func() (quiet bool) {
+				on.locked(func() { quiet = !on.writing && len(on.h2.Out) == 0 && on.h2.Active() == 1 })
+				return quiet
+			})
 			on.locked(func() { on.write = func([]byte) (int, error) { panic("a bug") } })
 			if got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); got != answerOfBug {
 				t.Errorf("%q", got)
