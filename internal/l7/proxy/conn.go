@@ -90,12 +90,8 @@ func (c *conn) run() {
 	if !c.introduce() || c.passed() {
 		return
 	}
-	if s, ok := c.in.(*secure); ok {
-		err := s.HandshakeContext(c.proxy.ctx)
-		if c.listener.meter.shake(s, err); err != nil {
-			return
-		}
-		c.learn(s.ConnectionState())
+	if s, ok := c.in.(*secure); ok && !c.shake(s) {
+		return
 	}
 	if c.begin() {
 		c.http1()
@@ -111,6 +107,17 @@ func (c *conn) run() {
 			_ = s.CloseWrite()
 		}
 	}
+}
+
+// shake does the handshake of TLS, and reports whether it came to its end. What it needs of
+// the stack is given back: run's is there for as long as the connection is.
+func (c *conn) shake(s *secure) bool {
+	err := s.HandshakeContext(c.proxy.ctx)
+	if c.listener.meter.shake(s, err); err != nil {
+		return false
+	}
+	c.learn(s.ConnectionState())
+	return true
 }
 
 // begin reports whether the client speaks HTTP/1.1, or may do so.
