@@ -30,7 +30,8 @@ const (
 
 // Format is how an Entry becomes a line.
 type Format struct {
-	// parts are nil for JSON.
+	// text is what Parse has read; parts are nil for JSON.
+	text   string
 	parts  []part
 	escape escaping
 	fields []Field
@@ -65,6 +66,15 @@ type part struct {
 // JSON returns the Format of one JSON object a line.
 func JSON() *Format { return &Format{} }
 
+// Equal reports whether two Formats make the same lines. Either may be nil, which is equal
+// to nil only.
+func (f *Format) Equal(other *Format) bool {
+	if f == nil || other == nil {
+		return f == other
+	}
+	return f.text == other.text && f.escape == other.escape // no text that is read is empty
+}
+
 // Parse reads a text with nginx's variables, such as $status or ${status}. With
 // escapeJSON values are written so that they can be between the quotes of JSON, and those
 // that are missing are empty; else they are written as nginx does by default, and are -.
@@ -76,7 +86,7 @@ func Parse(format string, escapeJSON bool) (*Format, error) {
 	if len(format) > maxFormat {
 		return nil, fmt.Errorf("has more than %d characters", maxFormat)
 	}
-	f := &Format{parts: []part{}}
+	f := &Format{text: format, parts: []part{}}
 	if escapeJSON {
 		f.escape = escapesJSON
 	}

@@ -3,11 +3,13 @@ package accesslog
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // Skips says which requests are not written down: ingress-nginx's skip-access-log-urls.
 type Skips struct {
+	texts    []string
 	exact    []string
 	patterns []*regexp.Regexp
 }
@@ -20,7 +22,7 @@ func ParseSkips(texts []string) (*Skips, error) {
 	if len(texts) > maxSkips {
 		return nil, fmt.Errorf("has more than %d texts", maxSkips)
 	}
-	s := new(Skips)
+	s := &Skips{texts: slices.Clone(texts)}
 	for _, t := range texts {
 		expression, isExpression := strings.CutPrefix(t, "~")
 		if !isExpression {
@@ -37,6 +39,15 @@ func ParseSkips(texts []string) (*Skips, error) {
 		s.patterns = append(s.patterns, compiled)
 	}
 	return s, nil
+}
+
+// Equal reports whether two Skips say the same. Either may be nil, which is equal to nil
+// only.
+func (s *Skips) Equal(other *Skips) bool {
+	if s == nil || other == nil {
+		return s == other
+	}
+	return slices.Equal(s.texts, other.texts)
 }
 
 // Has reports whether a request for a target is not written down.

@@ -183,9 +183,10 @@ func TestAccessLogNeverBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	b := newLogbook(&AccessLog{Output: writer}, new(lineCounts), start(t, Config{}, tableFor(), toBackend()).config.Log)
+	p := start(t, Config{}, tableFor(), toBackend())
+	b := newLogbook(&AccessLog{Output: writer}, new(lineCounts), p.config.Log)
 	stop := make(chan struct{})
-	go b.run(stop)
+	p.books.Go(func() { b.run(stop) })
 	line := bytes.Repeat([]byte("x"), 1000)
 	const all = 5000
 	for range all {
@@ -196,7 +197,7 @@ func TestAccessLogNeverBlocks(t *testing.T) {
 	}
 	go io.Copy(io.Discard, reader)
 	close(stop)
-	b.wait()
+	p.waitForBooks()
 	if b.written.Load()+b.full.Load()+b.failed.Load() != all {
 		t.Errorf("%d written, %d and %d dropped, of %d", b.written.Load(), b.full.Load(), b.failed.Load(), all)
 	}

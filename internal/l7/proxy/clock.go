@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,9 @@ import (
 // a number that is compared every tick: it is met at most that much too late.
 type clock struct {
 	epoch time.Time
-	tick  time.Duration
+	// tick is how long it is from one look to the next, changed tells run of another one.
+	tick    atomic.Int64
+	changed chan struct{}
 	mu    sync.Mutex
 	all   map[*socket]struct{}
 	// closed is set once no connection may be there any more.
@@ -21,7 +24,20 @@ type clock struct {
 }
 
 func newClock(tick time.Duration) *clock {
-	return &clock{epoch: time.Now(), tick: tick, all: map[*socket]struct{}{}}
+	c := &clock{epoch: time.Now(), changed: make(chan struct{}, 1), all: map[*socket]struct{}{}}
+	c.tick.Store(int64(tick))
+	return c
+}
+
+// setTick makes the next looks come so long after each other.
+func (c *clock) setTick(tick time.Duration) {
+	if c.tick.Swap(int64(tick)) == int64(tick) {
+		return
+	}
+	select {
+	case c.changed <- struct{}{}:
+	default: // it has not been seen yet that there was another one before
+	}
 }
 
 // now is the time in nanoseconds; it is never 0.
@@ -51,12 +67,14 @@ func (c *clock) remove(s *socket) {
 
 // run looks at the deadlines every tick, and then calls also. Each is called by shield.
 func (c *clock) run(ctx context.Context, also func(now int64), shield func(func())) {
-	ticker := time.NewTicker(c.tick)
+	ticker := time.NewTicker(time.Duration(c.tick.Load()))
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.changed:
+			ticker.Reset(time.Duration(c.tick.Load()))
 		case <-ticker.C:
 			now := c.now()
 			shield(func() { c.poke(now) })

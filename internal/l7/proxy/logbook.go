@@ -57,7 +57,6 @@ type logbook struct {
 
 	file       *os.File
 	complained time.Time
-	done       chan struct{}
 }
 
 // lineCounts count lines: those that were dropped had no room, or could not be written.
@@ -66,7 +65,7 @@ type lineCounts struct{ written, full, failed atomic.Uint64 }
 func newLogbook(a *AccessLog, counts *lineCounts, log *slog.Logger) *logbook {
 	b := &logbook{
 		AccessLog: *a, log: log, lineCounts: counts, mourn: func(any) {},
-		wake: make(chan struct{}, 1), done: make(chan struct{}), retired: make(chan struct{}),
+		wake: make(chan struct{}, 1), retired: make(chan struct{}),
 	}
 	// Memory that is not touched costs nothing.
 	b.buffer, b.spare = make([]byte, 0, maxBook), make([]byte, 0, maxBook)
@@ -76,7 +75,8 @@ func newLogbook(a *AccessLog, counts *lineCounts, log *slog.Logger) *logbook {
 // is tells whether lines are written as a says.
 func (b *logbook) is(a *AccessLog) bool {
 	comparable := func(w io.Writer) bool { return w == nil || reflect.TypeOf(w).Comparable() }
-	return comparable(b.Output) && comparable(a.Output) && b.Output == a.Output && b.Path == a.Path && b.Format == a.Format && b.Skips == a.Skips
+	return comparable(b.Output) && comparable(a.Output) && b.Output == a.Output && b.Path == a.Path &&
+		b.Format.Equal(a.Format) && b.Skips.Equal(a.Skips)
 }
 
 // add takes a line in, or drops it. It returns false if it is too late for that.
@@ -106,7 +106,6 @@ func (b *logbook) add(line []byte) bool {
 
 // run writes until stop is closed, or retired, and then what is left.
 func (b *logbook) run(stop <-chan struct{}) {
-	defer close(b.done)
 	ticker := time.NewTicker(bookInterval)
 	defer ticker.Stop()
 	for {
@@ -194,11 +193,17 @@ func (b *logbook) open() error {
 	return err
 }
 
-// wait waits for the last lines, but not for ever: who reads them may be gone.
-func (b *logbook) wait() {
+// waitForBooks waits for the last lines, also of logs that have been replaced, but not for
+// ever: who reads them may be gone.
+func (p *Proxy) waitForBooks() {
+	done := make(chan struct{})
+	go func() {
+		p.books.Wait()
+		close(done)
+	}()
 	select {
-	case <-b.done:
+	case <-done:
 	case <-time.After(lastWrite):
-		b.log.Warn("the last lines of the access log could not be written in time")
+		p.config.Log.Warn("the last lines of the access log could not be written in time")
 	}
 }

@@ -35,8 +35,10 @@ type Proxy struct {
 	works          sync.Pool
 	bulks          sync.Pool
 	tally          *tallies
-	// book is where requests are written down; nil: nowhere. lines counts for all there were.
+	// book is where requests are written down; nil: nowhere. books are the goroutines of it
+	// and of those before it that still write; lines counts for all there were.
 	book  atomic.Pointer[logbook]
+	books sync.WaitGroup
 	lines lineCounts
 	// match is l7.Routes.Match.
 	match func(*l7.Routes, *l7.Request) *l7.Route
@@ -337,9 +339,7 @@ func (p *Proxy) Close() error {
 	p.wait()
 	p.cancel()
 	p.background.Wait()
-	if book := p.book.Load(); book != nil {
-		book.wait()
-	}
+	p.waitForBooks()
 	for _, b := range p.state.Load().backends.All() {
 		b.close()
 	}

@@ -41,6 +41,7 @@ var (
 type quicListener struct {
 	*listener
 	socket    net.PacketConn
+	tls       *tls.Config
 	transport *quic.Transport
 	accepting *quic.Listener
 	served    sync.WaitGroup
@@ -85,7 +86,9 @@ func (l *listener) openQUIC(ctx context.Context) (*quicListener, error) {
 	}
 	q := &quicListener{listener: l, socket: socket, sessions: map[*session3]struct{}{}, pendingOf: map[netip.Addr]int{}}
 	q.transport = &quic.Transport{Conn: socket, VerifySourceAddress: func(net.Addr) bool { return q.doubts() }, ConnContext: q.greet}
-	if q.accepting, err = q.transport.Listen(http3.ConfigureTLSConfig(l.quicTLS()), l.proxy.quic()); err != nil {
+	q.tls = http3.ConfigureTLSConfig(l.quicTLS())
+	l.proxy.giveTickets(q.tls)
+	if q.accepting, err = q.transport.Listen(q.tls, l.proxy.quic()); err != nil {
 		_ = socket.Close()
 		return nil, fmt.Errorf("cannot serve HTTP/3 at %s: %w", address, err)
 	}

@@ -65,7 +65,7 @@ func (o *ownAddresses) has(a netip.Addr) bool {
 // EndpointSlice, and from here it can be reached also where a NetworkPolicy keeps others
 // away.
 func (p *Proxy) reserved(at netip.AddrPort) bool {
-	for _, port := range p.config.ReservedPorts {
+	for _, port := range p.settings().ReservedPorts {
 		if port == at.Port() {
 			a := at.Addr().Unmap().WithZone("")
 			return a.IsLoopback() || a.IsUnspecified() || p.own.has(a)

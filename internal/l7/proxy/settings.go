@@ -12,9 +12,9 @@ import (
 func (p *Proxy) settings() *Config { return p.inForce.Load() }
 
 // SetConfig makes another Config count, without a connection being closed. Address,
-// HTTP3, AltSvcPort, ReservedPorts, AskTLS, Log and Registry stay as they are: later says which of them
-// differ and count once the process begins anew. Errors say which field to correct; then
-// nothing changes.
+// HTTP3, AltSvcPort and AskTLS stay as they are: later says which of them differ and count
+// once the process begins anew. So do Log and Registry, which are the process's own. Errors
+// say which field to correct; then nothing changes.
 func (p *Proxy) SetConfig(config Config) (later []string, err error) {
 	config, err = config.complete()
 	if err != nil {
@@ -29,8 +29,14 @@ func (p *Proxy) SetConfig(config Config) (later []string, err error) {
 	if config.Address != first.Address {
 		later = append(later, fmt.Sprintf("the address that listeners bind is %s, and will be %s", first.Address, config.Address))
 	}
+	if config.AltSvcPort != first.AltSvcPort {
+		later = append(later, fmt.Sprintf("the port that clients are told for HTTP/3 is %d, and will be %d (0: the listener's)", first.AltSvcPort, config.AltSvcPort))
+	}
+	if config.AskTLS != first.AskTLS {
+		later = append(later, "servers that decide who is let in are spoken with by the TLS of before")
+	}
 	config.Address, config.HTTP3, config.AltSvcPort = first.Address, first.HTTP3, first.AltSvcPort
-	config.AskTLS, config.Log, config.Registry, config.ReservedPorts = first.AskTLS, first.Log, first.Registry, first.ReservedPorts
+	config.AskTLS, config.Log, config.Registry = first.AskTLS, first.Log, first.Registry
 	p.wanted = config
 	p.settle()
 	return later, nil
@@ -44,6 +50,8 @@ func (p *Proxy) settle() {
 		p.log(config.AccessLog)
 	}
 	config.unbounded = p.wanted.TrustedProxies
+	p.flows.resize(config.MaxSessions)
+	p.clock.setTick(config.tick())
 	p.inForce.Store(&config)
 }
 
@@ -76,7 +84,7 @@ func (c Config) with(e *nginx.Engine) Config {
 }
 
 // log has requests written down in another way from now on. Lines that have been made
-// already are written in the old one.
+// already are written in the old one, for which Close waits too.
 func (p *Proxy) log(how *AccessLog) {
 	before := p.book.Load()
 	if before == nil && how == nil || before != nil && how != nil && before.is(how) {
@@ -86,7 +94,7 @@ func (p *Proxy) log(how *AccessLog) {
 	if how != nil {
 		next = newLogbook(how, &p.lines, p.config.Log)
 		next.mourn = p.mourn
-		go next.run(p.ctx.Done())
+		p.books.Go(func() { next.run(p.ctx.Done()) })
 	}
 	p.book.Store(next)
 	if before != nil {

@@ -21,6 +21,14 @@ type portions[K comparable] struct {
 	of    map[K]int
 }
 
+// resize makes it another number of places. Those who have more than is theirs now keep
+// it, and get no more until others have left.
+func (p *portions[K]) resize(places int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.places = places
+}
+
 func newPortions[K comparable](places int) *portions[K] {
 	return &portions[K]{places: places, of: map[K]int{}}
 }

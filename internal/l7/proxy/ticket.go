@@ -64,6 +64,9 @@ func (p *Proxy) turnTickets(period int64) {
 	p.tickets.period.Store(period)
 	for _, l := range p.listeners {
 		p.giveTickets(l.tls)
+		if l.quic != nil {
+			p.giveTickets(l.quic.tls)
+		}
 	}
 }
 

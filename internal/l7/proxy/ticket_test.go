@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go/http3"
+
 	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
@@ -76,6 +78,82 @@ func TestTicketsShared(t *testing.T) {
 			}()
 			c.then.lookAtTickets(time.Now())
 		}
+	}
+}
+
+// visit3 asks for something by HTTP/3, and reports whether it takes a session up again.
+func visit3(t *testing.T, address string, cache tls.ClientSessionCache) bool {
+	t.Helper()
+	resumed := false
+	transport := &http3.Transport{TLSClientConfig: &tls.Config{
+		InsecureSkipVerify: true, ServerName: "example.com", ClientSessionCache: cache,
+		VerifyConnection: func(s tls.ConnectionState) error { resumed = s.DidResume; return nil },
+	}}
+	defer transport.Close()
+	response, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get("https://" + address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if got, err := io.ReadAll(response.Body); err != nil || string(got) != "hello" {
+		t.Fatalf("%q, error %v", got, err)
+	}
+	return resumed
+}
+
+// TestTicketsShared3 holds the same of HTTP/3.
+func TestTicketsShared3(t *testing.T) {
+	up := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
+	secret := bytes.Repeat([]byte("s"), MinTicketSecret)
+	proxyWith := func(secret []byte) *Proxy {
+		p := start3(t, Config{}, up)
+		p.SetTicketSecret(secret)
+		return p
+	}
+	first, second, other, none := proxyWith(secret), proxyWith(secret), proxyWith(bytes.Repeat([]byte("x"), MinTicketSecret)), proxyWith(nil)
+	later := start(t, Config{HTTP3: true}, l7.Table{}, toBackend())
+	later.SetTicketSecret(secret)
+	later.SetCertificates(*first.certificates.Load())
+	if err := later.Apply(context.Background(), first.state.Load().table); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		then    *Proxy
+		periods int64
+		want    bool
+	}{
+		"the same": {first, 0, true}, "a replica": {second, 0, true}, "one with another listener": {later, 0, true},
+		"after two periods": {second, ticketPeriods, true}, "after three": {second, ticketPeriods + 1, false},
+		"another secret": {other, 0, false}, "no secret": {none, 0, false},
+	} {
+		cache := &kept{ClientSessionCache: tls.NewLRUClientSessionCache(1), put: make(chan struct{}, 100)}
+		if visit3(t, first.Addresses("web")[0].String(), cache) {
+			t.Errorf("%s: resumed at first", name)
+		}
+		<-cache.put
+		at := c.then.Addresses("web")[0].String()
+		func() {
+			c.then.mu.Lock() // so that it does not look at the time itself
+			defer c.then.mu.Unlock()
+			c.then.turnTickets(ticketPeriodOf(time.Now()) + c.periods)
+			if got := visit3(t, at, cache); got != c.want {
+				t.Errorf("%s: resumed %t, want %t", name, got, c.want)
+			}
+		}()
+		c.then.lookAtTickets(time.Now())
+	}
+}
+
+// kept tells when a session has been kept.
+type kept struct {
+	tls.ClientSessionCache
+	put chan struct{}
+}
+
+func (k *kept) Put(key string, s *tls.ClientSessionState) {
+	k.ClientSessionCache.Put(key, s)
+	if s != nil {
+		k.put <- struct{}{}
 	}
 }
 
