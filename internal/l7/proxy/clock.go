@@ -17,8 +17,8 @@ type clock struct {
 	// tick is how long it is from one look to the next, changed tells run of another one.
 	tick    atomic.Int64
 	changed chan struct{}
-	mu    sync.Mutex
-	all   map[*socket]struct{}
+	mu      sync.Mutex
+	all     map[*socket]struct{}
 	// closed is set once no connection may be there any more.
 	closed bool
 }

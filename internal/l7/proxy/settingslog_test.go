@@ -25,6 +25,7 @@ func (l *slowLines) Write(p []byte) (int, error) {
 // log that has been replaced before.
 func TestSettingsLogEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(2 * lastWrite) // for what has not been waited for
 		p, err := New(Config{})
 		if err != nil {
 			t.Fatal(err)
