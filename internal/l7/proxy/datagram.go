@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,14 +21,8 @@ const lookAround = time.Second
 
 // datagrams is a listener of UDP.
 type datagrams struct {
-	proxy  *Proxy
+	listening
 	socket *net.UDPConn
-	name   string
-	port   uint16
-	// last is the last state that had this listener.
-	last     atomic.Pointer[state]
-	draining atomic.Bool
-	meter    *listenerMeter
 
 	mu       sync.Mutex
 	sessions map[flowKey]*flowSession
@@ -75,11 +68,8 @@ func (p *Proxy) newDatagrams(ctx context.Context, name string, spec *l7.Listener
 	if err != nil {
 		return nil, explain(address, err)
 	}
-	l := &datagrams{
-		proxy: p, socket: open.(*net.UDPConn), name: name, port: spec.Port, meter: p.tally.listener(name),
-		sessions: map[flowKey]*flowSession{},
-	}
-	l.last.Store(p.state.Load())
+	l := &datagrams{socket: open.(*net.UDPConn), sessions: map[flowKey]*flowSession{}}
+	l.set(p, name, spec)
 	if err := l.tellDestinations(); err != nil {
 		_ = l.socket.Close()
 		return nil, explain(address, err)
@@ -106,25 +96,6 @@ func (l *datagrams) tellDestinations() error {
 		return err
 	}
 	return failure
-}
-
-// in returns what a state wants of this listener; nil if that is another one, or none.
-func (l *datagrams) in(s *state) *l7.Listener {
-	spec := s.table.Listeners[l.name]
-	if spec == nil || spec.Port != l.port || spec.Protocol != l7.UDP {
-		return nil
-	}
-	return spec
-}
-
-// current returns the state that a datagram goes by, and the listener's part of it.
-func (l *datagrams) current() (*state, *l7.Listener) {
-	s := l.proxy.state.Load()
-	if spec := l.in(s); spec != nil {
-		return s, spec
-	}
-	s = l.last.Load()
-	return s, l.in(s)
 }
 
 // drain makes serve return once no session is left; there are no new ones.

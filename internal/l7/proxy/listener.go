@@ -32,20 +32,12 @@ const (
 
 // listener accepts connections at one port.
 type listener struct {
-	proxy    *Proxy
+	listening
 	listener *net.TCPListener
-	name     string
-	port     uint16
-	protocol l7.Protocol
-	// last is the last state that had this listener: what still comes in when it is
-	// gone goes by that.
-	last     atomic.Pointer[state]
-	draining atomic.Bool
-	// drained is since when.
+	// drained is since when it drains.
 	drained atomic.Int64
 	tls     *tls.Config
 	count   int
-	meter   *listenerMeter
 	// quic serves HTTP/3, which offer tells clients that do not speak it; nil: it is not
 	// served.
 	quic  *quicListener
@@ -87,11 +79,8 @@ func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener)
 	if err != nil {
 		return nil, explain(address, err)
 	}
-	l := &listener{
-		proxy: p, listener: open.(*net.TCPListener), conns: map[*conn]struct{}{},
-		name: name, port: spec.Port, protocol: spec.Protocol, meter: p.tally.listener(name),
-	}
-	l.last.Store(p.state.Load())
+	l := &listener{listener: open.(*net.TCPListener), conns: map[*conn]struct{}{}}
+	l.set(p, name, spec)
 	if spec.Protocol == l7.HTTPS {
 		l.tls = l.tlsConfig()
 		p.giveTickets(l.tls)
@@ -101,25 +90,6 @@ func (p *Proxy) newListener(ctx context.Context, name string, spec *l7.Listener)
 	}
 	p.config.Log.Info("proxy is listening", "listener", name, "address", l.address(), "http3", l.quic != nil)
 	return l, nil
-}
-
-// in returns what a state wants of this listener; nil if that is another one, or none.
-func (l *listener) in(s *state) *l7.Listener {
-	spec := s.table.Listeners[l.name]
-	if spec == nil || spec.Port != l.port || spec.Protocol != l.protocol {
-		return nil
-	}
-	return spec
-}
-
-// current returns the state that a request goes by, and the listener's part of it.
-func (l *listener) current() (*state, *l7.Listener) {
-	s := l.proxy.state.Load()
-	if spec := l.in(s); spec != nil {
-		return s, spec
-	}
-	s = l.last.Load()
-	return s, l.in(s)
 }
 
 // explain adds to an error of binding what to do about it.

@@ -21,8 +21,8 @@ type portions[K comparable] struct {
 	of    map[K]int
 }
 
-// resize makes it another number of places. Those who have more than is theirs now keep
-// it, and get no more until others have left.
+// resize makes it another number of places. Those that are taken beyond it stay so until
+// they are given back; before, nobody gets one.
 func (p *portions[K]) resize(places int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

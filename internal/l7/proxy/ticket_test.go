@@ -105,12 +105,13 @@ func visit3(t *testing.T, address string, cache tls.ClientSessionCache) bool {
 func TestTicketsShared3(t *testing.T) {
 	up := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
 	secret := bytes.Repeat([]byte("s"), MinTicketSecret)
-	proxyWith := func(secret []byte) *Proxy {
-		p := start3(t, Config{}, up)
+	proxyWith := func(config Config, secret []byte) *Proxy {
+		p := start3(t, config, up)
 		p.SetTicketSecret(secret)
 		return p
 	}
-	first, second, other, none := proxyWith(secret), proxyWith(secret), proxyWith(bytes.Repeat([]byte("x"), MinTicketSecret)), proxyWith(nil)
+	first, second, strict := proxyWith(Config{}, secret), proxyWith(Config{}, secret), proxyWith(Config{TLS13: true}, secret)
+	other, none := proxyWith(Config{}, bytes.Repeat([]byte("x"), MinTicketSecret)), proxyWith(Config{}, nil)
 	later := start(t, Config{HTTP3: true}, l7.Table{}, toBackend())
 	later.SetTicketSecret(secret)
 	later.SetCertificates(*first.certificates.Load())
@@ -122,7 +123,7 @@ func TestTicketsShared3(t *testing.T) {
 		periods int64
 		want    bool
 	}{
-		"the same": {first, 0, true}, "a replica": {second, 0, true}, "one with another listener": {later, 0, true},
+		"the same": {first, 0, true}, "a replica": {second, 0, true}, "one with another listener": {later, 0, true}, "one of TLS 1.3 only": {strict, 0, true},
 		"after two periods": {second, ticketPeriods, true}, "after three": {second, ticketPeriods + 1, false},
 		"another secret": {other, 0, false}, "no secret": {none, 0, false},
 	} {
