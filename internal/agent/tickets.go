@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/proxy"
 )
 
-// ticketSecret is the Secret that the chart makes for gateways, in their namespace, and
-// ticketKey where in it what the keys of session tickets are derived from is.
+// ticketSecret is the Secret that the chart makes for gateways, in the namespace of the lease,
+// and ticketKey where in it what the keys of session tickets are derived from is.
 const (
 	ticketSecret = "fairlead-session-tickets"
 	ticketKey    = "key"

@@ -9,8 +9,8 @@ import (
 	"github.com/fairlead-net/fairlead/internal/kube"
 )
 
-// TestTicketing holds that the Secret is that of the gateways' namespace, and that one
-// which cannot be used is said.
+// TestTicketing holds that the Secret is that of the lease's namespace, and that one which
+// cannot be used is said.
 func TestTicketing(t *testing.T) {
 	c := config.Config{}
 	c.Status.LeaseNamespace = "fairlead-system"

@@ -32,9 +32,7 @@ fairlead.yaml: the value `config`, with what depends on the release or the clust
 {{- if not $config.apiServers }}
 {{- $_ := set $config "apiServers" .Values.discovered.apiServers }}
 {{- end }}
-{{- if not $config.status.leaseNamespace }}
-{{- $_ := set $config.status "leaseNamespace" .Release.Namespace }}
-{{- end }}
+{{- $_ := set $config.status "leaseNamespace" (include "fairlead.leaseNamespace" .) }}
 {{- if not $config.lb.nodeService }}
 {{- $_ := set $config.lb "nodeService" (printf "%s/fairlead-node" .Release.Namespace) }}
 {{- end }}
@@ -104,20 +102,28 @@ Tolerations of pods that every node needs, whatever its state.
 
 
 {{/*
-The names of the ConfigMaps that the controller reads for gateways, as JSON: those that the configuration names,
-else those that ingress-nginx has by default.
+The namespace of what the processes keep: the controller's lease, and what gateways share.
+*/}}
+{{- define "fairlead.leaseNamespace" -}}
+{{ .Values.config.status.leaseNamespace | default .Release.Namespace }}
+{{- end }}
+
+{{/*
+The ConfigMaps that the controller reads for gateways, as JSON: by namespace those that the configuration names,
+and under "" the names that ingress-nginx has by default. Nobody has said that its namespace is there, and a Role
+needs one.
 */}}
 {{- define "fairlead.gatewayConfigMaps" -}}
 {{- $gateway := (include "fairlead.config" . | fromYaml).gateway }}
-{{- $names := list }}
+{{- $all := dict }}
 {{- range $key, $default := dict "nginxConfigMap" "ingress-nginx-controller" "tcpServices" "tcp-services" "udpServices" "udp-services" }}
+{{- $at := splitList "/" (printf "/%s" $default) }}
 {{- with index $gateway $key }}
-{{- $names = append $names (splitList "/" . | last) }}
-{{- else }}
-{{- if $.Values.config.migration.ingressNginx }}
-{{- $names = append $names $default }}
+{{- $at = splitList "/" . }}
+{{- end }}
+{{- if or (first $at) $.Values.config.migration.ingressNginx }}
+{{- $_ := set $all (first $at) (append (get $all (first $at) | default list) (last $at) | uniq | sortAlpha) }}
 {{- end }}
 {{- end }}
-{{- end }}
-{{- toJson (uniq (sortAlpha $names)) }}
+{{- toJson $all }}
 {{- end }}
