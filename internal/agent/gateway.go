@@ -47,6 +47,7 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 		said: &said{log: a.log, all: a.options.Dir != ""},
 	}
 	config := L7Config(a.options.Config)
+	config.Taken = a.options.taken()
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
 		t, reasons := l7.Compile(s, last, config)
 		if t.Synced {

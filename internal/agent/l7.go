@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,7 @@ func L7Config(c config.Config) l7.Config {
 	made.NginxConfigMap, made.TCPServices, made.UDPServices = parseName(settings), parseName(tcp), parseName(udp)
 	made.Service, made.HTTP3, made.NoAccessLog = parseName(c.Gateway.Service), c.Gateway.HTTP3, c.Gateway.AccessLog.Output == ""
 	made.HTTPPort, made.HTTPSPort = c.Gateway.HTTPPort, c.Gateway.HTTPSPort
+	made.Taken[0] = l7.TakenPort{Protocol: desired.TCP, Port: chartHTTP, By: ownHTTP}
 	if c.Gateway.DefaultCertificate != "" {
 		made.DefaultCertificate = l7.CertificateID(parseName(c.Gateway.DefaultCertificate))
 	}
@@ -33,6 +35,42 @@ func L7Config(c config.Config) l7.Config {
 		made.DefaultBackend = l7.BackendID{Service: parseName(service), Port: port}
 	}
 	return made
+}
+
+// chartHTTP is the port at which the chart's gateways have what ownHTTP says. A gateway
+// knows its own (Options.taken); others, such as the controller, go by this one.
+const (
+	chartHTTP = 9153
+	ownHTTP   = "health, metrics and status"
+)
+
+// taken are the ports of TCP and UDP that this process has beside its gateway.
+func (o Options) taken() (all [8]l7.TakenPort) {
+	n := 0
+	add := func(protocol desired.Protocol, port uint16, by string) {
+		made := l7.TakenPort{Protocol: protocol, Port: port, By: by}
+		if port != 0 && n < len(all) && !slices.Contains(all[:], made) { // what has no place is found when it is bound
+			all[n] = made
+			n++
+		}
+	}
+	for _, port := range portOf(o.HTTP) {
+		add(desired.TCP, port, ownHTTP)
+	}
+	if slices.Contains(o.Planes, "lb") {
+		add(desired.TCP, o.Config.LB.MetricsBindAddress.Port(), "kube-proxy's metrics (lb.metricsBindAddress)")
+		add(desired.TCP, o.Config.LB.HealthzBindAddress.Port(), "kube-proxy's health (lb.healthzBindAddress)")
+	}
+	if slices.Contains(o.Planes, "dns") {
+		for _, at := range o.Config.DNS.Listen {
+			add(desired.UDP, at.Port(), "DNS")
+			add(desired.TCP, at.Port(), "DNS")
+		}
+		for _, at := range slices.Concat(o.Config.DNS.TLS.Listen, o.Config.DNS.HTTPS.Listen) {
+			add(desired.TCP, at.Port(), "DNS over TLS or HTTPS")
+		}
+	}
+	return all
 }
 
 // servicePort is where the chart's Service of gateways has HTTPS.

@@ -2,8 +2,42 @@ package agent
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
+
+	"github.com/fairlead-net/fairlead/internal/config"
+	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7"
 )
+
+// TestTaken holds which ports gateways do not pass on, as their own process has them.
+func TestTaken(t *testing.T) {
+	c := config.Default()
+	if others := L7Config(c); others.TakenBy(desired.TCP, 9153) == "" || others.TakenBy(desired.UDP, 9153) != "" || others != L7Config(c) {
+		t.Errorf("%+v", others.Taken)
+	}
+	c.DNS.Listen = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53"), netip.MustParseAddrPort("[::1]:53")}
+	c.DNS.TLS.Listen = []netip.AddrPort{netip.MustParseAddrPort("[::]:853")}
+	c.DNS.HTTPS.Listen = []netip.AddrPort{netip.MustParseAddrPort("[::]:8443")}
+	for _, step := range []struct {
+		planes []string
+		want   []string
+	}{
+		{[]string{"gateway"}, []string{"6 9999 health, metrics and status"}},
+		{[]string{"gateway", "dns"}, []string{"6 9999 health, metrics and status", "17 53 DNS", "6 53 DNS", "6 853 DNS over TLS or HTTPS", "6 8443 DNS over TLS or HTTPS"}},
+		{[]string{"lb", "gateway"}, []string{"6 9999 health, metrics and status", "6 10249 kube-proxy's metrics (lb.metricsBindAddress)"}},
+	} {
+		var got []string
+		for _, p := range (Options{Config: c, HTTP: ":9999", Planes: step.planes}).taken() {
+			if p != (l7.TakenPort{}) {
+				got = append(got, fmt.Sprintf("%d %d %s", uint8(p.Protocol), p.Port, p.By))
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(step.want) {
+			t.Errorf("%v: %q", step.planes, got)
+		}
+	}
+}
 
 // TestAPIServers holds which addresses names of users do not lead to, and which port is
 // for none of their requests.

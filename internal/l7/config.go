@@ -11,6 +11,14 @@ const (
 	ControllerNginx = "k8s.io/ingress-nginx"
 )
 
+// TakenPort is a port at which a process serves something of its own.
+type TakenPort struct {
+	Protocol desired.Protocol
+	Port     uint16
+	// By says what that is, such as DNS.
+	By string
+}
+
 // Config are the administrator's choices. The zero Config is that of a cluster
 // without any.
 type Config struct {
@@ -45,6 +53,9 @@ type Config struct {
 	HTTP3, NoAccessLog bool
 	// HTTPPort and HTTPSPort are those of the Listeners; 0 means 80 and 443.
 	HTTPPort, HTTPSPort uint16
+	// Taken are ports of the gateways' process that serve something else; zero values are
+	// none. It is an array so that Configs can be compared.
+	Taken [8]TakenPort
 	// DefaultCertificate is for clients that no certificate is for; the zero value:
 	// there is none.
 	DefaultCertificate CertificateID

@@ -127,7 +127,7 @@ func (b *builder) readEntries(protocol desired.Protocol, in *desired.ConfigMap, 
 			wrong("StreamInvalid", "entry %s: %v; it is left out", key, err)
 			continue
 		}
-		if by := b.reserved(protocol, port); by != "" {
+		if by := b.config.TakenBy(protocol, port); by != "" {
 			wrong("StreamPortTaken", "entry %s: gateways have %s at this port; it is left out, use another port", key, by)
 			continue
 		}
@@ -147,16 +147,22 @@ func (b *builder) readEntries(protocol desired.Protocol, in *desired.ConfigMap, 
 	return reasons
 }
 
-// reserved returns what gateways serve at a port themselves, or "".
-func (b *builder) reserved(protocol desired.Protocol, port uint16) string {
-	http, https := or(b.config.HTTPPort, 80), or(b.config.HTTPSPort, 443)
+// TakenBy returns what gateways serve at a port themselves, so that it is passed on to no
+// Service; "" for nothing.
+func (c *Config) TakenBy(protocol desired.Protocol, port uint16) string {
+	http, https := or(c.HTTPPort, 80), or(c.HTTPSPort, 443)
 	switch {
 	case protocol == desired.TCP && port == http:
 		return "HTTP"
 	case protocol == desired.TCP && port == https:
 		return "HTTPS"
-	case protocol == desired.UDP && port == https && b.config.HTTP3:
+	case protocol == desired.UDP && port == https && c.HTTP3:
 		return "HTTP/3"
+	}
+	for _, taken := range c.Taken {
+		if taken.Protocol == protocol && taken.Port == port {
+			return taken.By
+		}
 	}
 	return ""
 }

@@ -139,6 +139,35 @@ udp-53 53 to db/postgres:dns/UDP [10.1.0.1:5353], preambles false 0
 	}
 }
 
+// TestPortsTaken holds that ports which the process itself has are left out, with the reason
+// at the ConfigMap, as soon as they are.
+func TestPortsTaken(t *testing.T) {
+	state := portsState(t)(configMapText("tcp", `"9153": "db/postgres:sql", "9000": "db/postgres:sql"`), configMapText("udp", `"9153": "db/postgres:dns", "443": "db/postgres:dns"`))
+	config := portsConfig
+	table, reasons := Compile(state, Table{}, config)
+	if table.Listeners["tcp-9153"] == nil || table.Listeners["udp-9153"] == nil || table.Listeners["udp-443"] == nil {
+		t.Fatal(portsOfTable(table, reasons))
+	}
+	config.HTTP3, config.Taken[3] = true, TakenPort{desired.TCP, 9153, "metrics"}
+	table, reasons = Compile(state, table, config)
+	var taken []string
+	for _, r := range reasons {
+		if r.Code == "StreamPortTaken" {
+			taken = append(taken, r.Object.String()+": "+r.Message)
+		}
+	}
+	slices.Sort(taken)
+	if diff := cmp.Diff([]string{
+		"ConfigMap ops/tcp: entry 9153: gateways have metrics at this port; it is left out, use another port",
+		"ConfigMap ops/udp: entry 443: gateways have HTTP/3 at this port; it is left out, use another port",
+	}, taken); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if table.Listeners["tcp-9153"] != nil || table.Listeners["udp-443"] != nil || table.Listeners["udp-9153"] == nil || table.Listeners["tcp-9000"] == nil {
+		t.Error(portsOfTable(table, reasons))
+	}
+}
+
 // TestPortsShareBackends holds that an Ingress and an entry can have the same Backend,
 // whichever goes first.
 func TestPortsShareBackends(t *testing.T) {

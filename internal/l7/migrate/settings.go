@@ -114,7 +114,7 @@ func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 			if flag == "configmap" {
 				o.Findings = append(o.Findings, in.rules(keyOf(key, data[key], problems)))
 			} else {
-				o.Findings = append(o.Findings, portOf(flag, key, data[key]))
+				o.Findings = append(o.Findings, in.portOf(flag, key, data[key]))
 			}
 		}
 		all = append(all, o)
@@ -135,14 +135,17 @@ func (in Input) settings(reasons map[desired.Ref][]desired.Reason) []Object {
 }
 
 // portOf says what becomes of a port in a ConfigMap that a flag names.
-func portOf(flag, key, value string) Finding {
+func (in Input) portOf(flag, key, value string) Finding {
 	protocol, list := desired.TCP, "tcp"
 	if flag == "udp-services-configmap" {
 		protocol, list = desired.UDP, "udp"
 	}
 	f := Finding{What: key, Value: value, Verdict: Same, Text: "the gateways' Service has to have the port: list it in gateway." + list + " of the chart's values, and name this ConfigMap in config.gateway." + list + "Services, else the chart makes one of those values"}
-	if _, _, err := l7.ParseStreamEntry(protocol, key, value); err != nil {
+	port, _, err := l7.ParseStreamEntry(protocol, key, value)
+	if err != nil {
 		f.Verdict, f.Text = Refused, err.Error()
+	} else if by := in.Config.TakenBy(protocol, port); by != "" {
+		f.Verdict, f.Text = Refused, "gateways have "+by+" at this port; use another one"
 	}
 	return f
 }
