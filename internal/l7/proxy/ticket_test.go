@@ -71,7 +71,9 @@ func TestTicketsShared(t *testing.T) {
 			func() {
 				c.then.mu.Lock() // so that it does not look at the time itself
 				defer c.then.mu.Unlock()
-				c.then.turnTickets(period + c.periods)
+				if c.periods != 0 { // else with the keys that it has got by itself
+					c.then.turnTickets(period + c.periods)
+				}
 				if got := visit(t, at, cache, version); got != c.want {
 					t.Errorf("%x, %s: resumed %t, want %t", version, name, got, c.want)
 				}
@@ -136,7 +138,9 @@ func TestTicketsShared3(t *testing.T) {
 		func() {
 			c.then.mu.Lock() // so that it does not look at the time itself
 			defer c.then.mu.Unlock()
-			c.then.turnTickets(ticketPeriodOf(time.Now()) + c.periods)
+			if c.periods != 0 { // else with the keys that it has got by itself
+				c.then.turnTickets(ticketPeriodOf(time.Now()) + c.periods)
+			}
 			if got := visit3(t, at, cache); got != c.want {
 				t.Errorf("%s: resumed %t, want %t", name, got, c.want)
 			}
