@@ -88,7 +88,6 @@ func testIngressNginx(t *testing.T, addresses []string) {
 			{"one that a rule refuses", "https://legacy.example.test/?q=/etc/passwd", "403 2", []string{"--cacert", ca}},
 			{"a body that the ConfigMap says is too large", "https://legacy.example.test/", "413 2", body},
 			{"TLS that is passed through to the API server", "https://kubernetes.default.svc/livez", "200 2", []string{"--cacert", clusterCA}},
-			{"a port of TCP", "http://" + hostPort(address, 9000) + "/", "200 1.1", nil},
 		} {
 			eventually(t, 20*time.Second, func() error {
 				if got := visit(t, address, c.url, c.more...); got != c.want {
@@ -97,6 +96,13 @@ func testIngressNginx(t *testing.T, addresses []string) {
 				return nil
 			})
 		}
+		eventually(t, 20*time.Second, func() error {
+			out, err := fromClient(t, curl(hostPort(address, 9000))...)
+			if err != nil || out != "200" {
+				return errorf("a port of TCP, the shop by %s: %v %s", address, err, out)
+			}
+			return nil
+		})
 		eventually(t, 20*time.Second, func() error {
 			out, err := fromClient(t, "dig", "+short", "+tries=1", "+time=2", "@"+address, "-p", "9053", "shop.demo.svc.cluster.local")
 			if err != nil || out != shop {
