@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -224,8 +225,9 @@ func checked(t *testing.T, protocol l7.CheckProtocol, at netip.AddrPort) (b *bac
 	// The other one is not asked, but gets requests.
 	b.endpoints = slices.DeleteFunc(slices.Clone(b.endpoints), func(e *endpoint) bool { return e.address != at })
 	return b, b.endpoints[0], func() {
-		p.check(b, now)
-		p.check(b, now) // is not due
+		one := maps.All(map[l7.BackendID]*backend{backendID: b})
+		p.check(one, now)
+		p.check(one, now) // is not due
 		p.background.Wait()
 		now += 2 * second
 	}
