@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -134,4 +137,52 @@ func TestBreakerAlone(t *testing.T) {
 	if b.counts.Load() != 0 || b.waiting.Load() != 0 {
 		t.Error("somebody is left")
 	}
+}
+
+// TestLimitsOfBothProtocols holds the same of a proxy: requests of gRPC under way take no
+// connection from those of HTTP/1.1 to the same backend, but both are counted as requests.
+func TestLimitsOfBothProtocols(t *testing.T) {
+	come, release := make(chan bool, 10), make(chan bool)
+	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			come <- true
+			<-release
+		}
+	})
+	both := new(http.Protocols)
+	both.SetHTTP1(true)
+	both.SetUnencryptedHTTP2(true)
+	up := httptest.NewUnstartedServer(handler)
+	up.Config.Protocols = both
+	up.Start()
+	t.Cleanup(up.Close)
+	table := balanced(func(by *l7.Balance) { by.Limits = l7.Limits{Requests: 4, Connections: 2} }, addressOf(up))
+	calls, others := grpcRoute(), toBackend()(nil)
+	p := start(t, Config{}, table, func(r *l7.Request) *l7.Route {
+		if r.Host == "grpc" {
+			return calls
+		}
+		return others
+	})
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() { talk(t, p, "GET /wait HTTP/1.1\r\nHost: grpc\r\n\r\n") })
+		<-come
+	}
+	if n, alone := backendOf(p).shared.underWay(); n != 3 || alone != 0 {
+		t.Errorf("%d are under way, %d alone", n, alone)
+	}
+	if got := talk(t, p, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200") {
+		t.Errorf("a request with a connection to itself, beside three calls: %q", got)
+	}
+	all.Go(func() { talk(t, p, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n") })
+	<-come
+	for _, host := range []string{"grpc", "x"} {
+		if got := talk(t, p, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 503") {
+			t.Errorf("%s: %q beyond the limit", host, got)
+		}
+	}
+	close(release)
+	all.Wait()
+	until(t, func() bool { return backendOf(p).shared.counts.Load() == 0 })
 }

@@ -268,7 +268,6 @@ func (p *passage) carry() (reason string) {
 // half passes on one direction, and says its end. If it breaks, the other one does too:
 // each side has to see that what it got is not all.
 func (p *passage) half(to, from *socket, moved *atomic.Int64, counted *atomic.Uint64) error {
-	p.moved(moved, counted, 0)
 	f := flow{passage: p, to: to, from: from, moved: moved, counted: counted}
 	err := guard(f.run)
 	if err != nil {
@@ -311,6 +310,7 @@ type flow struct {
 
 // run passes on until the end has come.
 func (f *flow) run() error {
+	f.passage.moved(f.moved, f.counted, 0)
 	serve := f.serve
 	for {
 		f.much = false
