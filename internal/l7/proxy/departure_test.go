@@ -42,46 +42,50 @@ func waitsInLine(t *testing.T, p *Proxy, n int64) {
 	until(t, func() bool { return backendOf(p).shared.waiting.Load() == n })
 }
 
+// sends begins a request of HTTP/1.1, and returns how its client goes.
+func sends(t *testing.T, request string, leave func(net.Conn)) func(*Proxy) func() {
+	return func(p *Proxy) func() {
+		conn := net.Conn(dialWeb(t, p))
+		if p.listeners["web"].tls != nil {
+			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		}
+		io.WriteString(conn, request)
+		return func() { leave(conn) }
+	}
+}
+
+// gives begins a request that is given up.
+func gives(t *testing.T, c *http.Client, scheme string) func(*Proxy) func() {
+	return func(p *Proxy) func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, _ := http.NewRequestWithContext(ctx, "GET", scheme+p.Addresses("web")[0].String(), nil)
+		go func() {
+			if response, err := c.Do(r); err == nil {
+				t.Errorf("status %d", response.StatusCode)
+			}
+		}()
+		return cancel
+	}
+}
+
 // TestWaitingClientLeaves holds that a request which waits for others to end gives up its
 // place as soon as its client goes away, whatever it speaks and however it goes.
 func TestWaitingClientLeaves(t *testing.T) {
 	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-	sends := func(request string, leave func(net.Conn)) func(*Proxy) func() {
-		return func(p *Proxy) func() {
-			conn := net.Conn(dialWeb(t, p))
-			if p.listeners["web"].tls != nil {
-				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-			}
-			io.WriteString(conn, request)
-			return func() { leave(conn) }
-		}
-	}
 	closes := func(c net.Conn) { c.Close() }
 	resets := func(c net.Conn) {
 		c.(*net.TCPConn).SetLinger(0)
 		c.Close()
 	}
-	through := func(c *http.Client, scheme string) func(*Proxy) func() {
-		return func(p *Proxy) func() {
-			ctx, cancel := context.WithCancel(t.Context())
-			r, _ := http.NewRequestWithContext(ctx, "GET", scheme+p.Addresses("web")[0].String(), nil)
-			go func() {
-				if response, err := c.Do(r); err == nil {
-					t.Errorf("status %d", response.StatusCode)
-				}
-			}()
-			return cancel
-		}
-	}
 	for name, c := range map[string]struct {
 		tls    bool
 		begins func(*Proxy) (leave func())
 	}{
-		"closes": {false, sends(request, closes)}, "resets": {false, sends(request, resets)},
-		"HTTP/1.0 resets": {false, sends("GET / HTTP/1.0\r\n\r\n", resets)},
-		"with a body":     {false, sends("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab", closes)},
-		"TLS":             {true, sends(request, closes)},
-		"HTTP/2":          {false, through(client2(t), "http://")}, "HTTP/3": {true, through(client3(t), "https://")},
+		"closes": {false, sends(t, request, closes)}, "resets": {false, sends(t, request, resets)},
+		"HTTP/1.0 resets": {false, sends(t, "GET / HTTP/1.0\r\n\r\n", resets)},
+		"with a body":     {false, sends(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab", closes)},
+		"TLS":             {true, sends(t, request, closes)},
+		"HTTP/2":          {false, gives(t, client2(t), "http://")}, "HTTP/3": {true, gives(t, client3(t), "https://")},
 	} {
 		table, begin, release := crowded(t)
 		log := new(lines)
