@@ -156,9 +156,11 @@ func TestLimitsOfBothProtocols(t *testing.T) {
 	up.Config.Protocols = both
 	up.Start()
 	t.Cleanup(up.Close)
+	end := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(end)
 	table := balanced(func(by *l7.Balance) { by.Limits = l7.Limits{Requests: 4, Connections: 2} }, addressOf(up))
 	calls, others := grpcRoute(), toBackend()(nil)
-	p := start(t, Config{}, table, func(r *l7.Request) *l7.Route {
+	p := start(t, Config{DrainTimeout: time.Second}, table, func(r *l7.Request) *l7.Route {
 		if r.Host == "grpc" {
 			return calls
 		}
@@ -182,7 +184,7 @@ func TestLimitsOfBothProtocols(t *testing.T) {
 			t.Errorf("%s: %q beyond the limit", host, got)
 		}
 	}
-	close(release)
+	end()
 	all.Wait()
 	until(t, func() bool { return backendOf(p).shared.counts.Load() == 0 })
 }

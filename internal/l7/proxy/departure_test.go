@@ -17,6 +17,7 @@ import (
 // closed; another five may wait.
 func crowded(t *testing.T) (table l7.Table, begin func(*Proxy), release chan bool) {
 	up, come, release := detained(t)
+	t.Cleanup(func() { close(release) })
 	table = balanced(func(by *l7.Balance) { by.Limits = l7.Limits{Requests: 1, Pending: 5} }, up)
 	return table, func(p *Proxy) {
 		go askOnce(p)
@@ -89,7 +90,7 @@ func TestWaitingClientLeaves(t *testing.T) {
 	} {
 		table, begin, release := crowded(t)
 		log := new(lines)
-		config := Config{ConnectTimeout: time.Hour, AccessLog: &AccessLog{Output: log}, HTTP3: true}
+		config := Config{ConnectTimeout: time.Hour, DrainTimeout: time.Second, AccessLog: &AccessLog{Output: log}, HTTP3: true}
 		var p *Proxy
 		if c.tls {
 			up, _ := table.Backends.Get(backendID)
@@ -122,7 +123,7 @@ func TestWaitingClientLeaves(t *testing.T) {
 func TestWaitingHalfClosed(t *testing.T) {
 	for version, asked := range map[string]string{"1.0": "", "1.1": "HTTP/1.1 100 Continue\r\n\r\n"} {
 		table, begin, release := crowded(t)
-		p := start(t, Config{ConnectTimeout: time.Hour}, table, toBackend())
+		p := start(t, Config{ConnectTimeout: time.Hour, DrainTimeout: time.Second}, table, toBackend())
 		begin(p)
 		conn := dialWeb(t, p)
 		io.WriteString(conn, "GET / HTTP/"+version+"\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -146,7 +147,7 @@ func TestWaitingStreamLeaves(t *testing.T) {
 	for _, protocol := range []l7.Protocol{l7.TCP, l7.HTTPS} {
 		table := streamTable(protocol, anyStream(streamTo("")))
 		table.Backends = balanced(func(by *l7.Balance) { by.Limits = l7.Limits{Connections: 1, Pending: 5} }, serveRaw(t, echo)).Backends
-		p := start(t, Config{ConnectTimeout: time.Hour}, table, toBackend())
+		p := start(t, Config{ConnectTimeout: time.Hour, DrainTimeout: time.Second}, table, toBackend())
 		hello := func() *net.TCPConn {
 			conn := dialWeb(t, p)
 			if protocol == l7.TCP {
