@@ -166,10 +166,18 @@ func TestLimitsOfBothProtocols(t *testing.T) {
 		}
 		return others
 	})
+	arrives := func() {
+		t.Helper()
+		select {
+		case <-come:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the request does not arrive")
+		}
+	}
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() { talk(t, p, "GET /wait HTTP/1.1\r\nHost: grpc\r\n\r\n") })
-		<-come
+		arrives()
 	}
 	if n, alone := backendOf(p).shared.underWay(); n != 3 || alone != 0 {
 		t.Errorf("%d are under way, %d alone", n, alone)
@@ -178,7 +186,7 @@ func TestLimitsOfBothProtocols(t *testing.T) {
 		t.Errorf("a request with a connection to itself, beside three calls: %q", got)
 	}
 	all.Go(func() { talk(t, p, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n") })
-	<-come
+	arrives()
 	for _, host := range []string{"grpc", "x"} {
 		if got := talk(t, p, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 503") {
 			t.Errorf("%s: %q beyond the limit", host, got)
