@@ -2,14 +2,21 @@ package proxy
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fairlead-net/fairlead/internal/l7"
 )
 
-// errFull is that a backend has as much under way as it may.
-var errFull = errors.New("the backend has as much under way as it may")
+var (
+	// errFull is that a backend has as much under way as it may.
+	errFull = errors.New("the backend has as much under way as it may")
+	// errGone is that the client has gone while its request waited for others to end.
+	errGone = errors.New("the client has gone")
+)
 
 // bound is what a request was refused for.
 type bound uint8
@@ -21,6 +28,8 @@ const (
 	boundConnections              // there are as many connections as may be
 	boundRetries                  // as many are sent once more
 	bounds
+	// boundGone is for a request that nobody waits for any more, which is no refusal.
+	boundGone = bounds
 )
 
 // String returns the value of a label.
@@ -30,16 +39,43 @@ func (b bound) String() string {
 
 // breaker counts what is under way with a backend where that is bounded, and has requests
 // wait for others to end. Without limits nobody comes here.
+//
+// All Routes of a backend have one breaker, whatever protocol they speak with it: the limits say
+// what its endpoints can take, and to them a request is a request (as Envoy's thresholds
+// are of a cluster). Only those of HTTP/1.1 need a connection each, so only they are held up
+// where connections are bounded.
 type breaker struct {
-	// requests and connections are those that there are, limit how many of the former may
-	// be.
-	requests, connections, limit atomic.Int64
+	// counts has how many requests are under way, and how many of them are alone on their
+	// connections, in its upper and lower half: they change at once.
+	counts atomic.Uint64
+	// most and mostAlone are how many there may be.
+	most, mostAlone atomic.Int64
+	// connections are those that there are.
+	connections atomic.Int64
 	// retrying are requests that are sent once more.
 	retrying atomic.Int64
-	// waiting is how many are in line, which have a slot once there is something to be read.
+	// waiting is how many are in line.
 	waiting atomic.Int64
 	queue   sync.Mutex
-	line    []chan struct{}
+	line    []turn
+}
+
+// turn is a place in line: come has something to be read once there is room.
+type turn struct {
+	come  chan struct{}
+	alone bool
+}
+
+// oneRequest is a request in a breaker's counts.
+const oneRequest = 1 << 32
+
+// unit is what a request is there.
+func unit(alone bool) uint64 { return oneRequest + uint64(bit(alone)) }
+
+// underWay returns how many requests are, and how many of them alone.
+func (b *breaker) underWay() (all, alone int64) {
+	n := b.counts.Load()
+	return int64(n / oneRequest), int64(n % oneRequest)
 }
 
 // take takes one of so many, and reports whether there was one.
@@ -55,21 +91,41 @@ func take(n *atomic.Int64, most int64) bool {
 	}
 }
 
-// enter waits until a request may be under way, as one of at most so many, and reports
-// whether it may; if not, why is what for. Who may has to leave.
-func (b *breaker) enter(most int64, pending int, patience time.Duration, gone <-chan struct{}) (may bool, why bound) {
-	if b.limit.Load() != most {
-		b.limit.Store(most)
+// take lets one more request be under way, if it may, and reports that.
+func (b *breaker) take(alone bool) bool {
+	for {
+		now := b.counts.Load()
+		if int64(now/oneRequest) >= b.most.Load() || alone && int64(now%oneRequest) >= b.mostAlone.Load() {
+			return false
+		}
+		if b.counts.CompareAndSwap(now, now+unit(alone)) {
+			return true
+		}
 	}
-	if take(&b.requests, most) {
+}
+
+// leaver is who waits, and may go.
+type leaver interface {
+	// departure returns what is closed once the client has gone, which is looked for during a
+	// time, and what ends that. Until then nothing may be sent to it.
+	departure(within time.Duration) (gone <-chan struct{}, end func())
+}
+
+// enter waits for at most so long until a request may be under way, which is alone on its
+// connection or not, and reports whether it may; if not, why is what for. Who may has to
+// leave.
+func (b *breaker) enter(limits *l7.Limits, alone bool, patience time.Duration, stop <-chan struct{}, who leaver) (may bool, why bound) {
+	setLimit(&b.most, limits.Requests)
+	setLimit(&b.mostAlone, limits.Connections)
+	if b.take(alone) {
 		return true, 0
 	}
-	if pending == 0 {
+	if limits.Pending == 0 {
 		return false, boundRequests
 	}
-	mine := make(chan struct{}, 1)
+	mine := turn{make(chan struct{}, 1), alone}
 	b.queue.Lock()
-	full := len(b.line) >= pending
+	full := len(b.line) >= limits.Pending
 	if !full {
 		b.line = append(b.line, mine)
 		b.waiting.Store(int64(len(b.line)))
@@ -79,71 +135,116 @@ func (b *breaker) enter(most int64, pending int, patience time.Duration, gone <-
 		return false, boundPending
 	}
 	b.serve() // who has left in between has seen nobody
-	timeout := time.NewTimer(patience)
-	defer timeout.Stop()
-	select {
-	case <-mine:
-		return true, 0
-	case <-timeout.C:
-	case <-gone:
+	bug := true
+	defer func() {
+		if bug && !b.withdraw(mine) {
+			b.leave(alone)
+		}
+	}()
+	why = mine.wait(patience, stop, who)
+	if bug = false; b.withdraw(mine) {
+		return false, why
 	}
+	return true, 0 // be it at the last moment
+}
+
+// withdraw takes somebody out of the line, and reports whether he was there: else his turn
+// has come.
+func (b *breaker) withdraw(one turn) bool {
 	b.queue.Lock()
 	defer b.queue.Unlock()
-	at := slices.Index(b.line, mine)
-	if at < 0 { // at the last moment
-		return true, 0
+	at := slices.Index(b.line, one)
+	if at < 0 {
+		return false
 	}
 	b.line = slices.Delete(b.line, at, at+1)
 	b.waiting.Store(int64(len(b.line)))
-	return false, boundWait
+	return true
+}
+
+// setLimit sets how many there may be; 0 is any number.
+func setLimit(limit *atomic.Int64, most int) {
+	want := int64(most)
+	if want == 0 {
+		want = math.MaxInt64
+	}
+	if limit.Load() != want { // else nobody needs the cache line
+		limit.Store(want)
+	}
+}
+
+// wait waits until the turn has come, or returns why it is waited for no more.
+func (t *turn) wait(patience time.Duration, stop <-chan struct{}, who leaver) bound {
+	gone, end := who.departure(patience)
+	defer end()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case <-t.come:
+	case <-gone:
+		return boundGone
+	case <-timeout.C:
+	case <-stop:
+	}
+	return boundWait
 }
 
 // leave is for a request that has entered, and is over.
-func (b *breaker) leave() {
-	b.requests.Add(-1)
+func (b *breaker) leave(alone bool) {
+	b.counts.Add(-unit(alone))
 	if b.waiting.Load() > 0 {
 		b.serve()
 	}
 }
 
-// serve lets those who wait have what there is, in their order.
+// serve lets those who wait have what there is, in their order; where those who would be
+// alone have to go on waiting, others do not.
 func (b *breaker) serve() {
 	b.queue.Lock()
 	defer b.queue.Unlock()
-	for len(b.line) > 0 && take(&b.requests, b.limit.Load()) {
-		b.line[0] <- struct{}{}
-		b.line = slices.Delete(b.line, 0, 1)
-		b.waiting.Store(int64(len(b.line)))
+	crowded := false
+	for i := 0; i < len(b.line); {
+		switch t := b.line[i]; {
+		case t.alone && crowded:
+			i++
+		case b.take(t.alone):
+			t.come <- struct{}{}
+			b.line = slices.Delete(b.line, i, i+1)
+		case t.alone:
+			crowded = true
+		default:
+			i = len(b.line)
+		}
 	}
+	b.waiting.Store(int64(len(b.line)))
 }
 
 // enter lets a request be under way with a backend, which it then has to leave, or says
-// why it may not. What is bounded by connections is so by requests where each needs one.
+// why it may not.
 func (x *exchange) enter(b *backend) error {
 	x.on, x.entered = b, false
 	limits := &b.balance.Limits
-	most := limits.Requests
-	if n := limits.Connections; n > 0 && (most == 0 || n < most) && !overHTTP2(x.route) {
-		most = n
-	}
-	if most == 0 {
+	if x.alone = limits.Connections > 0 && !overHTTP2(x.route); limits.Requests == 0 && !x.alone {
 		return nil
 	}
 	patience := orDefault(x.route.Upstream.Connect, x.proxy.settings().ConnectTimeout)
-	may, why := b.shared.enter(int64(most), limits.Pending, patience, x.proxy.ctx.Done())
-	if !may {
-		b.meter.refused[why].Add(1)
-		return errFull
+	may, why := b.shared.enter(limits, x.alone, patience, x.proxy.ctx.Done(), x)
+	switch {
+	case may:
+		x.entered = true
+		return nil
+	case why == boundGone:
+		return errGone
 	}
-	x.entered = true
-	return nil
+	b.meter.refused[why].Add(1)
+	return errFull
 }
 
 // exit is for a request that is over.
 func (x *exchange) exit() {
 	if x.entered {
 		x.entered = false
-		x.on.shared.leave()
+		x.on.shared.leave(x.alone)
 	}
 	if x.spends {
 		x.spends = false
@@ -152,27 +253,29 @@ func (x *exchange) exit() {
 }
 
 // enter does the same for a connection that is passed on as it is, which is bounded as a
-// request is.
-func (p *passage) enter() bool {
+// request of HTTP/1.1 is.
+func (p *passage) enter() error {
 	limits := &p.from.balance.Limits
-	most := limits.Requests
-	if n := limits.Connections; n > 0 && (most == 0 || n < most) {
-		most = n
+	if p.alone = limits.Connections > 0; limits.Requests == 0 && !p.alone {
+		return nil
 	}
-	if most == 0 {
-		return true
+	patience := orDefault(p.stream.Connect, p.proxy.settings().ConnectTimeout)
+	may, why := p.from.shared.enter(limits, p.alone, patience, p.proxy.ctx.Done(), p)
+	switch {
+	case may:
+		p.entered = true
+		return nil
+	case why == boundGone:
+		return errGone
 	}
-	may, why := p.from.shared.enter(int64(most), limits.Pending, orDefault(p.stream.Connect, p.proxy.settings().ConnectTimeout), p.proxy.ctx.Done())
-	if p.entered = may; !may {
-		p.from.meter.refused[why].Add(1)
-	}
-	return may
+	p.from.meter.refused[why].Add(1)
+	return errFull
 }
 
 // exit is for one that is over.
 func (p *passage) exit() {
 	if p.entered {
-		p.from.shared.leave()
+		p.from.shared.leave(p.alone)
 	}
 }
 

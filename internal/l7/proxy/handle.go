@@ -49,9 +49,10 @@ type exchange struct {
 	backend l7.BackendID
 	stuck   bool
 	// on is the backend that is asked, entered set while the request is one of those that
-	// its limits count, spends while it is one of those that are sent once more.
-	on              *backend
-	entered, spends bool
+	// its limits count, alone if these are connections too; spends while it is one of those
+	// that are sent once more.
+	on                     *backend
+	entered, alone, spends bool
 	// counted is what counts the request of a client, with its address; nil: nothing.
 	counted   *limiter
 	countedAs netip.Addr
@@ -343,8 +344,9 @@ func (x *exchange) over(up *upstream) error {
 func (x *exchange) failed(err error) {
 	status, reason := 502, "the connection to the backend broke"
 	switch {
-	case !x.inbound.wanted():
+	case !x.inbound.wanted(), errors.Is(err, errGone):
 		x.status, x.record.reason = statusGone, "the client has given up"
+		x.closes = true
 		return
 	case x.replied:
 		// Half an answer cannot be taken back, only be broken off.

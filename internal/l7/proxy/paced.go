@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,7 +74,7 @@ func (p *paced) wait() presence {
 		return clientWaits
 	}
 	if x := p.exchange; x.inbound == nil {
-		return x.socket.attend(due, p.doubted)
+		return x.socket.attend(due, p.doubted, nil)
 	}
 	if !p.exchange.inbound.attend(time.Duration(due-now), p.exchange.proxy.ctx.Done()) {
 		return clientGone
@@ -85,19 +85,8 @@ func (p *paced) wait() presence {
 // attend waits for so long, and returns false as soon as the client does not want the
 // answer any more, or stop is closed.
 func (d *interest) attend(wait time.Duration, stop <-chan struct{}) bool {
-	left := make(chan struct{})
-	d.guard.Lock()
-	gone := d.gone.Load()
-	d.left = sync.OnceFunc(func() { close(left) })
-	d.guard.Unlock()
-	defer func() {
-		d.guard.Lock()
-		defer d.guard.Unlock()
-		d.left = nil
-	}()
-	if gone {
-		return false
-	}
+	left, end := d.departure()
+	defer end()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -111,8 +100,9 @@ func (d *interest) attend(wait time.Duration, stop <-chan struct{}) bool {
 
 // attend waits until a time and returns before that once the connection has broken, or,
 // unless that is known, once the peer has closed its side. It reads nothing, and can be
-// called within serve. Nobody may write in the meantime.
-func (s *socket) attend(until int64, known bool) presence {
+// called within serve. Nobody may write in the meantime. Once ended is set, if it is not nil,
+// to let the time for writing be over ends the wait.
+func (s *socket) attend(until int64, known bool, ended *atomic.Bool) presence {
 	look := int16(unix.POLLRDHUP)
 	if known {
 		look = 0 // what is always looked for: POLLERR and POLLHUP
@@ -122,6 +112,9 @@ func (s *socket) attend(until int64, known bool) presence {
 	for found := int16(0); ; {
 		if s.TCPConn.SetWriteDeadline(s.clock.at(until)) != nil {
 			return clientGone
+		}
+		if ended != nil && ended.Load() {
+			return clientWaits
 		}
 		// The poller tells writers of everything that happens to a connection.
 		err := s.raw.Write(func(fd uintptr) bool {

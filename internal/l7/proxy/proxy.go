@@ -71,7 +71,7 @@ type Proxy struct {
 	inspecting chan struct{}
 	// today is time.Now.
 	today  func() time.Time
-	checks checks
+	checks *checks
 	// connections is the number of those of clients, guests is whose they are.
 	connections atomic.Int64
 	guests      guests
@@ -124,7 +124,7 @@ func New(config Config) (*Proxy, error) {
 		config: config, clock: newClock(config.tick()), shards: runtime.GOMAXPROCS(0),
 		listeners: map[string]*listener{}, udp: map[string]*datagrams{}, flows: newPortions[netip.Addr](config.MaxSessions), match: (*l7.Routes).Match, asks: (*l7.Routes).AsksCertificate, normalize: l7.Normalize, tally: newTallies(),
 		resolver: new(net.Resolver), own: &ownAddresses{list: net.InterfaceAddrs}, jobs: make(chan job), today: time.Now,
-		guests: guests{of: map[netip.Addr]*guest{}},
+		guests: guests{of: map[netip.Addr]*guest{}}, checks: newChecks(),
 	}
 	p.wanted = config
 	config.unbounded = config.TrustedProxies
@@ -194,12 +194,13 @@ func (p *Proxy) everyTick() func(now int64) {
 		for _, b := range p.state.Load().backends.All() {
 			p.shield(func() {
 				b.look(now)
-				p.check(b, now)
+				b.unchecked()
 			})
 			for _, e := range b.all {
 				p.shield(func() { e.prune(now - int64(p.settings().UpstreamIdleTimeout)) })
 			}
 		}
+		p.shield(func() { p.check(p.state.Load().backends.All(), now) })
 		p.shield(func() { p.lookAtTickets(time.Now()) })
 		p.shield(func() { p.tally.prune(now) })
 		p.shield(p.guests.prune)

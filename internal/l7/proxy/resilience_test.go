@@ -3,8 +3,8 @@ package proxy
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -105,7 +105,7 @@ func TestRequestLimit(t *testing.T) {
 			}
 		}
 		counters(t, p, "upstream_refused_total shop/web:http pending", 1)
-		for b := backendOf(p); b.shared.requests.Load() != 0; {
+		for b := backendOf(p); b.shared.counts.Load() != 0; {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -129,7 +129,7 @@ func TestRequestLimitGone(t *testing.T) {
 	}
 	release <- true
 	<-done
-	until(t, func() bool { return backendOf(p).shared.requests.Load() == 0 })
+	until(t, func() bool { return backendOf(p).shared.counts.Load() == 0 })
 	counters(t, p, "upstream_refused_total shop/web:http wait", 3)
 	release <- true
 	if body, _ := answers(t, p, "/"); body != "ok" {
@@ -225,8 +225,9 @@ func checked(t *testing.T, protocol l7.CheckProtocol, at netip.AddrPort) (b *bac
 	// The other one is not asked, but gets requests.
 	b.endpoints = slices.DeleteFunc(slices.Clone(b.endpoints), func(e *endpoint) bool { return e.address != at })
 	return b, b.endpoints[0], func() {
-		p.check(b, now)
-		p.check(b, now) // is not due
+		one := maps.All(map[l7.BackendID]*backend{backendID: b})
+		p.check(one, now)
+		p.check(one, now) // is not due
 		p.background.Wait()
 		now += 2 * second
 	}
@@ -303,29 +304,6 @@ func TestHealthCheckRecovers(t *testing.T) {
 	}
 }
 
-// TestHealthChecksBounded holds that one namespace cannot take all places for checks.
-func TestHealthChecksBounded(t *testing.T) {
-	var c checks
-	for i := range maxChecks + maxOfNamespace {
-		if c.begin("greedy") != (i < maxOfNamespace) {
-			t.Fatalf("check %d", i)
-		}
-	}
-	if !c.begin("modest") {
-		t.Error("another namespace has no place")
-	}
-	c.end("greedy")
-	if !c.begin("greedy") || c.begin("greedy") {
-		t.Error("a place that is free")
-	}
-	for i := range maxChecks {
-		c.begin(fmt.Sprint(i))
-	}
-	if c.all != maxChecks || c.begin("late") {
-		t.Errorf("%d checks", c.all)
-	}
-}
-
 // TestNoAllocationsBalanced holds that neither algorithms nor limits allocate.
 func TestNoAllocationsBalanced(t *testing.T) {
 	if raceEnabled {
@@ -388,7 +366,7 @@ func TestStreamEjects(t *testing.T) {
 	}
 	counters(t, p, "upstream_refused_total shop/web:http requests", 1)
 	first.Close()
-	for backendOf(p).shared.requests.Load() != 0 {
+	for backendOf(p).shared.counts.Load() != 0 {
 		time.Sleep(time.Millisecond)
 	}
 	if got := said(dialWeb(t, p)); got != "hi" {

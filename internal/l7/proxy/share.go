@@ -15,6 +15,8 @@ import (
 // one of n+1 parts, and one part is left for who comes next.
 type portions[K comparable] struct {
 	places int
+	// always is set if each may have one in any case.
+	always bool
 
 	mu    sync.Mutex
 	taken int
@@ -37,7 +39,7 @@ func newPortions[K comparable](places int) *portions[K] {
 func (p *portions[K]) take(who K) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.of[who] >= p.places-p.taken {
+	if p.of[who] >= p.places-p.taken && !(p.always && p.of[who] == 0) {
 		return false
 	}
 	p.of[who]++

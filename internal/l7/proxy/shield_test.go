@@ -3,8 +3,11 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
+	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/l7/http2"
 )
@@ -176,4 +180,36 @@ func TestLogbookPanics(t *testing.T) {
 	until(t, func() bool { return p.tally.panics.Load() == 1 && p.lines.failed.Load() == 1 })
 	ask(t, p, "GET", "/two")
 	until(t, func() bool { return strings.Contains(got.String(), "/two") })
+}
+
+// TestPassagePanics holds that a bug with a connection that is passed on leaves none to an
+// endpoint, nor anything counted.
+func TestPassagePanics(t *testing.T) {
+	ended := make(chan bool, 1)
+	up := serveRaw(t, func(conn net.Conn) {
+		io.Copy(io.Discard, conn)
+		ended <- true
+	})
+	limited := balanced(func(by *l7.Balance) { by.Limits.Connections = 1 }, up)
+	table := streamTable(l7.TCP, anyStream(streamTo("")))
+	table.Backends = limited.Backends
+	p := start(t, Config{}, table, nil)
+	client := netip.MustParseAddrPort("127.0.0.1:1")
+	one := &passage{
+		conn:  &conn{listener: p.listeners["web"], proxy: p, said: &[2]netip.AddrPort{client, client}}, // and no socket, which is met once the endpoint is connected
+		state: p.state.Load(), stream: table.Listeners["web"].Stream(""), begin: p.clock.now(),
+	}
+	p.shield(one.run)
+	if p.tally.panics.Load() != 1 || one.up == nil {
+		t.Fatal("there was no bug with a connection to the endpoint")
+	}
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection to the endpoint stays open")
+	}
+	b := backendOf(p)
+	if n, m, active := b.shared.counts.Load(), one.meter.open.Load(), b.all[0].active.Load(); n != 0 || m != 0 || active != 0 {
+		t.Errorf("counted are %x by the limits, %d by the metrics, %d with the endpoint", n, m, active)
+	}
 }

@@ -101,10 +101,11 @@ type passage struct {
 	tries []accesslog.Try
 	from  *backend
 	with  *endpoint // which has the connection, once there is one
-	// entered is set while it is one of those that the limits of from count.
-	entered bool
-	up      *socket
-	idle    time.Duration
+	// entered is set while it is one of those that the limits of from count, alone if these
+	// are connections too.
+	entered, alone bool
+	up             *socket
+	idle           time.Duration
 	// forth and back are how many bytes have been passed on.
 	forth, back atomic.Int64
 }
@@ -113,6 +114,7 @@ type passage struct {
 const (
 	passedOn      = 200
 	passedNobody  = 403
+	passedGone    = statusGone // which is nginx's for HTTP
 	passedUnable  = 502
 	passedNowhere = 503
 )
@@ -126,6 +128,9 @@ func (p *passage) run() {
 		p.exit()
 		if p.with != nil {
 			p.with.active.Add(-1)
+		}
+		if p.up != nil {
+			_ = p.up.Close() // if it is not yet, there was a bug
 		}
 	}()
 	status, reason := p.connect()
@@ -153,7 +158,10 @@ func (p *passage) connect() (status int, reason string) {
 	if p.from == nil {
 		return passedNowhere, "the backend does not exist"
 	}
-	if !p.enter() {
+	switch err := p.enter(); {
+	case errors.Is(err, errGone):
+		return passedGone, "the client has given up"
+	case err != nil:
 		return passedNowhere, "the backend has as many connections as its Service allows"
 	}
 	err := errAbsent
@@ -260,7 +268,6 @@ func (p *passage) carry() (reason string) {
 // half passes on one direction, and says its end. If it breaks, the other one does too:
 // each side has to see that what it got is not all.
 func (p *passage) half(to, from *socket, moved *atomic.Int64, counted *atomic.Uint64) error {
-	p.moved(moved, counted, 0)
 	f := flow{passage: p, to: to, from: from, moved: moved, counted: counted}
 	err := guard(f.run)
 	if err != nil {
@@ -303,6 +310,7 @@ type flow struct {
 
 // run passes on until the end has come.
 func (f *flow) run() error {
+	f.passage.moved(f.moved, f.counted, 0)
 	serve := f.serve
 	for {
 		f.much = false
