@@ -227,3 +227,36 @@ func TestRulesDelayed(t *testing.T) {
 		}
 	}
 }
+
+// TestRulesIncremental changes Ingresses at random and expects the places to be those that
+// a Table compiled at once has.
+func TestRulesIncremental(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	config, _ := byHand()
+	var all []*networkingv1.Ingress
+	for n := range 20 * waf.MaxOwn {
+		all = append(all, guardedIngress(fmt.Sprintf("ns-%d", rng.IntN(10)), fmt.Sprintf("i%d", n), rng.IntN(100), "SecMarker "+fmt.Sprint(n)))
+	}
+	table, most := Table{}, 0
+	for step := range 60 {
+		for range 1 + rng.IntN(5) {
+			n := rng.IntN(len(all))
+			i, text := all[n], []string{"", "SecMarker x", fmt.Sprintf("SecMarker s%d", step)}[rng.IntN(3)]
+			all[n] = guardedIngress(i.Namespace, i.Name, rng.IntN(100), text)
+		}
+		some := all[:len(all)-rng.IntN(5)]
+		var reasons []desired.Reason
+		table, reasons = guarded(some, table, config)
+		fresh, freshReasons := guarded(some, Table{}, config)
+		if diff := gocmp.Diff(freshReasons, reasons); diff != "" {
+			t.Fatalf("step %d, -fresh +incremental:\n%s", step, diff)
+		}
+		if table.index.ruled.Len() != fresh.index.ruled.Len() || len(table.index.pending) != len(fresh.index.pending) {
+			t.Fatalf("step %d: something is left over", step)
+		}
+		most = max(most, len(reasons))
+	}
+	if most == 0 {
+		t.Error("there were places for all")
+	}
+}
