@@ -44,21 +44,18 @@ func (i *ingress) setRules(c *Config, r ruling) {
 		i.reasons = append(i.reasons, i.reason("ModSecurityDisabled", "annotation %senable-modsecurity asks for rules of ModSecurity, which gateway.modSecurity does not turn on; the Ingress gets 503, as it would let in more than it says", nginx.Prefix))
 		return
 	}
-	closed := func(code, why string) {
-		i.options.Closed = true
-		i.reasons = append(i.reasons, i.reason(code, "annotation %smodsecurity-snippet: %s", nginx.Prefix, why))
-	}
 	rules, err := c.compiler().Read(i.source.Name.Namespace, waf.Wanted{Recommended: made.Recommended, Core: made.Core, Shared: made.Shared, Own: made.Own})
 	if err != nil {
 		r = ruling{wrong: err.Error()}
 	}
 	i.checks, i.ruling = rules, r
+	i.options.Closed = i.options.Closed || r.denied != "" || r.wrong != ""
 	switch {
 	case r.denied != "":
-		closed("RulesTooMany", r.denied+"; the Ingress gets 503 until there is a place for its text, as its requests would not be checked")
+		i.reasons = append(i.reasons, i.reason("RulesTooMany", "annotation %smodsecurity-snippet: %s; the Ingress gets 503 until there is a place for its text, as its requests would not be checked", nginx.Prefix, r.denied))
 		return
 	case r.wrong != "":
-		closed("RulesInvalid", r.wrong+"; the Ingress gets 503 until it is corrected, as its requests would not be checked")
+		i.reasons = append(i.reasons, i.reason("RulesInvalid", "annotation %smodsecurity-snippet: %s; the Ingress gets 503 until it is corrected, as its requests would not be checked", nginx.Prefix, r.wrong))
 		return
 	case r.trouble != "":
 		what := "the Ingress gets 503 until then"
