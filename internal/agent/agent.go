@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/dns/server"
 	"github.com/fairlead-net/fairlead/internal/kube"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/lb/health"
 	"github.com/fairlead-net/fairlead/internal/lb/nft"
@@ -269,6 +270,7 @@ func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
 	var state *desired.State
 	var view kube.View
 	var objects desired.Objects
+	ruled := waf.Shared().Changed()
 	for {
 		select {
 		case <-ctx.Done():
@@ -280,6 +282,10 @@ func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
 		case <-a.network.Changed():
 		case <-a.renewed:
 			a.offerNames(cmp.Or(state, &desired.State{}))
+			continue
+		case <-ruled:
+			ruled = waf.Shared().Changed() // before they are looked at, so that none is missed
+			a.offerRuled(state)
 			continue
 		}
 		view.Node.Network = a.network.Current()
@@ -299,6 +305,16 @@ func (a *Agent) build(ctx context.Context, views <-chan kube.View) error {
 		a.synced.Store(state.Synced)
 		for _, p := range a.pipelines {
 			p.offer(state)
+		}
+	}
+}
+
+// offerRuled offers a State once more to those for whom it is another one as more texts of
+// rules are compiled.
+func (a *Agent) offerRuled(s *desired.State) {
+	for _, p := range a.pipelines {
+		if p.ruled && s != nil {
+			p.offer(s)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/kube"
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/proxy"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 	"github.com/fairlead-net/fairlead/internal/pmap"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
@@ -29,7 +30,7 @@ type dataSource interface {
 type dataMap = pmap.Map[kube.DataName, *kube.Data]
 
 // firstData is how long the first Table waits for the Secrets and ConfigMaps that it
-// names; with what is there then the gateway serves.
+// names, and for its rules to be compiled; with what is there then the gateway serves.
 const firstData = 10 * time.Second
 
 // newGateway wires the proxy that serves Ingresses. The proxy itself outlives this
@@ -46,7 +47,7 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 		stapling: a.options.Kept.staples(a.options.Config.Gateway.OCSPStapling, a.log), later: later,
 		said: &said{log: a.log, all: a.options.Dir != ""},
 	}
-	config := L7Config(a.options.Config)
+	config := rulesLater(L7Config(a.options.Config))
 	config.Taken = a.options.taken()
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
 		t, reasons := l7.Compile(s, last, config)
@@ -62,6 +63,7 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 	}
 	a.warnOfObjects(plane)
 	line := newPipeline("gateway", plane, compile, func(t l7.Table) uint64 { return t.Revision }, a.log)
+	line.ruled = true
 	a.services = append(a.services, plane.followData, plane.stapling.run)
 	a.registry.MustRegister(p.Collector(), plane.credentials)
 	return line, nil
@@ -121,13 +123,18 @@ func (p *gatewayPlane) Apply(ctx context.Context, want l7.Table) error {
 func (p *gatewayPlane) firstData(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstData)
 	defer cancel()
+	p.complete(ctx)
+	p.takeData(p.wants)
+}
+
+// complete waits until all that is wanted is there, and all rules are compiled.
+func (p *gatewayPlane) complete(ctx context.Context) {
 	for {
 		_, complete := p.data.Get()
-		if complete || !sleep(ctx, 10*time.Millisecond) {
-			break
+		if complete && waf.Shared().Idle() || !sleep(ctx, 10*time.Millisecond) {
+			return
 		}
 	}
-	p.takeData(p.wants)
 }
 
 // takeData gives the proxy what the objects hold that a Table names, and what it
@@ -189,7 +196,15 @@ func (p *gatewayPlane) Describe() []string {
 		}
 	}
 	slices.Sort(missing)
-	return slices.Concat(p.later, p.said.lines(), lines, p.orders.notes(), missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems(), p.tickets.problems())
+	return slices.Concat(p.later, p.said.lines(), rulesNotes(), lines, p.orders.notes(), missing, p.credentials.problems(), p.contents.problems(), p.challenges.problems(), p.tickets.problems())
+}
+
+// rulesNotes says that texts of rules are being compiled, if so.
+func rulesNotes() []string {
+	if waf.Shared().Idle() {
+		return nil
+	}
+	return []string{"rules of ModSecurity are being compiled; until that is done those of before are in force, or their Ingresses get 503"}
 }
 
 // namesIn returns the Secrets and ConfigMaps that a Table names.

@@ -25,7 +25,7 @@ type ingressesServed struct {
 // once more, for what else goes by it.
 func (a *Agent) newIngressStatus(client *kube.Client, offer func(*desired.State, *l7.Table)) pipeline {
 	plane := &ingressStatusPlane{client: client, leadership: newLeadership(), written: map[desired.Name]bool{}}
-	config, gateway := L7Config(a.options.Config), parseName(a.options.Config.Gateway.Service)
+	config, gateway := rulesLater(L7Config(a.options.Config)), parseName(a.options.Config.Gateway.Service)
 	compile := func(s *desired.State, last ingressesServed) (ingressesServed, []desired.Reason) {
 		now := ingressesServed{state: s}
 		var reasons []desired.Reason

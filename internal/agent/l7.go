@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7"
 	"github.com/fairlead-net/fairlead/internal/l7/accesslog"
 	"github.com/fairlead-net/fairlead/internal/l7/proxy"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
 // L7Config returns what the configuration says about Ingresses.
@@ -35,6 +36,13 @@ func L7Config(c config.Config) l7.Config {
 		made.DefaultBackend = l7.BackendID{Service: parseName(service), Port: port}
 	}
 	return made
+}
+
+// rulesLater has texts of rules compiled in the background, by a process that is told when
+// that is done.
+func rulesLater(c l7.Config) l7.Config {
+	c.Rules = waf.Shared()
+	return c
 }
 
 // chartHTTP is the port at which the chart's gateways have what ownHTTP says. A gateway

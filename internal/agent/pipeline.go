@@ -13,6 +13,8 @@ import (
 type pipeline struct {
 	// offer compiles a State and hands the result to the plane.
 	offer func(*desired.State)
+	// ruled: the result also depends on which texts of rules are compiled (waf.Shared).
+	ruled bool
 	// run drives the plane until ctx ends.
 	run    func(ctx context.Context) error
 	health func() reconcile.Health

@@ -100,12 +100,13 @@ func (a *Agent) newStatus(client *kube.Client) pipeline {
 		r.announced, announced = announce.Compile(s, last.announced, AnnounceOptions(a.options.Config))
 		var routed []desired.Reason
 		if a.options.Config.Gateway.Service != "" {
-			r.routes, routed = l7.Compile(s, last.routes, L7Config(a.options.Config))
+			r.routes, routed = l7.Compile(s, last.routes, rulesLater(L7Config(a.options.Config)))
 		}
 		r.compiled = slices.Concat(r.compiled, given, announced, routed)
 		return r, r.compiled
 	}
 	p := newPipeline("status", plane, compile, func(r reports) uint64 { return r.revision }, a.log)
+	p.ruled = true
 	p.health = plane.standby(p.health)
 	a.leaderships = append(a.leaderships, plane.leadership)
 	return p

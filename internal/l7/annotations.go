@@ -26,7 +26,7 @@ func isBelow(path string, list []string) bool {
 
 // readOptions reads ingress-nginx's annotations, which Ingresses of every class that
 // is served may have.
-func (i *ingress) readOptions(c *Config) {
+func (i *ingress) readOptions(c *Config, r ruling) {
 	i.settings = &nginx.Settings{}
 	if c.Nginx != nil && i.standing == oursNginx {
 		i.settings = c.Nginx
@@ -40,7 +40,7 @@ func (i *ingress) readOptions(c *Config) {
 		i.options.MaxBody = nginxMaxBody
 	}
 	i.readFilters()
-	i.compileRules(c.ModSecurity)
+	i.setRules(c, r)
 	i.readPassthrough(c)
 }
 

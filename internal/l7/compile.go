@@ -19,6 +19,7 @@ func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
 	if c.Nginx == nil {
 		c.Nginx = said.settings
 	}
+	before := last.index.ingresses
 	if last.config != c {
 		last = Table{}
 	}
@@ -27,9 +28,10 @@ func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
 		known = &desired.State{}
 	}
 	b := newBuilder(s, last, c)
-	b.settings, b.listed = said, last.index.listed
+	b.settings, b.listed, b.ruled.before = said, last.index.listed, before
 	b.say(origin{part: fromSettings}, said.reasons)
 	b.readIngresses(known)
+	b.rule()
 	b.hosts.each(b.host)
 	b.secrets.each(b.secret)
 	b.defaults(last.state == nil)
@@ -79,6 +81,7 @@ type builder struct {
 
 	settings *settings
 	listed   *listed
+	ruled    ruled
 }
 
 func newBuilder(s *desired.State, last Table, c Config) *builder {
@@ -89,6 +92,7 @@ func newBuilder(s *desired.State, last Table, c Config) *builder {
 		users: last.index.users.Edit(), ports: last.index.ports.Edit(),
 		reasons: last.index.reasons.Edit(), backends: last.Backends.Edit(),
 		references: last.References.Edit(),
+		ruled:      ruled{all: last.index.ruled.Edit(), pending: last.index.pending},
 	}
 	routes, certificates := Routes{}, pmap.Map[string, CertificateID]{}
 	var streams *Streams
@@ -140,9 +144,17 @@ func (b *builder) ingress(name desired.Name, source *desired.Ingress) {
 	var now *ingress
 	if source != nil {
 		if is, _ := b.classes.serve(source); is != foreign {
-			now = readIngress(source, is, &b.config)
+			served, _ := b.ruled.before.Get(name)
+			now = readIngress(source, is, &b.config, ruling{former: served.inForce()})
 		}
 	}
+	b.replace(name, old, now)
+}
+
+// replace puts an Ingress, as it is made now, in the place of what it was; nil: it is
+// not served.
+func (b *builder) replace(name desired.Name, old, now *ingress) {
+	b.ruled.note(name, old, now)
 	if old != nil {
 		for host := range old.rules {
 			b.hosts.remove(host, old)
@@ -225,7 +237,7 @@ func (b *builder) table(last Table) Table {
 		config: b.config, state: b.state,
 		index: index{
 			classes: b.classes, ingresses: b.ingresses.Map(), hosts: b.hosts.of.Map(), secrets: b.secrets.of.Map(),
-			users: b.users.Map(), ports: b.ports.Map(), reasons: b.reasons.Map(), settings: b.settings, listed: b.listed,
+			users: b.users.Map(), ports: b.ports.Map(), reasons: b.reasons.Map(), settings: b.settings, listed: b.listed, ruled: b.ruled.all.Map(), pending: b.ruled.pending,
 		},
 		Engine: b.settings.engine,
 	}

@@ -3,6 +3,7 @@ package l7
 import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
 // The controllers of IngressClasses whose Ingresses are served.
@@ -39,6 +40,10 @@ type Config struct {
 	// ModSecurity has the rules of ModSecurity checked that Ingresses ask for; without it,
 	// they are closed.
 	ModSecurity bool
+	// Rules compiles texts of rules in the background: Compile does not wait for it, and is
+	// to be called again when it says that something has changed. nil: waf.Shared() does so,
+	// and Compile waits.
+	Rules *waf.Compiler
 	// Nginx are the settings of ingress-nginx's ConfigMap, for Ingresses of its classes; nil
 	// for none.
 	Nginx *nginx.Settings

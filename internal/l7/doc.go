@@ -12,6 +12,11 @@
 // Endpoints are apart from routes: a Route names its Backends, and a change of
 // endpoints makes another Backend, never another Route.
 //
+// Texts of rules of ModSecurity are compiled beside that, by a waf.Compiler; what they
+// become gets into a Table that is there already, and the next Compile says what is wrong
+// with them. But for that the Table and the Reasons depend on the State and the Config
+// alone.
+//
 // The package opens no socket, reads no clock, and keeps nothing between calls. No
 // string of a user is ever a program: what it cannot read as data, it refuses at
 // the object.

@@ -23,6 +23,10 @@ type index struct {
 	// settings and listed are what ConfigMaps say of ingress-nginx's settings, and of ports.
 	settings *settings
 	listed   *listed
+	// ruled are the Ingresses that want rules of ModSecurity, pending those whose rules are
+	// not compiled yet.
+	ruled   pmap.Map[desired.Name, *ingress]
+	pending map[desired.Name]bool
 }
 
 // claims are the Ingresses that name a host, the oldest first.

@@ -6,10 +6,11 @@ import (
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/l7/filter"
 	"github.com/fairlead-net/fairlead/internal/l7/nginx"
+	"github.com/fairlead-net/fairlead/internal/l7/waf"
 )
 
-// ingress is what one Ingress asks for. It does not depend on others, and is made
-// once.
+// ingress is what one Ingress asks for. It does not depend on others, but for its ruling,
+// and is made once.
 type ingress struct {
 	source   *desired.Ingress
 	standing standing
@@ -33,23 +34,27 @@ type ingress struct {
 	// proxyProtocol is the version in which backends are told who the client is, where TLS
 	// is passed through; 0: they are not.
 	proxyProtocol uint8
-	reasons       []desired.Reason
+	// checks are the rules of ModSecurity that it wants; nil: none, or its text is wrong. ruling is
+	// what becomes of them.
+	checks  *waf.Rules
+	ruling  ruling
+	reasons []desired.Reason
 }
 
 // readIngress makes the rules of an Ingress.
-func readIngress(source *desired.Ingress, is standing, c *Config) *ingress {
-	i := readRules(source, is, c)
+func readIngress(source *desired.Ingress, is standing, c *Config, r ruling) *ingress {
+	i := readRules(source, is, c, r)
 	i.addAliases()
 	return i
 }
 
 // readRules makes those of the hosts that it names.
-func readRules(source *desired.Ingress, is standing, c *Config) *ingress {
+func readRules(source *desired.Ingress, is standing, c *Config, r ruling) *ingress {
 	i := &ingress{
 		source: source, standing: is, rules: map[string][]rule{}, secrets: map[string]CertificateID{}, secured: map[string]bool{},
 		backends: map[BackendID]bool{}, reasons: append([]desired.Reason(nil), source.Reasons()...),
 	}
-	i.readOptions(c)
+	i.readOptions(c, r)
 	i.readErrors(c.DefaultBackend)
 	if i.options.Canary == nil { // else all but the backends is the main one's matter
 		i.readTLS()

@@ -11,8 +11,23 @@ type ModSecurity struct {
 	Shared, Own string
 	// ID is what the logs call a request; empty: the request's own identity.
 	ID Template
-	// Rules are what all that is compiled to.
-	Rules *waf.Rules
+	// Rules are what all that is compiled to. Until that is done those of before count, if
+	// there were any: Former.
+	Rules, Former *waf.Rules
+}
+
+// InForce returns the Rules that requests are checked by; nil: none are ready, so no
+// request must pass.
+func (m *ModSecurity) InForce() *waf.Rules {
+	switch {
+	case m.Rules == nil || m.Rules.Err() != nil:
+		return nil
+	case m.Rules.Ready():
+		return m.Rules
+	case m.Former != nil && m.Former.Ready():
+		return m.Former
+	}
+	return nil
 }
 
 func (m *ModSecurity) say(s *said) {

@@ -222,7 +222,7 @@ func verdicts() map[string]Verdict {
 	for v, codes := range map[Verdict][]string{
 		Same:    {"ServiceNotFound", "PortNotFound", "ExternalNameInvalid", "PathTaken", "PathDuplicate", "CertificateTaken", "CanaryWithoutMain", "NothingToServe", "RuleWithoutPaths", "PathNotNormal"},
 		Differs: {"AliasTaken", "AppRootTaken", "CanaryTaken", "ResourceUnsupported", "DefaultBackendMissing", "TLSHostInvalid", "PortAmbiguous", "ParametersUnsupported", "ProxyProtocolWithoutEffect", "SettingWithoutEffect", "StreamNotPublished", "AnnotationInvalid"},
-		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused", "PassthroughDisabled", "ModSecurityDisabled", "RulesInvalid", "PassthroughImpossible", "ProxyProtocolInvalid", "StreamInvalid", "StreamPortTaken", "HostTaken"},
+		Refused: {"ReferenceForbidden", "ExpressionInvalid", "ExpressionsTooMany", "PathInvalid", "HostInvalid", "PathTypeUnknown", "PortInvalid", "BackendInvalid", "BackendMissing", "ExternalNameRefused", "PassthroughDisabled", "ModSecurityDisabled", "RulesInvalid", "RulesTooMany", "RulesDelayed", "PassthroughImpossible", "ProxyProtocolInvalid", "StreamInvalid", "StreamPortTaken", "HostTaken"},
 	} {
 		for _, code := range codes {
 			all[code] = v

@@ -40,15 +40,17 @@ func (x *exchange) inspected() bool {
 	if f == nil || f.ModSecurity == nil {
 		return true
 	}
-	if f.ModSecurity.Rules == nil {
-		x.answer(503, "the rules of the route are not known")
+	rules := f.ModSecurity.InForce()
+	if rules == nil {
+		x.add("Retry-After", "1", always)
+		x.answer(503, "the rules of the route are not ready")
 		return false
 	}
 	id := string(f.ModSecurity.ID.Append(nil, x.value))
 	if id = id[:min(len(id), 128)]; id == "" {
 		id = string(x.request.ID(x.id[:]))
 	}
-	x.check = f.ModSecurity.Rules.Begin(id)
+	x.check = rules.Begin(id)
 	if x.check.Off() {
 		return true
 	}

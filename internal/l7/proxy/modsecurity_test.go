@@ -202,3 +202,38 @@ func TestModSecurityPaced(t *testing.T) {
 		}
 	}
 }
+
+// TestModSecurityLater holds that rules which are not compiled yet let nothing through, and
+// say when to ask again, unless there are those of before; and that they count as soon as
+// they are compiled.
+func TestModSecurityLater(t *testing.T) {
+	var work func()
+	compiler := waf.NewCompiler()
+	compiler.Run = func(w func()) { work = w }
+	start := func(status int) *waf.Rules {
+		r, err := compiler.Read("shop", waf.Wanted{Own: fmt.Sprintf("SecRuleEngine On\nSecAction \"id:1,phase:1,deny,status:%d\"", status)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compiler.Start(r)
+		return r
+	}
+	former := start(418)
+	work()
+	up := serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("a request came through") })
+	for _, c := range []struct {
+		former        *waf.Rules
+		status, after int
+		retry         string
+	}{{nil, 503, 451, "1"}, {former, 418, 452, ""}} {
+		filters := &filter.Filters{ModSecurity: &filter.ModSecurity{Rules: start(c.after), Former: c.former}}
+		p := startFiltered(t, Config{}, up, l7.Route{Filters: filters}, nil)
+		if got := ask(t, p, "GET", "/"); got.StatusCode != c.status || got.Header.Get("Retry-After") != c.retry {
+			t.Errorf("not compiled: %d %v", got.StatusCode, got.Header)
+		}
+		work()
+		if got := ask(t, p, "GET", "/").StatusCode; got != c.after {
+			t.Errorf("compiled: %d, want %d", got, c.after)
+		}
+	}
+}

@@ -7,14 +7,14 @@ import (
 
 func BenchmarkCompileCore(b *testing.B) {
 	for b.Loop() {
-		if _, err := compile(Wanted{Recommended: true, Core: true}); err != nil {
+		if _, err := NewCompiler().Compile("", Wanted{Recommended: true, Core: true}); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkCheck(b *testing.B) {
-	r, err := compile(Wanted{Core: true, Own: "SecRuleEngine On\nSecRequestBodyAccess On"})
+	r, err := NewCompiler().Compile("", Wanted{Core: true, Own: "SecRuleEngine On\nSecRequestBodyAccess On"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,15 +18,17 @@ type Verdict struct {
 
 // Check is a request that is being checked. End it in any case.
 type Check struct {
-	tx    types.Transaction
-	rules *Rules
+	tx types.Transaction
+	// limit is how much of a body is read.
+	limit int
 	// reported is that it has been refused.
 	verdict *Verdict
 }
 
-// Begin begins to check a request, whose identity the logs have.
+// Begin begins to check a request, whose identity the logs have, by Rules that are ready.
 func (r *Rules) Begin(id string) *Check {
-	return &Check{tx: r.waf.NewTransactionWithID(id), rules: r}
+	b := r.built.Load()
+	return &Check{tx: b.waf.NewTransactionWithID(id), limit: b.request}
 }
 
 // Off reports whether rules say that nothing is checked.
@@ -50,7 +52,7 @@ func (c *Check) Request(h Head) *Verdict {
 
 // WantsBody reports whether the request's body is looked at, and how much of it at most.
 func (c *Check) WantsBody() (limit int, wants bool) {
-	return c.rules.request, c.tx.IsRequestBodyAccessible()
+	return c.limit, c.tx.IsRequestBodyAccessible()
 }
 
 // Body adds a part of the request's body.

@@ -8,6 +8,10 @@
 // names files, runs programs, reaches the network or changes the process is refused, as
 // is everything unknown. Coraza gets what has been read, line by line, not the text.
 //
+// A Compiler has texts compiled in the background, one at a time, the namespaces in turn;
+// what is changed at the same time does not wait for it. Who gets a place is decided by
+// the caller.
+//
 // The package opens no file and no socket, and writes no log: who has a Check says what
 // becomes of its Report.
 package waf

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3"
@@ -44,16 +45,57 @@ type Wanted struct {
 	Shared, Own string
 }
 
-// Rules are compiled. Any number of requests may be checked by them at a time.
+// Rules are what a namespace wants, which has been read. They are compiled later; then any
+// number of requests may be checked by them at a time. Get them from a Compiler.
 type Rules struct {
-	waf    coraza.WAF
-	wanted Wanted
+	namespace   string
+	wanted      Wanted
+	shared, own *Text
+	// built is nil as long as they are not compiled; trouble is why that did not come about
+	// so far.
+	built   atomic.Pointer[built]
+	trouble atomic.Pointer[error]
+	// stage and tries are the Compiler's.
+	stage stage
+	tries int
+}
+
+// built is what became of Rules: what Coraza made, or what is wrong with them.
+type built struct {
+	waf coraza.WAF
 	// request is how much of a body is read.
 	request int
+	err     error
 }
 
 // Core reports whether the core rule set is among them.
-func (r *Rules) Core() bool { return r.wanted.Core }
+func (r *Rules) Core() bool { return r.wanted.Core || r.shared.core || r.own.core }
+
+// Own reports whether they have a text of an Ingress's own.
+func (r *Rules) Own() bool { return r.wanted.Own != "" }
+
+// Ready reports whether requests can be checked.
+func (r *Rules) Ready() bool {
+	b := r.built.Load()
+	return b != nil && b.err == nil
+}
+
+// Err says what is wrong with the text, as far as it is compiled, and in which line.
+func (r *Rules) Err() error {
+	if b := r.built.Load(); b != nil {
+		return b.err
+	}
+	return nil
+}
+
+// Trouble says why they are not compiled yet, though it has been tried; nil: it has not,
+// or they are.
+func (r *Rules) Trouble() error {
+	if t := r.trouble.Load(); t != nil && r.built.Load() == nil {
+		return *t
+	}
+	return nil
+}
 
 // hardened has Coraza forget what no text may use, should the reader be mistaken: its
 // tables are the process'.
@@ -74,39 +116,44 @@ func (forbidden) Init(plugintypes.RuleMetadata, string) error                   
 func (forbidden) Evaluate(plugintypes.RuleMetadata, plugintypes.TransactionState) {}
 func (forbidden) Type() plugintypes.ActionType                                    { return plugintypes.ActionTypeNondisruptive }
 
-// compile reads the texts and has Coraza make rules of them.
-func compile(want Wanted) (*Rules, error) {
-	hardened()
-	shared, err := Read(want.Shared)
-	if err != nil {
+// read reads the texts.
+func read(namespace string, want Wanted) (*Rules, error) {
+	r := &Rules{namespace: namespace, wanted: want}
+	var err error
+	if r.shared, err = Read(want.Shared); err != nil {
 		return nil, fmt.Errorf("the ConfigMap's modsecurity-snippet: %w", err)
 	}
-	own, err := Read(want.Own)
-	if err != nil {
+	if r.own, err = Read(want.Own); err != nil {
 		return nil, err
 	}
+	return r, nil
+}
+
+// build has Coraza make rules of the texts.
+func build(r *Rules) *built {
+	hardened()
+	shared, own := r.shared, r.own
 	c := coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives("SecRuleEngine DetectionOnly")
-	if want.Recommended || shared.recommended || own.recommended {
+	if r.wanted.Recommended || shared.recommended || own.recommended {
 		c = c.WithDirectives(recommended)
 	}
 	for _, d := range append(append([]directive(nil), shared.first...), own.first...) {
 		c = c.WithDirectives(d.text)
 	}
-	if want.Core || shared.core || own.core {
-		want.Core = true
+	if r.Core() {
 		c = c.WithDirectives(core)
 	}
 	for _, d := range append(append([]directive(nil), shared.last...), own.last...) {
 		c = c.WithDirectives(d.text)
 	}
-	r := &Rules{wanted: want, request: sized2(MaxRequestBody, shared.request, own.request)}
+	b := &built{request: sized2(MaxRequestBody, shared.request, own.request)}
 	response := sized2(MaxResponseBody, shared.response, own.response)
 	// All in memory: nothing is written to files.
-	c = c.WithRequestBodyLimit(r.request).WithRequestBodyInMemoryLimit(r.request).WithResponseBodyLimit(response)
-	if r.waf, err = coraza.NewWAF(c); err != nil {
-		return nil, locate(own, err)
+	c = c.WithRequestBodyLimit(b.request).WithRequestBodyInMemoryLimit(b.request).WithResponseBodyLimit(response)
+	if b.waf, b.err = coraza.NewWAF(c); b.err != nil {
+		b.err = locate(own, b.err)
 	}
-	return r, nil
+	return b
 }
 
 // sized2 returns the last size that was said.

@@ -2,7 +2,6 @@ package waf
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -144,29 +143,6 @@ func TestHardened(t *testing.T) {
 		if err := locate(own, errForbidden); !strings.Contains(err.Error(), "line 7: ") {
 			t.Errorf("%s: %v", line, err)
 		}
-	}
-}
-
-// TestRoom holds that one namespace leaves room for others.
-func TestRoom(t *testing.T) {
-	c := NewCompiler()
-	var kept []*Rules
-	for i := range 2 * MaxOwn { // MaxOwn that serve, and as many that take their place
-		r, err := c.Compile("a", Wanted{Own: fmt.Sprintf("SecAction \"id:%d,phase:1,pass,nolog\"", i+1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		kept = append(kept, r)
-	}
-	if _, err := c.Compile("a", Wanted{Own: "SecMarker x"}); err == nil || !strings.Contains(err.Error(), "namespace a") {
-		t.Error(err)
-	}
-	if _, err := c.Compile("b", Wanted{Own: "SecMarker x"}); err != nil {
-		t.Error(err)
-	}
-	runtime.KeepAlive(kept)
-	if _, err := c.Compile("a", Wanted{Own: "SecMarker x"}); err != nil {
-		t.Errorf("what nobody has any more counts: %v", err)
 	}
 }
 
