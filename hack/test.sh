@@ -15,7 +15,7 @@ fi
 
 step "what the tests need"
 # The race detector needs the headers of libc.
-./hack/packages.sh gcc:gcc /usr/include/stdlib.h:libc6-dev ip:iproute2 nft:nftables iptables-nft:iptables vtysh:frr bird:bird2 chromium-headless-shell:chromium-headless-shell
+./hack/packages.sh gcc:gcc /usr/include/stdlib.h:libc6-dev ip:iproute2 nft:nftables iptables-nft:iptables vtysh:frr bird:bird2 chromium-headless-shell:chromium-headless-shell dig:bind9-dnsutils
 go version
 
 # The longest compile comes first: the lab's Kubernetes, with progress.

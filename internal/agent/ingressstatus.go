@@ -123,7 +123,7 @@ func (p *ingressStatusPlane) write(ctx context.Context, want ingressesServed, na
 	if slices.Equal(i.Status, at) {
 		return nil
 	}
-	_, err := p.client.SetIngressStatus(ctx, name, at)
+	err := p.client.SetIngressStatus(ctx, name, at)
 	if err == nil {
 		p.written[name] = len(at) > 0
 	}

@@ -28,7 +28,7 @@ func (s *ingressServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := path.Base(strings.TrimSuffix(r.URL.Path, "/status"))
-	if r.Method == http.MethodPut {
+	if r.Method == http.MethodPatch {
 		if s.fails {
 			w.WriteHeader(http.StatusConflict)
 			return

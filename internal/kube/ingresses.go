@@ -2,15 +2,16 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
@@ -79,19 +80,9 @@ func (c *Client) listIngresses(ctx context.Context, into *desired.Objects) error
 }
 
 // SetIngressStatus writes where an Ingress is served: addresses and host names. One
-// that is gone needs nothing. It tells whether the status was written.
-func (c *Client) SetIngressStatus(ctx context.Context, name desired.Name, at []string) (bool, error) {
-	all := c.clientset.NetworkingV1().Ingresses(name.Namespace)
-	o, err := all.Get(ctx, name.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read Ingress %s: %w", name, err)
-	}
-	if slices.Equal(desired.ParseIngressWithStatus(o).Status, at) {
-		return false, nil
-	}
+// that is gone needs nothing. It is one request, whatever is there: what else writes it
+// is overwritten, and seen by those who watch.
+func (c *Client) SetIngressStatus(ctx context.Context, name desired.Name, at []string) error {
 	var now []networkingv1.IngressLoadBalancerIngress
 	for _, text := range at {
 		entry := networkingv1.IngressLoadBalancerIngress{Hostname: text}
@@ -100,13 +91,14 @@ func (c *Client) SetIngressStatus(ctx context.Context, name desired.Name, at []s
 		}
 		now = append(now, entry)
 	}
-	o.Status.LoadBalancer.Ingress = now
-	_, err = all.UpdateStatus(ctx, o, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
+	// None are null, which takes the list away (RFC 7396, section 1).
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"loadBalancer": map[string]any{"ingress": now}}})
 	if err != nil {
-		return false, fmt.Errorf("write the status of Ingress %s: %w", name, err)
+		return fmt.Errorf("write the status of Ingress %s: %w", name, err)
 	}
-	return true, nil
+	_, err = c.clientset.NetworkingV1().Ingresses(name.Namespace).Patch(ctx, name.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("write the status of Ingress %s: %w", name, err)
+	}
+	return nil
 }

@@ -2,11 +2,13 @@ package kube
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 )
@@ -53,5 +55,31 @@ func TestWatcherIngresses(t *testing.T) {
 	listed, err := s.client(t).List(t.Context(), "", Reads{Ingresses: true}, slog.New(slog.DiscardHandler))
 	if err != nil || listed.Objects.Ingresses.Len() != 1 || listed.Objects.IngressClasses.Len() != 1 {
 		t.Errorf("List: %d Ingresses, %d classes, %v", listed.Objects.Ingresses.Len(), listed.Objects.IngressClasses.Len(), err)
+	}
+}
+
+// TestSetIngressStatus: where an Ingress is served is written by one request, and taken
+// away by one; what else the Ingress is stays.
+func TestSetIngressStatus(t *testing.T) {
+	set := fake.NewClientset(shopIngress("fairlead"))
+	c, name := &Client{clientset: set}, desired.Name{Namespace: "demo", Name: "shop"}
+	for _, want := range [][]string{{"192.0.2.1", "shop.example"}, {"2001:db8::1"}, nil} {
+		set.ClearActions()
+		if err := c.SetIngressStatus(t.Context(), name, want); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(set.Actions()); n != 1 {
+			t.Errorf("%d requests, want 1", n)
+		}
+		o, err := set.NetworkingV1().Ingresses("demo").Get(t.Context(), "shop", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := desired.ParseIngressWithStatus(o).Status; !slices.Equal(got, want) || *o.Spec.IngressClassName != "fairlead" {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	if err := c.SetIngressStatus(t.Context(), desired.Name{Namespace: "demo", Name: "gone"}, nil); err != nil {
+		t.Errorf("one that is gone: %v", err)
 	}
 }

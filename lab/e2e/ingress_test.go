@@ -127,12 +127,12 @@ func visit(t *testing.T, address, url string, more ...string) string {
 // TestGateways has gateways serve Ingresses; to turn them on and off takes a minute, so
 // that happens once.
 func TestGateways(t *testing.T) {
-	addresses := gateways(t, "config.gateway.http3=true=false")
+	addresses := gateways(t, append(legacyValues, "config.gateway.http3=true=false")...)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, []string)
 	}{
-		{"ingress", testIngress}, {"browser", testBrowser}, {"hostile", testHostileTenant}, {"propagation", testPropagation}, {"load", testUnderLoad},
+		{"ingress", testIngress}, {"ingress-nginx", testIngressNginx}, {"browser", testBrowser}, {"hostile", testHostileTenant}, {"propagation", testPropagation}, {"load", testUnderLoad},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, addresses) })
 	}

@@ -97,6 +97,9 @@ func measure(w *world, r *report) error {
 					return fmt.Errorf("%s of %s: %w", row.name, p.name, err)
 				}
 			}
+			if err := w.floor(all, row); err != nil {
+				return fmt.Errorf("%s without a proxy at half load: %w", row.name, err)
+			}
 		}
 	}
 	w.close()
@@ -208,6 +211,23 @@ func (w *world) direct(all *results, row row) error {
 	return err
 }
 
+// floor measures how late answers are that no proxy has a part in, at the rate of which
+// Fairlead's lateness was measured: that is the machine's own.
+func (w *world) floor(all *results, row row) error {
+	reached := all.perSecond[row.name+"-fairlead"]
+	if row.connect || len(reached) == 0 {
+		return nil
+	}
+	t := rows()[0].task
+	t.host, t.address, t.used = host(0), netip.AddrPortFrom(backendAddress, backendPort), usedHere
+	t.warmup, t.length, t.rate = min(w.length/4, time.Second/2), w.length, reached[len(reached)-1]/2
+	o, err := w.run(t)
+	k := row.name + "-direct"
+	all.p50[k] = append(all.p50[k], o.P50.Seconds()*1e3)
+	all.p99[k] = append(all.p99[k], o.P99.Seconds()*1e3)
+	return err
+}
+
 // usedHere returns the CPU time of this process.
 func usedHere() (time.Duration, error) {
 	var u unix.Rusage
@@ -250,6 +270,9 @@ func (all *results) figures(r *report, w *world) {
 	for _, row := range w.rows() {
 		if direct := all.perCPU[row.name+"-direct"]; len(direct) > 0 {
 			r.figure("l7-"+row.name+"-direct", direct, "requests", row.what+", per CPU-second of the load, which asks the backend without a proxy")
+		}
+		if late := all.p99[row.name+"-direct"]; len(late) > 0 {
+			r.figure("l7-"+row.name+"-direct-p99", late, "ms", fmt.Sprintf("HTTP/1.1 without TLS and without a proxy at half of Fairlead's rate, which is the machine's own; the median there is %s ms", digits(all.p50[row.name+"-direct"].median())))
 		}
 		for _, name := range w.names() {
 			k := row.name + "-" + name
