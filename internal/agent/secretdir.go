@@ -76,7 +76,7 @@ func readSecretFile(file string, name desired.Name) (acme.Secret, error) {
 	if err != nil {
 		return acme.Secret{}, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
 	if err != nil {
 		return acme.Secret{}, err

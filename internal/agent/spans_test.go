@@ -71,7 +71,7 @@ func TestSpans(t *testing.T) {
 		}
 		said := map[string]string{}
 		for _, a := range span.Attributes {
-			said[string(a.Key)] = a.Value.Emit()
+			said[string(a.Key)] = a.Value.String()
 		}
 		for name, value := range want.attributes {
 			if said[name] != value {

@@ -66,7 +66,7 @@ type Limits struct {
 // Percent of those under way, but Least in any case.
 type RetryBudget struct{ Percent, Least int }
 
-// Protocol of a HealthCheck; the zero one: there is none.
+// CheckProtocol is that of a HealthCheck; the zero one: there is none.
 type CheckProtocol uint8
 
 // The protocols of health checks.

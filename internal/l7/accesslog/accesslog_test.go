@@ -142,14 +142,17 @@ func FuzzLine(f *testing.F) {
 			if strings.Count(string(line), "\n") != 1 || strings.ContainsAny(string(line), "\r\u2028\u2029\u0085") || !utf8.Valid(line) {
 				t.Errorf("%q", line)
 			}
-			var got struct{ Path, Agent, User_agent string }
+			var got struct {
+				Path, Agent string
+				UserAgent   string `json:"user_agent"`
+			}
 			if err := json.Unmarshal(line, &got); err != nil {
 				t.Fatalf("%s: %v", line, err)
 			}
 			if want := strings.ToValidUTF8(path, "\ufffd"); path != "" && utf8.ValidString(path) && len(path) <= maxValue && got.Path != want {
 				t.Errorf("%q, want %q", got.Path, want)
 			}
-			if said := got.Agent + got.User_agent; utf8.ValidString(agent) && len(agent) <= maxValue && said != agent {
+			if said := got.Agent + got.UserAgent; utf8.ValidString(agent) && len(agent) <= maxValue && said != agent {
 				t.Errorf("%q, want %q", said, agent)
 			}
 		}

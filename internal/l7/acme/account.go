@@ -105,8 +105,11 @@ func (a *accounts) register(ctx context.Context, client *rfc8555.Client, account
 	if a.config.EAB.KeyID != "" {
 		name := desired.Name{Namespace: a.config.Namespace, Name: a.config.EAB.Secret}
 		s, ok, err := a.store.Get(ctx, name)
-		if err != nil || !ok || len(s.Data["hmac"]) == 0 {
-			return account, localError{fmt.Errorf("Secret %s, which acme.eab names, has no hmac (%v); put the key there that the authority gave", name, err)}
+		if err != nil {
+			return account, localError{fmt.Errorf("cannot read Secret %s, which acme.eab names: %w", name, err)}
+		}
+		if !ok || len(s.Data["hmac"]) == 0 {
+			return account, localError{fmt.Errorf("Secret %s, which acme.eab names, has no hmac; put the key there that the authority gave", name)}
 		}
 		// Authorities give it in either alphabet, with or without padding.
 		hmac := strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(strings.TrimSpace(string(s.Data["hmac"])))

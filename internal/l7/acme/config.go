@@ -62,7 +62,7 @@ type EAB struct {
 	Secret string
 }
 
-// The annotation by which an Ingress asks for certificates ("true"), or declines them
+// Annotation is the one by which an Ingress asks for certificates ("true"), or declines them
 // where Default is set ("false").
 const Annotation = "fairlead.dev/acme"
 

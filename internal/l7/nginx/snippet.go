@@ -104,13 +104,13 @@ func (p *snippetParser) directive(depth int) (directive, error) {
 // skip passes over spaces and comments.
 func (p *snippetParser) skip() {
 	for p.rest != "" {
-		switch c := p.rest[0]; {
-		case c == '\n':
+		switch p.rest[0] {
+		case '\n':
 			p.line++
 			p.rest = p.rest[1:]
-		case c == ' ' || c == '\t' || c == '\r':
+		case ' ', '\t', '\r':
 			p.rest = p.rest[1:]
-		case c == '#':
+		case '#':
 			_, after, ok := strings.Cut(p.rest, "\n")
 			if p.rest = after; ok {
 				p.line++

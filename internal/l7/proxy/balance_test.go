@@ -64,7 +64,7 @@ func TestEjection(t *testing.T) {
 		}
 		e.changed = now // nothing is forgiven here
 		b.note(e, 0, errNoPort, now)
-		for at := range int64(20 * round) {
+		for at := range 20 * round {
 			b.look(now + at*second)
 			want := 4 - bit(at < 10*round)
 			if n := len(shares(b, filter.RoundRobin, 8, now)); n != want {

@@ -103,8 +103,10 @@ func TestBreakerAlone(t *testing.T) {
 		may, _ := b.enter(&limits, alone, time.Hour, nil, stays{})
 		return may
 	}
-	if !enter(false) || !enter(false) || !enter(true) {
-		t.Fatal("there is room")
+	for _, alone := range []bool{false, false, true} {
+		if !enter(alone) {
+			t.Fatal("there is room")
+		}
 	}
 	came := make(chan bool, 10)
 	for i, alone := range []bool{true, false} {

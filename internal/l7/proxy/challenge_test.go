@@ -119,7 +119,7 @@ func TestChallengeTLS(t *testing.T) {
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: new.example.com\r\n\r\n")
 	if got, err := io.ReadAll(c); len(got) > 0 {
 		t.Errorf("the connection goes on: %q, %v", got, err)
-	} else if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+	} else if timedOut(err) {
 		t.Error("the connection stays open")
 	}
 	if c, err := dial("other.example.com", acme.ALPN); err == nil {

@@ -32,7 +32,7 @@ func (s *socket) departure(within time.Duration, silent func() bool) (gone <-cha
 	left, over := make(chan struct{}), make(chan error, 1)
 	var ended atomic.Bool
 	until := after(s.clock.now(), within)
-	look := func() error {
+	look := func() {
 		found := s.attend(until, false, &ended)
 		if found == clientSilent && !silent() {
 			found = s.attend(until, true, &ended)
@@ -40,9 +40,8 @@ func (s *socket) departure(within time.Duration, silent func() bool) (gone <-cha
 		if found != clientWaits {
 			close(left)
 		}
-		return nil
 	}
-	go func() { over <- guard(look) }()
+	go func() { over <- guard(func() error { look(); return nil }) }()
 	return left, func() {
 		ended.Store(true)
 		_ = s.TCPConn.SetWriteDeadline(time.Unix(1, 0))

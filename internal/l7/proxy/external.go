@@ -95,7 +95,7 @@ func (x *exchange) ask(e *filter.External) (*decision, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, answer.Body, bulkSize) // so that the connection can be used again
 	d := &decision{status: answer.StatusCode}
 	if d.status == 401 {

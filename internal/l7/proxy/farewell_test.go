@@ -25,7 +25,7 @@ func TestIgnoreNew(t *testing.T) {
 	if err == nil {
 		conn.Close()
 		t.Error("connected")
-	} else if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
+	} else if !timedOut(err) {
 		t.Errorf("sent away: %v", err)
 	}
 	kept.SetDeadline(time.Now().Add(10 * time.Second))

@@ -53,7 +53,7 @@ func (x *exchange) mirror() {
 		p.shield(func() {
 			if answer, err := p.asker.Do(request); err == nil {
 				_, _ = io.CopyN(io.Discard, answer.Body, bulkSize)
-				answer.Body.Close()
+				_ = answer.Body.Close()
 			}
 		})
 	})

@@ -190,7 +190,7 @@ func (x *exchange) describeEntry() {
 		e.User, _, _ = x.credentials()
 	}
 	if route := record.route; route != nil {
-		e.Kind, e.Namespace, e.Name, e.Rule = string(route.Source.Kind), route.Source.Namespace, route.Source.Name, route.Rule
+		e.Kind, e.Namespace, e.Name, e.Rule = route.Source.Kind, route.Source.Namespace, route.Source.Name, route.Rule
 		if len(route.Backends) > 0 {
 			first := route.Backends[0].Backend
 			e.Service = accesslog.Service{Namespace: first.Service.Namespace, Name: first.Service.Name, Port: first.Port}

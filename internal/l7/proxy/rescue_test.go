@@ -58,7 +58,7 @@ func TestGuard(t *testing.T) {
 	if !errors.As(err, &bug) || err.Error() != "a bug" || !strings.Contains(string(bug.stack), "TestGuard") {
 		t.Errorf("%v", err)
 	}
-	if err := guard(func() error { return io.EOF }); err != io.EOF {
+	if err := guard(func() error { return io.EOF }); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

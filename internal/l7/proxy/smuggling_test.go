@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -85,7 +86,7 @@ func (r *recorder) serve(conn net.Conn, raw *bytes.Buffer) {
 			_, err = io.Copy(io.Discard, request.Body)
 		}
 		if err != nil {
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				refused = fmt.Sprintf("net/http: %v\r\n", err)
 			}
 			break

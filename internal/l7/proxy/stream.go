@@ -246,7 +246,7 @@ func (p *passage) refuse(status int) {
 // carry passes on both directions until both have ended. It returns why they did not end
 // by themselves.
 func (p *passage) carry() (reason string) {
-	defer p.up.Close()
+	defer func() { _ = p.up.Close() }()
 	p.idle = orDefault(p.stream.Idle, p.patience())
 	done := make(chan error, 2)
 	go func() { done <- p.half(p.up, p.socket, &p.forth, &p.meter.received) }()
@@ -318,7 +318,7 @@ func (f *flow) run() error {
 			return err
 		}
 		switch {
-		case f.err == io.EOF:
+		case errors.Is(f.err, io.EOF):
 			return f.to.CloseWrite()
 		case f.err != nil:
 			return f.err

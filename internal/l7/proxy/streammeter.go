@@ -72,7 +72,7 @@ func (p *passage) write(status int, reason string, now int64) {
 		t.Received, t.Took = e.Sent, time.Duration(now-p.begin)-t.Asked
 	}
 	if s := p.stream; s != nil {
-		e.Kind, e.Namespace, e.Name, e.Rule = string(s.Source.Kind), s.Source.Namespace, s.Source.Name, s.Rule
+		e.Kind, e.Namespace, e.Name, e.Rule = s.Source.Kind, s.Source.Namespace, s.Source.Name, s.Rule
 		if len(s.Backends) > 0 {
 			first := s.Backends[0].Backend
 			e.Service = accesslog.Service{Namespace: first.Service.Namespace, Name: first.Service.Name, Port: first.Port}

@@ -55,7 +55,7 @@ func (x *exchange) await(up *upstream) error {
 		if timedOut(err) && waits && x.up.len() > 0 {
 			// It is just saying what to do; the body must not come in between.
 			waits = false
-			n, err = 0, x.more(up)
+			err = x.more(up)
 		}
 		if err != nil {
 			break

@@ -292,7 +292,7 @@ func TestWebSocketReset(t *testing.T) {
 	}))
 	defer up.Close()
 	p := start(t, Config{}, tableFor(addressOf(up)), toBackend())
-	c, from, _, _ := connectStream(t, p, "websocket", "/", "sec-websocket-version", "13")
+	c, _, _, _ := connectStream(t, p, "websocket", "/", "sec-websocket-version", "13")
 	c.reset()
 	select {
 	case err := <-ended:
@@ -302,7 +302,7 @@ func TestWebSocketReset(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("the endpoint's connection outlives the stream")
 	}
-	c, from, _, _ = connectStream(t, p, "websocket", "/reset", "sec-websocket-version", "13")
+	c, from, _, _ := connectStream(t, p, "websocket", "/reset", "sec-websocket-version", "13")
 	c.Write(wsFrame(true, 1, []byte("x")))
 	if _, err := io.ReadAll(from); err != errReset { //nolint:errorlint // as it is
 		t.Error("the client sees an end in place of a reset")

@@ -7,11 +7,11 @@ import (
 	"github.com/fairlead-net/fairlead/internal/l7/http1"
 )
 
-// TraceID and SpanID are as in W3C Trace Context; zero is none.
-type (
-	TraceID [16]byte
-	SpanID  [8]byte
-)
+// TraceID is as in W3C Trace Context; zero is none.
+type TraceID [16]byte
+
+// SpanID is as in W3C Trace Context; zero is none.
+type SpanID [8]byte
 
 // Context is the trace of a request.
 type Context struct {
