@@ -159,7 +159,7 @@ func (c *carried) back() error {
 				return errClient
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if !c.client.data(nil, last) {
 				return errClient
 			}
