@@ -3,11 +3,15 @@ package nft
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
@@ -99,49 +103,110 @@ func (o watcher) stateOf(t *testing.T, f lb.Frontend) uint8 {
 // backend, or be refused if there is none.
 func TestReopened(t *testing.T) {
 	for _, a := range families() {
-		first, second := at(a.pod(2), "8080"), at(a.pod(3), "8080")
-		cluster, node := frontendOf(at(a.clusterIP, "80"), desired.TCP), frontendOf(at(a.any, "80"), desired.TCP)
 		for place, to := range map[lb.Place]string{lb.Pod: at(a.clusterIP, "80"), lb.Outside: at(a.node, "80")} {
 			for _, late := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s late=%t", to, late), func(t *testing.T) {
 					t.Parallel()
-					w := newWorld(t, 3)
-					server := w.lineServer(w.pods[2], first)
-					w.serve(w.pods[3], desired.TCP, second)
-					p, watcher := w.plane(), w.watcher()
-					apply := func(backend string) {
-						e := &lb.Entry{Choice: choiceOf(backend)}
-						w.apply(p, table(map[lb.Frontend]*lb.Entry{cluster: e, node: e}))
-					}
-					apply(first)
-					c, err := dialFrom(w.place(place), clientPort, to)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if got := talk(c, long); got.backend != first {
-						t.Fatalf("%+v", got)
-					}
-					if late {
-						apply(second)
-						if got := talk(c, long); got.backend != first {
-							t.Fatalf("an open connection to a backend that left: %+v", got)
-						}
-						server.reset()
-					} else {
-						server.reset()
-						eventually(t, func() error {
-							if s := watcher.stateOf(t, cluster); s != tcpClose {
-								return fmt.Errorf("state %d", s)
-							}
-							return nil
-						})
-						apply(second)
-					}
-					c.Close()
-					reaches(t, w.place(place), clientPort, to, second)
+					testReopened(t, a, place, to, late)
 				})
 			}
 		}
+	}
+}
+
+func testReopened(t *testing.T, a addresses, place lb.Place, to string, late bool) {
+	first, second := at(a.pod(2), "8080"), at(a.pod(3), "8080")
+	cluster, node := frontendOf(at(a.clusterIP, "80"), desired.TCP), frontendOf(at(a.any, "80"), desired.TCP)
+	w := newWorld(t, 3)
+	server := w.lineServer(w.pods[2], first)
+	w.serve(w.pods[3], desired.TCP, second)
+	var looks atomic.Int32
+	p, watcher := w.planeWith(func(c *Config) {
+		c.Looked = func(six bool, protocol desired.Protocol, _ time.Duration, _ int) {
+			if six == a.six && protocol == desired.TCP {
+				looks.Add(1)
+			}
+		}
+	}), w.watcher()
+	apply := func(backend string) {
+		e := &lb.Entry{Choice: choiceOf(backend)}
+		w.apply(p, table(map[lb.Frontend]*lb.Entry{cluster: e, node: e}))
+	}
+	apply(first)
+	c, err := dialFrom(w.place(place), clientPort, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := talk(c, long); got.backend != first {
+		t.Fatalf("%+v", got)
+	}
+	if late {
+		apply(second)
+		if got := talk(c, long); got.backend != first {
+			t.Fatalf("an open connection to a backend that left: %+v", got)
+		}
+		// One look may have begun before the backend left.
+		seen := looks.Load()
+		eventually(t, func() error {
+			if n := looks.Load() - seen; n < 2 {
+				return fmt.Errorf("%d looks", n)
+			}
+			return nil
+		})
+		server.reset()
+	} else {
+		server.reset()
+		eventually(t, func() error {
+			if s := watcher.stateOf(t, cluster); s != tcpClose {
+				return fmt.Errorf("state %d", s)
+			}
+			return nil
+		})
+		apply(second)
+	}
+	c.Close()
+	reaches(t, w.place(place), clientPort, to, second)
+}
+
+// TestUnanswered begins a connection to a backend that does not answer, and leaves: the
+// client must reach another one by repeating itself.
+func TestUnanswered(t *testing.T) {
+	for _, a := range families() {
+		t.Run(a.clusterIP, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 3)
+			first, second := at(a.pod(2), "8080"), at(a.pod(3), "8080")
+			w.serve(w.pods[2], desired.TCP, first)
+			w.serve(w.pods[3], desired.TCP, second)
+			w.in(w.pods[2], func() error {
+				client := netip.MustParseAddr(a.pod(1))
+				to := &net.IPNet{IP: client.AsSlice(), Mask: net.CIDRMask(client.BitLen(), client.BitLen())}
+				return netlink.RouteAdd(&netlink.Route{Dst: to, Type: unix.RTN_BLACKHOLE})
+			})
+			f := frontendOf(at(a.clusterIP, "80"), desired.TCP)
+			p, watcher := w.plane(), w.watcher()
+			w.apply(p, table(map[lb.Frontend]*lb.Entry{f: {Choice: choiceOf(first)}}))
+			got := make(chan answer, 1)
+			go func() {
+				c, err := dialFrom(w.pods[1], clientPort, at(a.clusterIP, "80"))
+				if err != nil {
+					got <- answer{err: err}
+					return
+				}
+				defer c.Close()
+				got <- talk(c, long)
+			}()
+			eventually(t, func() error {
+				if s := watcher.stateOf(t, f); s != tcpSynSent {
+					return fmt.Errorf("state %d", s)
+				}
+				return nil
+			})
+			w.apply(p, table(map[lb.Frontend]*lb.Entry{f: {Choice: choiceOf(second)}}))
+			if got := <-got; got.backend != second {
+				t.Errorf("%+v, want an answer from %s", got, second)
+			}
+		})
 	}
 }
 
