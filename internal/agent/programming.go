@@ -41,7 +41,7 @@ func (a *Agent) newPackets(masquerade [2]uint16) (*nft.Plane, error) {
 }
 
 // looked tells of one look at the connections of a family.
-func (p *programming) looked(six bool, took time.Duration, forgotten int) {
+func (p *programming) looked(six bool, _ desired.Protocol, took time.Duration, forgotten int) {
 	family := observe.IPv4
 	if six {
 		family = observe.IPv6

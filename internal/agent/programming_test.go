@@ -99,8 +99,8 @@ func TestPacketMetrics(t *testing.T) {
 	defer plane.Close()
 	a.registry = prometheus.NewRegistry()
 	a.registerMetrics()
-	a.programming.looked(false, time.Millisecond, 2)
-	a.programming.looked(true, time.Millisecond, 3)
+	a.programming.looked(false, desired.UDP, time.Millisecond, 2)
+	a.programming.looked(true, desired.TCP, time.Millisecond, 3)
 	families, err := a.registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 )
 
 // eventually repeats a check that is nil once it holds.
-func eventually(t *testing.T, check func() error) {
+func eventually(t testing.TB, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(long)
 	for err := check(); err != nil; err = check() {

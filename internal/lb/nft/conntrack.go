@@ -10,33 +10,53 @@ import (
 	"github.com/fairlead-net/fairlead/internal/lb"
 )
 
-// stale says whose UDP connections conntrack may have to forget. A UDP socket
-// that goes on sending is one connection to conntrack for as long as it sends,
-// and stays with its backend, or with none, whatever the rules say by now. TCP
-// and SCTP end by themselves when a backend is gone.
+// stale says of which frontends conntrack may know connections to backends that
+// left, each since when. A UDP socket that goes on sending is one connection to
+// conntrack for as long as it sends, and stays with its backend, or with none,
+// whatever the rules say by now. For TCP see ended.
 type stale struct {
-	// all tells that connections of every frontend are in question.
-	all       bool
-	frontends map[lb.Frontend]bool
+	// all, if set, tells that connections of every frontend are in question.
+	all       time.Time
+	frontends map[lb.Frontend]time.Time
 	// nodes are addresses that the node had.
 	nodes []netip.Addr
 }
 
+func noneStale() stale { return stale{frontends: map[lb.Frontend]time.Time{}} }
+
+func (s *stale) empty() bool { return s.all.IsZero() && len(s.frontends) == 0 }
+
+func (s *stale) has(f lb.Frontend) bool {
+	_, noted := s.frontends[f]
+	return noted
+}
+
 // noteStale adds what a transaction, whose state is yet to follow, changes.
 func (p *Plane) noteStale(u *update, fresh bool) {
-	if fresh || !slices.Equal(u.have.node, u.want.NodeAddresses) {
-		p.pending.all = true
-	}
-	for _, a := range p.have.node {
-		if !slices.Contains(p.pending.nodes, a) {
-			p.pending.nodes = append(p.pending.nodes, a)
+	now := time.Now()
+	all := fresh || !slices.Equal(u.have.node, u.want.NodeAddresses)
+	for _, s := range []*stale{&p.pending, &p.ended.stale} {
+		if all {
+			s.all = now
+		}
+		for _, a := range p.have.node {
+			if !slices.Contains(s.nodes, a) {
+				s.nodes = append(s.nodes, a)
+			}
 		}
 	}
 	for f, c := range u.changed {
-		if f.Protocol == desired.UDP && mayBeStale(c.old, c.now) {
-			p.pending.frontends[f] = true
+		if !mayBeStale(c.old, c.now) {
+			continue
+		}
+		switch f.Protocol {
+		case desired.UDP:
+			p.pending.frontends[f] = now
+		case desired.TCP:
+			p.ended.stale.frontends[f] = now
 		}
 	}
+	p.ended.notify()
 }
 
 // mayBeStale tells whether connections to a frontend may be where they must not
@@ -68,51 +88,52 @@ func backendsOf(e *lb.Entry) map[netip.AddrPort]bool {
 	return all
 }
 
-// forget makes conntrack forget stale connections. What fails stays pending.
+// forget makes conntrack forget stale UDP connections. What fails stays pending.
 func (p *Plane) forget() error {
-	if !p.pending.all && len(p.pending.frontends) == 0 || !p.written {
+	if p.pending.empty() || !p.written {
 		return nil
 	}
-	filter := &staleFilter{stale: p.pending, have: p.have, backends: map[lb.Frontend]map[netip.AddrPort]bool{}}
+	filter := newStaleFilter(p.pending, p.have, desired.UDP)
 	var failed []error
 	for _, six := range []bool{false, true} {
 		if p.pending.concerns(six) {
-			failed = append(failed, p.forgetFamily(six, filter))
+			failed = append(failed, p.forgetFamily(p.socket, six, filter.protocol, 0, func(f flow) bool {
+				_, stale := filter.matches(f)
+				return stale
+			}))
 		}
 	}
 	err := errors.Join(failed...)
 	if err == nil {
-		p.pending = stale{frontends: map[lb.Frontend]bool{}}
+		p.pending = noneStale()
 	}
 	return err
 }
 
-// forgetFamily looks at the connections of one family.
-func (p *Plane) forgetFamily(six bool, filter *staleFilter) error {
+// forgetFamily looks at the connections of one family and protocol that have these
+// status bits, once, and forgets some.
+func (p *Plane) forgetFamily(s *socket, six bool, protocol desired.Protocol, status uint32, which func(flow) bool) error {
 	start, forgotten := time.Now(), 0
-	flows, err := p.socket.flows(six, desired.UDP)
+	flows, err := s.flows(six, protocol, status, which)
 	failed := []error{err}
 	for _, f := range flows {
-		if !filter.matches(f) {
-			continue
-		}
-		if err := p.socket.forgetFlow(f); err != nil {
+		if err := s.forgetFlow(f); err != nil {
 			failed = append(failed, err)
 			continue
 		}
 		forgotten++
 	}
 	if forgotten > 0 {
-		p.log.Info("conntrack forgot UDP connections to backends that left", "connections", forgotten)
+		p.log.Info("conntrack forgot connections to backends that left", "protocol", protocol, "connections", forgotten)
 	}
 	if p.config.Looked != nil {
-		p.config.Looked(six, time.Since(start), forgotten)
+		p.config.Looked(six, protocol, time.Since(start), forgotten)
 	}
 	return errors.Join(failed...)
 }
 
-func (s stale) concerns(six bool) bool {
-	if s.all {
+func (s *stale) concerns(six bool) bool {
+	if !s.all.IsZero() {
 		return true
 	}
 	for f := range s.frontends {
@@ -123,34 +144,39 @@ func (s stale) concerns(six bool) bool {
 	return false
 }
 
-// staleFilter finds the connections to forget.
+// staleFilter finds connections to backends that left.
 type staleFilter struct {
 	stale
+	protocol desired.Protocol
 	have     *state
 	backends map[lb.Frontend]map[netip.AddrPort]bool
 }
 
-// matches tells whether a connection is to be forgotten.
-func (s *staleFilter) matches(flow flow) bool {
-	f := s.frontendAt(lb.Frontend{Address: flow.asked.Addr(), Port: flow.asked.Port(), Protocol: desired.UDP})
+func newStaleFilter(s stale, have *state, protocol desired.Protocol) *staleFilter {
+	return &staleFilter{stale: s, protocol: protocol, have: have, backends: map[lb.Frontend]map[netip.AddrPort]bool{}}
+}
+
+// matches tells whether a connection is stale, and of which frontend.
+func (s *staleFilter) matches(flow flow) (lb.Frontend, bool) {
+	f := s.frontendAt(lb.Frontend{Address: flow.asked.Addr(), Port: flow.asked.Port(), Protocol: s.protocol})
 	entry, has := s.have.entries.Get(f)
 	switch {
-	case !has && s.frontends[f]:
-		return true
+	case !has && s.has(f):
+		return f, true
 	case !has:
-		return s.all && slices.ContainsFunc(s.have.ranges, func(p netip.Prefix) bool { return p.Contains(f.Address) })
-	case !s.all && !s.frontends[f]:
-		return false
+		return f, !s.all.IsZero() && slices.ContainsFunc(s.have.ranges, func(p netip.Prefix) bool { return p.Contains(f.Address) })
+	case s.all.IsZero() && !s.has(f):
+		return f, false
 	}
 	if s.backends[f] == nil {
 		s.backends[f] = backendsOf(entry)
 	}
-	return !s.backends[f][flow.answers]
+	return f, !s.backends[f][flow.answers]
 }
 
 // frontendAt returns the frontend that serves, or served, what a client asked for.
 func (s *staleFilter) frontendAt(f lb.Frontend) lb.Frontend {
-	if _, has := s.have.entries.Get(f); has || s.frontends[f] {
+	if _, has := s.have.entries.Get(f); has || s.has(f) {
 		return f
 	}
 	if slices.Contains(s.have.node, f.Address) || slices.Contains(s.nodes, f.Address) {

@@ -7,7 +7,8 @@
 // grow with the number of Services: maps hold what differs between them. The
 // package talks netlink itself. It never marks packets or connections, never
 // touches a table of others unless Foreign.Remove is told which, and forgets
-// connections only of UDP endpoints that are gone.
+// connections only to endpoints that are gone: those of UDP, and those of TCP that are
+// over or never began.
 //
 // # Maps
 //

@@ -18,6 +18,8 @@ type flow struct {
 	// client and asked are source and destination of the first packet, answers
 	// and answered those of replies; untranslated, they are the same turned round.
 	client, asked, answers, answered netip.AddrPort
+	// state is that of a TCP connection, TCP_CONNTRACK_*, if the kernel tells.
+	state uint8
 	// name tells the kernel which connection is meant.
 	name attributes
 }
@@ -26,11 +28,16 @@ type flow struct {
 const (
 	ctOriginal      = 1
 	ctReply         = 2
+	ctStatus        = 3
+	ctProtocolInfo  = 4
+	ctInfoTCP       = 1 // CTA_PROTOINFO_TCP
+	ctStateTCP      = 1 // CTA_PROTOINFO_TCP_STATE
 	ctID            = 12
 	ctZone          = 18
 	ctFilter        = 25
 	ctFilterOrig    = 1      // CTA_FILTER_ORIG_FLAGS
 	ctFilterNumber  = 1 << 3 // CTA_FILTER_F_CTA_PROTO_NUM
+	ctStatusMask    = 26
 	ctTupleIP       = 1
 	ctTupleProtocol = 2
 	ctGet           = 1 // IPCTNL_MSG_CT_GET
@@ -50,9 +57,11 @@ func conntrackRequest(kind, flags uint16, six bool, write func(*attributes)) *me
 	return m
 }
 
-// flows lists the connections of one protocol. The kernel leaves out the others,
-// of which there may be a million.
-func (s *socket) flows(six bool, protocol desired.Protocol) ([]flow, error) {
+// flows lists those connections of one protocol that which says, without keeping
+// the others, of which there may be a million. The kernel leaves out other protocols
+// and, from Linux 5.15 on, what does not have all bits of status (IPS_*). which may
+// be asked about a connection more than once.
+func (s *socket) flows(six bool, protocol desired.Protocol, status uint32, which func(flow) bool) ([]flow, error) {
 	m := conntrackRequest(ctGet, unix.NLM_F_DUMP, six, func(a *attributes) {
 		a.nested(ctOriginal, func(a *attributes) {
 			a.nested(ctTupleProtocol, func(a *attributes) { a.bytes(1, []byte{byte(protocol)}) })
@@ -60,6 +69,10 @@ func (s *socket) flows(six bool, protocol desired.Protocol) ([]flow, error) {
 		a.nested(ctFilter, func(a *attributes) {
 			a.bytes(ctFilterOrig, binary.NativeEndian.AppendUint32(nil, ctFilterNumber))
 		})
+		if status != 0 {
+			a.u32(ctStatus, status)
+			a.u32(ctStatusMask, status)
+		}
 	})
 	var all []flow
 	err := s.dump(m, func() { all = nil }, func(data []byte) {
@@ -70,6 +83,12 @@ func (s *socket) flows(six bool, protocol desired.Protocol) ([]flow, error) {
 		f := flow{six: six}
 		f.client, f.asked = endsOf(original, six)
 		f.answers, f.answered = endsOf(reply, six)
+		if state := find(data, ctProtocolInfo, ctInfoTCP, ctStateTCP); protocol == desired.TCP && len(state) == 1 {
+			f.state = state[0]
+		}
+		if !which(f) {
+			return
+		}
 		f.name.bytes(ctOriginal|unix.NLA_F_NESTED, original)
 		for _, kind := range []uint16{ctID, ctZone} {
 			if value := find(data, kind); value != nil {

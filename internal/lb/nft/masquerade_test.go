@@ -83,13 +83,15 @@ func TestLooked(t *testing.T) {
 	var looks []look
 	w := newWorld(t, 3)
 	p := w.planeWith(func(c *Config) {
-		c.Looked = func(six bool, took time.Duration, forgotten int) {
+		c.Looked = func(six bool, protocol desired.Protocol, took time.Duration, forgotten int) {
 			mu.Lock()
 			defer mu.Unlock()
 			if took <= 0 {
 				t.Error("it took no time")
 			}
-			looks = append(looks, look{six, forgotten})
+			if protocol == desired.UDP { // TCP is looked at beside
+				looks = append(looks, look{six, forgotten})
+			}
 		}
 	})
 	first, second := "10.244.0.2:5353", "10.244.0.3:5353"

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fairlead-net/fairlead/internal/desired"
 	"github.com/fairlead-net/fairlead/internal/lb"
 	"github.com/fairlead-net/fairlead/internal/reconcile"
 )
@@ -28,9 +29,10 @@ type Config struct {
 	// MasqueradePorts are the first and the last source port that masquerading may
 	// choose, so that others may have ports of their own; zero means any port.
 	MasqueradePorts [2]uint16
-	// Looked, if set, is told of every look at the connections that conntrack
-	// knows of one family: how long it took and how many were to be forgotten.
-	Looked func(six bool, took time.Duration, forgotten int)
+	// Looked, if set, is told of every look at the UDP or TCP connections that
+	// conntrack knows of one family: how long it took and how many were forgotten.
+	// It is called from several goroutines.
+	Looked func(six bool, protocol desired.Protocol, took time.Duration, forgotten int)
 	// Liberal says that net.netfilter.nf_conntrack_tcp_be_liberal is going to be 1,
 	// whatever it is now.
 	Liberal bool
@@ -47,6 +49,7 @@ type Plane struct {
 	stop        context.CancelFunc
 	watching    sync.WaitGroup
 	handover    *handover
+	ended       *ended
 
 	mu     sync.Mutex
 	closed bool
@@ -99,14 +102,21 @@ func New(config Config) (*Plane, error) {
 		s.close()
 		return nil, err
 	}
+	e, err := newEnded()
+	if err != nil {
+		s.close()
+		h.close()
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Plane{
-		handover: h, config: config, log: config.Logger, layout: newLayout(config.Table), dropInvalid: !config.Liberal && !liberal(),
+		handover: h, ended: e, config: config, log: config.Logger, layout: newLayout(config.Table), dropInvalid: !config.Liberal && !liberal(),
 		stop: stop, socket: s, have: emptyState(), refused: map[lb.Frontend]bool{},
-		pending: stale{frontends: map[lb.Frontend]bool{}},
+		pending: noneStale(),
 	}
 	p.layout.masqueradePorts = config.MasqueradePorts
 	p.watching.Go(func() { p.watch(ctx) })
+	p.watching.Go(func() { p.forgetEnded(ctx) })
 	return p, nil
 }
 
@@ -160,6 +170,7 @@ func (p *Plane) Close() error {
 		return nil
 	}
 	p.closed = true
+	p.ended.socket.close()
 	p.socket.close()
 	return nil
 }

@@ -127,7 +127,7 @@ func (w *world) watcher() watcher {
 // flow returns what became of a packet to somewhere, by its client's port.
 func (o watcher) flow(t testing.TB, to lb.Frontend, client uint16) (flow, bool) {
 	t.Helper()
-	flows, err := o.flows(to.Address.Is6(), to.Protocol)
+	flows, err := o.flows(to.Address.Is6(), to.Protocol, 0, func(flow) bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
