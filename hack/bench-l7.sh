@@ -63,8 +63,9 @@ fi
 		  X-Forwarded-For. Traefik is as it comes, without its experimental fast proxy. Fairlead has the routes that
 		  Ingresses compile to.
 		- The ratios are against the better of nginx and HAProxy, by the median of the run.
-		- The 99th percentile is at half of the rate that the same proxy reached, counted from when a request was due. Beside it stands
-		  what the machine itself adds: the same at half of Fairlead's rate, asked of the backend without a proxy.
+		- The 99th percentile is at half of the rate that the same proxy reached, counted from when a request was due. Where
+		  something else on the machine takes a processor for 10 ms once a second, that is what this percentile shows, of
+		  whoever meets it; so beside it stands the median of the 99th percentiles of every tenth of a second.
 		- Memory is that of all processes of a proxy, shared pages counted once (Pss); what the kernel has for sockets is not in it.
 		- The last figures are of the lab, a Kubernetes of three nodes on the same machine, with two gateways: changes while
 		  clients ask and WebSockets are held, and how soon a new Ingress is served beside 3,000 others.

@@ -35,6 +35,9 @@ type outcome struct {
 	Answered     int
 	Elapsed, CPU time.Duration
 	P50, P99     time.Duration
+	// Tenth99 is the median of the 99th percentiles of every tenth of a second: P99 but for
+	// what holds a processor up now and then, as other programs of the machine do.
+	Tenth99 time.Duration
 }
 
 // perCPU is how many requests a second of the proxy's CPU time served.
@@ -68,6 +71,9 @@ type load struct {
 	start   time.Time
 	heard   time.Time
 	latency histogram
+	// tenth is the latency of the tenth of a second under way, and late what those before had.
+	tenth histogram
+	late  series
 	outcome
 }
 
@@ -89,7 +95,7 @@ func (l *loop) run(t task) (outcome, error) {
 	if err := load.work(t.warmup); err != nil {
 		return outcome{}, err
 	}
-	load.outcome, load.latency = outcome{}, histogram{}
+	load.outcome, load.latency, load.tenth, load.late = outcome{}, histogram{}, histogram{}, nil
 	before, err := t.used()
 	if err != nil {
 		return outcome{}, err
@@ -105,6 +111,9 @@ func (l *loop) run(t task) (outcome, error) {
 	}
 	load.CPU = after - before
 	load.P50, load.P99 = load.latency.quantile(0.5), load.latency.quantile(0.99)
+	if len(load.late) > 0 {
+		load.Tenth99 = time.Duration(load.late.median())
+	}
 	done := load.outcome
 	return done, load.drain()
 }
@@ -145,7 +154,11 @@ func (l *load) close() {
 // work asks for a time, without ever sleeping: the processor is its own.
 func (l *load) work(length time.Duration) error {
 	l.start, l.sent, l.heard = time.Now(), 0, time.Now()
+	over := l.start.Add(time.Second / 10)
 	for now := l.start; now.Sub(l.start) < length; now = time.Now() {
+		if now.After(over) {
+			l.late, l.tenth, over = append(l.late, float64(l.tenth.quantile(0.99))), histogram{}, over.Add(time.Second/10)
+		}
 		if err := l.give(now); err != nil {
 			return err
 		}
@@ -202,6 +215,7 @@ func (l *load) give(now time.Time) error {
 func (l *load) answered(c client, due time.Time) {
 	l.heard = time.Now()
 	l.latency.add(l.heard.Sub(due))
+	l.tenth.add(l.heard.Sub(due))
 	l.Answered++
 	l.open--
 	l.idle.push(c)

@@ -68,7 +68,7 @@ func (o options) rows() []row {
 
 // results are what the rounds gave, by row and proxy.
 type results struct {
-	perCPU, perSecond, busy, p50, p99 map[string]series
+	perCPU, perSecond, busy, p50, p99, tenth99 map[string]series
 	// lacks says why a proxy does not take part in a row.
 	lacks map[string]string
 }
@@ -77,7 +77,7 @@ func measure(w *world, r *report) error {
 	if err := w.prepare(); err != nil {
 		return err
 	}
-	all := &results{map[string]series{}, map[string]series{}, map[string]series{}, map[string]series{}, map[string]series{}, map[string]string{}}
+	all := &results{map[string]series{}, map[string]series{}, map[string]series{}, map[string]series{}, map[string]series{}, map[string]series{}, map[string]string{}}
 	proxies, err := w.launchAll(all)
 	if err != nil {
 		return err
@@ -96,9 +96,6 @@ func measure(w *world, r *report) error {
 				if err := w.round(all, row, p); err != nil {
 					return fmt.Errorf("%s of %s: %w", row.name, p.name, err)
 				}
-			}
-			if err := w.floor(all, row); err != nil {
-				return fmt.Errorf("%s without a proxy at half load: %w", row.name, err)
 			}
 		}
 	}
@@ -191,9 +188,10 @@ func (w *world) round(all *results, row row, p *peer) error {
 	if err != nil {
 		return fmt.Errorf("at half load: %w", err)
 	}
-	say("  %-9s at half load p50 %s, p99 %s", "", half.P50, half.P99)
+	say("  %-9s at half load p50 %s, p99 %s, of tenths %s", "", half.P50, half.P99, half.Tenth99)
 	all.p50[k] = append(all.p50[k], half.P50.Seconds()*1e3)
 	all.p99[k] = append(all.p99[k], half.P99.Seconds()*1e3)
+	all.tenth99[k] = append(all.tenth99[k], half.Tenth99.Seconds()*1e3)
 	return nil
 }
 
@@ -208,23 +206,6 @@ func (w *world) direct(all *results, row row) error {
 	t.warmup, t.length = w.length/4, w.length/2
 	o, err := w.run(t)
 	all.perCPU[row.name+"-direct"] = append(all.perCPU[row.name+"-direct"], o.perCPU())
-	return err
-}
-
-// floor measures how late answers are that no proxy has a part in, at the rate of which
-// Fairlead's lateness was measured: that is the machine's own.
-func (w *world) floor(all *results, row row) error {
-	reached := all.perSecond[row.name+"-fairlead"]
-	if row.connect || len(reached) == 0 {
-		return nil
-	}
-	t := rows()[0].task
-	t.host, t.address, t.used = host(0), netip.AddrPortFrom(backendAddress, backendPort), usedHere
-	t.warmup, t.length, t.rate = min(w.length/4, time.Second/2), w.length, reached[len(reached)-1]/2
-	o, err := w.run(t)
-	k := row.name + "-direct"
-	all.p50[k] = append(all.p50[k], o.P50.Seconds()*1e3)
-	all.p99[k] = append(all.p99[k], o.P99.Seconds()*1e3)
 	return err
 }
 
@@ -271,9 +252,6 @@ func (all *results) figures(r *report, w *world) {
 		if direct := all.perCPU[row.name+"-direct"]; len(direct) > 0 {
 			r.figure("l7-"+row.name+"-direct", direct, "requests", row.what+", per CPU-second of the load, which asks the backend without a proxy")
 		}
-		if late := all.p99[row.name+"-direct"]; len(late) > 0 {
-			r.figure("l7-"+row.name+"-direct-p99", late, "ms", fmt.Sprintf("HTTP/1.1 without TLS and without a proxy at half of Fairlead's rate, which is the machine's own; the median there is %s ms", digits(all.p50[row.name+"-direct"].median())))
-		}
 		for _, name := range w.names() {
 			k := row.name + "-" + name
 			if why := all.lacks[k]; why != "" {
@@ -284,6 +262,7 @@ func (all *results) figures(r *report, w *world) {
 				row.what, digits(all.perSecond[k].median()), digits(all.busy[k].median())))
 			if !row.connect {
 				r.figure("l7-"+k+"-p99", all.p99[k], "ms", fmt.Sprintf("at half of that rate; the median there is %s ms", digits(all.p50[k].median())))
+				r.figure("l7-"+k+"-tenth-p99", all.tenth99[k], "ms", "at half of that rate; the median of the 99th percentiles of every tenth of a second")
 			}
 		}
 	}
