@@ -47,8 +47,7 @@ func (a *Agent) newGateway(data dataSource) (pipeline, error) {
 		stapling: a.options.Kept.staples(a.options.Config.Gateway.OCSPStapling, a.log), later: later,
 		said: &said{log: a.log, all: a.options.Dir != ""},
 	}
-	config := rulesLater(L7Config(a.options.Config))
-	config.Taken = a.options.taken()
+	config := a.options.tables()
 	compile := func(s *desired.State, last l7.Table) (l7.Table, []desired.Reason) {
 		t, reasons := l7.Compile(s, last, config)
 		if t.Synced {

@@ -45,6 +45,13 @@ func rulesLater(c l7.Config) l7.Config {
 	return c
 }
 
+// tables says what this process's gateway makes of objects.
+func (o Options) tables() l7.Config {
+	made := rulesLater(L7Config(o.Config))
+	made.Taken = o.taken()
+	return made
+}
+
 // chartHTTP is the port at which the chart's gateways have what ownHTTP says. A gateway
 // knows its own (Options.taken); others, such as the controller, go by this one.
 const (

@@ -39,6 +39,25 @@ func TestTaken(t *testing.T) {
 	}
 }
 
+// TestTakenByGateway holds that a gateway goes by its own ports, not by the chart's, and what
+// becomes of more than there are places for.
+func TestTakenByGateway(t *testing.T) {
+	c := config.Default()
+	c.LB.HealthzBindAddress = netip.MustParseAddrPort("127.0.0.1:10300")
+	made := (Options{Config: c, HTTP: ":9999", Planes: []string{"gateway", "lb"}}).tables()
+	for port, want := range map[uint16]bool{9999: true, 10249: true, 10300: true, 9153: false, 0: false} {
+		if by := made.TakenBy(desired.TCP, port); (by != "") != want {
+			t.Errorf("port %d is taken by %q", port, by)
+		}
+	}
+	for port := range uint16(20) {
+		c.DNS.Listen = append(c.DNS.Listen, netip.AddrPortFrom(netip.IPv4Unspecified(), 2000+port))
+	}
+	if many := (Options{Config: c, HTTP: ":9999", Planes: []string{"dns"}}).taken(); many[len(many)-1] == (l7.TakenPort{}) {
+		t.Errorf("%+v", many)
+	}
+}
+
 // TestAPIServers holds which addresses names of users do not lead to, and which port is
 // for none of their requests.
 func TestAPIServers(t *testing.T) {

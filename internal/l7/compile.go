@@ -19,7 +19,7 @@ func Compile(s *desired.State, last Table, c Config) (Table, []desired.Reason) {
 	if c.Nginx == nil {
 		c.Nginx = said.settings
 	}
-	before := last.index.ingresses
+	before := last
 	if last.config != c {
 		last = Table{}
 	}
@@ -144,7 +144,7 @@ func (b *builder) ingress(name desired.Name, source *desired.Ingress) {
 	var now *ingress
 	if source != nil {
 		if is, _ := b.classes.serve(source); is != foreign {
-			served, _ := b.ruled.before.Get(name)
+			served, _ := b.ruled.before.index.ingresses.Get(name)
 			now = readIngress(source, is, &b.config, ruling{former: served.inForce()})
 		}
 	}

@@ -14,7 +14,7 @@
 //
 // Texts of rules of ModSecurity are compiled beside that, by a waf.Compiler; what they
 // become gets into a Table that is there already, and the next Compile says what is wrong
-// with them. But for that the Table and the Reasons depend on the State and the Config
+// with them; until then what was in force before stays so. But for that the Table and the Reasons depend on the State and the Config
 // alone.
 //
 // The package opens no socket, reads no clock, and keeps nothing between calls. No

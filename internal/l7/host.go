@@ -105,6 +105,7 @@ func (b *builder) host(name string, by []*ingress) {
 	through := m.passthrough()
 	m.addAppRoot()
 	m.addSlashes()
+	keepOpen(m.rules, servedHost(b.ruled.before, name))
 	h := newHost(name, m.rules)
 	h.longest, h.longestOfGuests = m.own.longest(), m.guests.longest()
 	if len(m.by) > 0 {

@@ -82,5 +82,6 @@ func (i *ingress) inForce() *waf.Rules {
 	if i == nil || i.options.Closed || i.filters == nil || i.filters.ModSecurity == nil {
 		return nil
 	}
-	return i.filters.ModSecurity.InForce()
+	rules, _ := i.filters.ModSecurity.InForce()
+	return rules
 }

@@ -16,8 +16,8 @@ type ruled struct {
 	// yet.
 	dirty   bool
 	pending map[desired.Name]bool
-	// before are the Ingresses of the last Table, whatever its Config.
-	before pmap.Map[desired.Name, *ingress]
+	// before is the last Table, whatever its Config.
+	before Table
 }
 
 // note takes in that an Ingress is another one now; nil: it is gone.

@@ -158,3 +158,25 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+// TestSkipsEqual holds which Skips say the same.
+func TestSkipsEqual(t *testing.T) {
+	made := func(texts ...string) *Skips {
+		s, err := ParseSkips(texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for _, c := range []struct {
+		a, b *Skips
+		want bool
+	}{
+		{nil, nil, true}, {made(), nil, false}, {made("/a"), made("/a"), true}, {made("/a"), made("/b"), false},
+		{made("~^/a"), made("~^/a"), true}, {made("~^/a"), made("~^/b"), false}, {made("~^/a"), made("~*^/a"), false}, {made("/a"), made("/a", "~b"), false},
+	} {
+		if c.a.Equal(c.b) != c.want || c.b.Equal(c.a) != c.want {
+			t.Errorf("%+v, %+v: want %t", c.a, c.b, c.want)
+		}
+	}
+}

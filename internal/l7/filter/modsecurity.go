@@ -14,20 +14,55 @@ type ModSecurity struct {
 	// Rules are what all that is compiled to. Until that is done those of before count, if
 	// there were any: Former.
 	Rules, Former *waf.Rules
+	// Open: requests pass unchecked as long as neither Rules nor Former are compiled, as they
+	// did before there were any. Compiling that fails ends it.
+	Open bool
 }
 
 // InForce returns the Rules that requests are checked by; nil: none are ready, so no
-// request must pass.
-func (m *ModSecurity) InForce() *waf.Rules {
+// request must pass unless it is open.
+func (m *ModSecurity) InForce() (rules *waf.Rules, open bool) {
 	switch {
 	case m.Rules == nil || m.Rules.Err() != nil:
-		return nil
+		return nil, false
 	case m.Rules.Ready():
-		return m.Rules
+		return m.Rules, false
 	case m.Former != nil && m.Former.Ready():
-		return m.Former
+		return m.Former, false
 	}
-	return nil
+	return nil, m.Open && untried(m.Rules) && (m.Former == nil || untried(m.Former))
+}
+
+// untried reports whether Rules are to be compiled for the first time.
+func untried(r *waf.Rules) bool { return r.Err() == nil && r.Trouble() == nil }
+
+// Waits reports whether no request passes until other Rules are ready. nil does not wait.
+func (m *ModSecurity) Waits() bool {
+	if m == nil {
+		return false
+	}
+	rules, open := m.InForce()
+	return rules == nil && !open
+}
+
+// After returns the same for what has been served by before until now, nil if without
+// rules: what was in force stays so. If requests passed unchecked, they do until any of the
+// Rules is compiled that there have been since: another text puts that off no further. It
+// returns false if none passed.
+func (m *ModSecurity) After(before *ModSecurity) (*ModSecurity, bool) {
+	made := *m
+	if before == nil {
+		made.Open = true
+		return &made, true
+	}
+	made.Former, made.Open = before.InForce()
+	if !made.Open {
+		return &made, made.Former != nil
+	}
+	if made.Former = before.Former; made.Former == nil && before.Rules != m.Rules {
+		made.Former = before.Rules
+	}
+	return &made, true
 }
 
 func (m *ModSecurity) say(s *said) {

@@ -40,7 +40,10 @@ func (x *exchange) inspected() bool {
 	if f == nil || f.ModSecurity == nil {
 		return true
 	}
-	rules := f.ModSecurity.InForce()
+	rules, open := f.ModSecurity.InForce()
+	if open {
+		return true
+	}
 	if rules == nil {
 		x.add("Retry-After", "1", always)
 		x.answer(503, "the rules of the route are not ready")

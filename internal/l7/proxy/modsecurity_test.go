@@ -237,3 +237,27 @@ func TestModSecurityLater(t *testing.T) {
 		}
 	}
 }
+
+// TestModSecurityOpen holds that requests pass a Route that was served without rules until
+// now, until its rules are compiled, or found wrong.
+func TestModSecurityOpen(t *testing.T) {
+	up := serveHTTP(t, func(http.ResponseWriter, *http.Request) {})
+	for text, after := range map[string]int{"SecRuleEngine On\nSecAction \"id:1,phase:1,deny,status:418\"": 418, `SecRule NOTHING "a" "id:1,deny"`: 503} {
+		var work func()
+		compiler := waf.NewCompiler()
+		compiler.Run = func(w func()) { work = w }
+		rules, err := compiler.Read("shop", waf.Wanted{Own: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compiler.Start(rules)
+		p := startFiltered(t, Config{}, up, l7.Route{Filters: &filter.Filters{ModSecurity: &filter.ModSecurity{Rules: rules, Open: true}}}, nil)
+		if got := ask(t, p, "GET", "/").StatusCode; got != 200 {
+			t.Errorf("not compiled: %d", got)
+		}
+		work()
+		if got := ask(t, p, "GET", "/").StatusCode; got != after {
+			t.Errorf("compiled: %d, want %d", got, after)
+		}
+	}
+}

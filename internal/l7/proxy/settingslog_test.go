@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -122,6 +123,14 @@ func TestSettingsLater(t *testing.T) {
 		}
 		if got := fmt.Sprint(p.settings().ReservedPorts); got != fmt.Sprint(c.config.ReservedPorts) {
 			t.Errorf("reserved are %s", got)
+		}
+		for _, port := range []uint16{9153, 9154} { // what is in force is what counts
+			if got := p.reserved(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)); got != slices.Contains(c.config.ReservedPorts, port) {
+				t.Errorf("with %v: port %d is reserved: %t", c.config.ReservedPorts, port, got)
+			}
+		}
+		if now := p.settings(); now.AltSvcPort != 443 || now.AskTLS != nil || now.HTTP3 {
+			t.Errorf("what counts later does now: %d, %v, %t", now.AltSvcPort, now.AskTLS, now.HTTP3)
 		}
 	}
 }
