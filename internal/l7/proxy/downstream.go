@@ -112,6 +112,8 @@ func (c *conn) data(b []byte, how part) bool {
 		}
 	case how != held && len(w.out) == 0:
 		return len(b) == 0 || c.send(b)
+	case how != held && len(b) >= bufferSize/2:
+		return c.behind(b) // to copy it costs more
 	default:
 		w.out = append(w.out, b...)
 	}
@@ -129,11 +131,20 @@ func (c *conn) flush() bool {
 	return ok
 }
 
-// send writes to the client, and ends the connection if it does not take it in time.
-func (c *conn) send(b []byte) bool {
+// behind sends what has been gathered, and parts behind it.
+func (c *conn) behind(parts ...[]byte) bool {
+	all := [maxParts][]byte{c.work.out}
+	ok := c.send(all[:1+copy(all[1:], parts)]...)
+	c.work.out = c.work.out[:0]
+	return ok
+}
+
+// send writes to the client, and ends the connection if it does not take it in time. There
+// are at most maxParts.
+func (c *conn) send(parts ...[]byte) bool {
 	c.pace.waited = c.socket.stalled
 	c.socket.arm(after(c.proxy.clock.now(), c.pace.patience(c.proxy.settings().WriteTimeout, c.proxy.settings().MinRate)))
-	n, err := c.in.Write(b)
+	n, err := c.write(parts)
 	c.pace.add(n, 0)
 	if c.work != nil {
 		c.work.record.sent += int64(n)

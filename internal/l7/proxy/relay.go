@@ -47,15 +47,39 @@ func (x *exchange) relayLength(up *upstream, length int64) error {
 	x.up.begin += int(have)
 	x.replied = true
 	x.got(have)
-	if !x.client.data(data, partOf(have == length)) {
+	remaining := length - have
+	if 0 < remaining && remaining < spliceFrom && x.splices() && up.secured == nil {
+		return x.copyBehind(up, data, remaining)
+	}
+	if !x.client.data(data, partOf(remaining == 0)) {
 		return errClient
 	}
-	if remaining := length - have; remaining >= spliceFrom && x.splices() && up.secured == nil {
+	if remaining >= spliceFrom && x.splices() && up.secured == nil {
 		return x.splice(up, remaining)
 	} else if remaining > 0 {
 		return x.copy(up, remaining)
 	}
 	return nil
+}
+
+// copyBehind passes on data and so many bytes more to a client without TLS; those that have
+// come already go together with data.
+func (x *exchange) copyBehind(up *upstream, data []byte, remaining int64) error {
+	bulk := x.proxy.bulks.Get().(*[bulkSize]byte)
+	n, err := up.Try(bulk[:min(remaining, bulkSize)])
+	remaining -= int64(n)
+	x.got(int64(n))
+	ok := x.behind(data, bulk[:n])
+	x.proxy.bulks.Put(bulk)
+	switch {
+	case !ok:
+		return errClient
+	case err != nil && !errors.Is(err, errNothing):
+		return err
+	case remaining == 0:
+		return nil
+	}
+	return x.copy(up, remaining)
 }
 
 // answerWith says how the answer goes to the client.

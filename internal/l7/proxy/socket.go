@@ -52,6 +52,9 @@ type socket struct {
 	n          int
 	err        error
 	suspicious bool
+	// message and vector are memory for gather.
+	message unix.Msghdr
+	vector  [maxParts]unix.Iovec
 	// stalled is how many nanoseconds have been waited for the peer to take bytes, since it
 	// was last set to 0.
 	stalled int64
