@@ -24,6 +24,10 @@ const (
 	// silences is how many questions in a row must stay unanswered until another
 	// machine's claim is over.
 	silences = 2
+	// unasked is how long after another machine was heard it stays a rival though it cannot
+	// be asked. An interface that is new has no address to ask from for some two seconds,
+	// until it is known to be its own (RFC 4862, section 5.4).
+	unasked = 10 * time.Second
 	// At most conflictBurst lines are logged about conflicts at once, and one more
 	// each conflictEvery: others decide how many there are.
 	conflictEvery = 10 * time.Second
@@ -50,8 +54,10 @@ type claim struct {
 type rival struct {
 	hardware hardware
 	since    time.Time
-	// heard and probed are when it spoke last, and when it was asked last.
+	// heard and probed are when it spoke last, and when it was asked last, or
+	// was to be asked: asked says which.
 	heard, probed time.Time
+	asked         bool
 	silent        int
 	next          step // when to ask again, once it has answered
 }
@@ -69,8 +75,8 @@ type Conflict struct {
 type counters struct{ requests, responses, gratuitous atomic.Uint64 }
 
 // speaker says something about a claim: an announcement, or the question whether
-// another machine has it.
-type speaker func(c *claim, question bool)
+// another machine has it. False means that the interface has no address to ask from.
+type speaker func(c *claim, question bool) bool
 
 // herald says what is to be said without being asked.
 //
@@ -220,8 +226,7 @@ func (h *herald) announce(c *claim) {
 
 // probe asks the rival.
 func (h *herald) probe(c *claim, now time.Time) {
-	c.rival.probed = now
-	h.say(c, true)
+	c.rival.probed, c.rival.asked = now, h.say(c, true)
 	h.schedule.push(stepJudge, now, c)
 }
 
@@ -233,6 +238,10 @@ func (h *herald) judge(c *claim, now time.Time) {
 		r.silent = 0
 		h.schedule.push(r.next, now, c)
 		r.next = min(r.next+1, stepRarely)
+		return
+	}
+	if !r.asked && now.Sub(r.heard) < unasked {
+		h.probe(c, now) // who was not asked is not silent
 		return
 	}
 	if r.silent++; r.silent < silences {

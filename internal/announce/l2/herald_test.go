@@ -21,6 +21,7 @@ type stage struct {
 	log     bytes.Buffer
 
 	mu   sync.Mutex
+	mute bool // there is no address to ask from
 	said []string
 	last map[*claim]time.Time // announcements
 }
@@ -40,7 +41,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-func (s *stage) hear(c *claim, question bool) {
+func (s *stage) hear(c *claim, question bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	what := "announce"
@@ -50,6 +51,7 @@ func (s *stage) hear(c *claim, question bool) {
 		s.last[c] = time.Now()
 	}
 	s.said = append(s.said, fmt.Sprintf("%s %s %s", time.Since(s.started), what, c.address))
+	return !s.mute
 }
 
 // until lets time pass, and returns what has been said.
@@ -206,6 +208,24 @@ func TestConflict(t *testing.T) {
 	})
 }
 
+// TestUnasked has another machine claim an address once, while there is no address to ask
+// from: it is no less there because of that, but not for ever.
+func TestUnasked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := newStage(t), newClaim("fd00::1")
+		s.mute = true
+		s.heard(c, station, false)
+		s.until(9 * time.Second)
+		if len(s.conflicts()) != 1 {
+			t.Error("who was not asked counts as silent")
+		}
+		s.until(15 * time.Second)
+		if len(s.conflicts()) != 0 {
+			t.Error("who is not heard for 15 seconds is still a conflict")
+		}
+	})
+}
+
 // TestAnswered is a conflict that only a question brings to light. It is not
 // announced against: who answers just this node has changed nobody's cache.
 func TestAnswered(t *testing.T) {
@@ -237,7 +257,7 @@ func TestRivals(t *testing.T) {
 			var mu sync.Mutex
 			for name, s := range nodes {
 				other := map[string]string{"old": "new", "new": "old"}[name]
-				s.say = func(_ *claim, question bool) {
+				s.say = func(_ *claim, question bool) bool {
 					mu.Lock()
 					defer mu.Unlock()
 					if !question {
@@ -254,6 +274,7 @@ func TestRivals(t *testing.T) {
 							}
 						}()
 					}
+					return true
 				}
 			}
 			nodes["old"].gain([]*claim{c["old"]})

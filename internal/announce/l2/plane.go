@@ -68,7 +68,7 @@ func New(config Config) (*Plane, error) {
 		log: config.Log.With("component", "l2"), netlink: handle, look: look, ports: map[int]*port{},
 		all: map[netip.Addr]*counters{}, mine: map[netip.Addr][]string{},
 	}
-	say := func(c *claim, question bool) { c.port.say(c, question) }
+	say := func(c *claim, question bool) bool { return c.port.say(c, question) }
 	p.shared = &shared{namespace: where, herald: newHerald(p.log, say)}
 	p.shared.own.Store(&map[hardware]bool{})
 	p.watched.Store(&watched{})

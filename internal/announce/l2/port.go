@@ -211,8 +211,9 @@ func (p *port) answerNDP(w *wire, frame, reply []byte) {
 }
 
 // say is the herald's speaker. What cannot be sent now is repeated, or the
-// interface is down and everything is announced when it is up.
-func (p *port) say(c *claim, question bool) {
+// interface is down and everything is announced when it is up. It returns false if there is
+// no address to ask from.
+func (p *port) say(c *claim, question bool) bool {
 	p.speaking.RLock()
 	defer p.speaking.RUnlock()
 	switch a := c.address; {
@@ -222,11 +223,14 @@ func (p *port) say(c *claim, question bool) {
 		_ = p.arp.send(appendARP(nil, announcement(p.mac, a, arpRequest)))
 		_ = p.arp.send(appendARP(nil, announcement(p.mac, a, arpReply)))
 	case p.ndp == nil:
-	case question && p.linkLocal.IsValid():
+	case question && !p.linkLocal.IsValid():
+		return false
+	case question:
 		_ = p.ndp.send(appendNDP(nil, solicit(p.mac, p.linkLocal, a)))
-	case !question:
+	default:
 		_ = p.ndp.send(appendNDP(nil, advertise(p.mac, a)))
 	}
+	return true
 }
 
 // close stops answering, and leaves the multicast groups.
